@@ -1,0 +1,71 @@
+# Every command sets up what it needs by itself, from the hashed lock files. Needs Python >= 3.11, Node >= 20 and make.
+PYTHON ?= python3
+ENV ?= dev
+PORT ?= 9000
+PROMPT ?= Why do streamed answers feel faster? Answer in three sentences.
+
+# Stamps carry a checksum of the lock file they were made from: a changed lock is installed anew, an old checkout is not.
+VENV := .venv
+BIN := $(VENV)/bin
+sum = $(shell cksum < $(1) | cut -d' ' -f1)
+BASE := $(VENV)/.base-$(call sum,requirements.txt)
+DEV := $(VENV)/.dev-$(call sum,requirements-dev.txt)
+NODE := node_modules/.npm-$(call sum,package-lock.json)
+CDK := PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/cdk
+
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
+
+.PHONY: help demo local test bundle synth deploy destroy diff lock clean
+help:
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+demo: $(BASE) $(NODE) ## one signed request through the local Lambda, answered token by token
+	@$(BIN)/python -m emulator demo --env $(ENV) --prompt '$(subst ','\'',$(PROMPT))'
+
+local: $(BASE) $(NODE) ## the local endpoint, kept running (PORT=9000, 0 picks a free one)
+	@$(BIN)/python -m emulator local --env $(ENV) --port $(PORT)
+
+test: $(DEV) $(NODE) ## everything that must pass
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/checks
+
+bundle: $(BASE) ## build/lambda/: exactly the files of the function's zip
+	@$(BIN)/python -m cdk_app.bundle build/lambda
+
+synth: $(BASE) $(NODE) ## the CloudFormation templates of ENV, offline, into cdk.out/
+	@$(CDK) synth --quiet --no-notices -c env=$(ENV)
+
+deploy: $(BASE) $(NODE) ## deploy ENV
+	@$(CDK) deploy --all --no-notices -c env=$(ENV)
+
+diff: $(BASE) $(NODE) ## what deploy would change
+	@$(CDK) diff --no-notices -c env=$(ENV)
+
+destroy: $(BASE) $(NODE) ## remove ENV
+	@$(CDK) destroy --all --no-notices -c env=$(ENV)
+
+lock: ## recompile the lock files from requirements*.in (needs uv on PATH)
+	sh .ci/lock
+
+clean: ## remove everything that the other commands made
+	rm -rf $(VENV) node_modules build cdk.out .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)") if sys.version_info < (3, 11) else None'
+	@echo "setting up .venv ..." >&2
+	@$(PYTHON) -m venv $(VENV)
+
+$(BASE): | $(VENV)/bin/python
+	@echo "installing requirements.txt ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(DEV): | $(VENV)/bin/python
+	@echo "installing requirements-dev.txt ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(NODE):
+	@command -v npm >/dev/null || { echo "Node >= 20 with npm is needed (nodejs.org)" >&2; exit 1; }
+	@echo "installing package-lock.json ..." >&2
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
