@@ -1,0 +1,1 @@
+"""Ways to call the relay: OpenAI's SDK with signed requests, a signing proxy, a check of a deployment."""
