@@ -1,0 +1,190 @@
+"""What may differ between environments, as typed values, and what is allowed for each. Knows nothing of the CDK.
+
+The values themselves are in `environments.py`. Nothing here reads a file, the process environment or AWS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+# What CloudWatch Logs accepts: docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+LogRetentionDays = Literal[
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
+]
+WaivableRule = Literal["no-concurrency-cap"]
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used. The text is for a person: one line per problem, nothing else to read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """A guard that an environment does without, and why. A waiver that nothing needs is itself a problem."""
+
+    rule: WaivableRule
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """One deployment of the relay. A field without a default has no value that is right for everybody."""
+
+    name: str
+
+    # Where. None: the account and region of whoever deploys, so that synth needs neither.
+    account: str | None = None
+    region: str | None = None
+
+    # Who may call. IAM principals that may sign requests to the Function URL: roles, users, or whole accounts.
+    invokers: tuple[str, ...] = ()
+    # Who may call the function itself, past the URL. Such a caller writes its own event and can claim to be anybody.
+    direct_invokers: tuple[str, ...] = ()
+
+    # The function. Memory buys CPU: 1,769 MB is one full vCPU.
+    memory_mb: int = 512
+    timeout_seconds: int = 300
+    # How many answers may stream at once; the hard cap on what all callers together can cost. None needs a waiver.
+    reserved_concurrency: int | None
+    log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
+    log_retention_days: LogRetentionDays
+
+    # OpenAI. None creates an empty secret for the key; a name or ARN uses one that exists in Secrets Manager.
+    openai_base_url: str = "https://api.openai.com/v1"
+    openai_secret: str | None = None
+    # Only when that secret is encrypted with a KMS key of your own.
+    openai_secret_kms_key: str | None = None
+
+    # What happens to logs and key when the stack is destroyed.
+    on_destroy: Literal["delete", "keep"] = "keep"
+
+    waivers: tuple[Waiver, ...] = ()
+
+
+def check(environment: Environment) -> None:
+    """Raise ConfigurationError with one line for each value that is not allowed: environment, field, value, allowed."""
+    problems = [f"{environment.name}: {problem}" for problem in _problems(environment)]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
+def _problems(environment: Environment) -> Iterator[str]:
+    for field, (allowed, is_allowed) in _RULES.items():
+        value = getattr(environment, field)
+        if not is_allowed(value):
+            yield f"{field} is {_shown(value)}; allowed: {allowed}"
+    for field in ("invokers", "direct_invokers"):
+        yield from _principal_problems(field, getattr(environment, field))
+    if environment.openai_secret_kms_key is not None and environment.openai_secret is None:
+        yield "openai_secret_kms_key is set; allowed: only beside openai_secret, the existing secret that it encrypts"
+    yield from _waiver_problems(environment)
+
+
+def _shown(value: object) -> str:
+    """What was pasted by mistake where a secret's name belongs must not end in a build log."""
+    return "an OpenAI key" if isinstance(value, str) and value.startswith("sk-") else repr(value)
+
+
+def _principal_problems(field: str, principals: object) -> Iterator[str]:
+    if not isinstance(principals, tuple):
+        yield f"{field} is {principals!r}; allowed: a tuple, such as ({_EXAMPLE_ROLE!r},)"
+        return
+    for index, principal in enumerate(principals):
+        if not _matches(_PRINCIPAL)(principal):
+            yield f"{field}[{index}] is {principal!r}; allowed: {_PRINCIPAL_TEXT}"
+        elif principal in principals[:index]:
+            yield f"{field}[{index}] is {principal!r}; allowed: each principal once"
+
+
+def _waiver_problems(environment: Environment) -> Iterator[str]:
+    needed = {"no-concurrency-cap": environment.reserved_concurrency is None}
+    given = {waiver.rule: waiver.reason for waiver in environment.waivers}
+    for rule, reason in given.items():
+        if rule not in needed:
+            yield f"waivers has {rule!r}; allowed: {', '.join(needed)}"
+        elif not needed[rule]:
+            yield f"waivers has {rule!r}, which nothing needs; allowed: only waivers in use"
+        elif len(reason.split()) < 3:
+            yield f"waivers has {rule!r} with the reason {reason!r}; allowed: a reason in a sentence"
+    if needed["no-concurrency-cap"] and "no-concurrency-cap" not in given:
+        yield (
+            "reserved_concurrency is None; allowed: a whole number, "
+            "or None with Waiver(rule='no-concurrency-cap', reason=...)"
+        )
+
+
+Check = Callable[[object], bool]
+
+
+def _whole(low: int, high: int) -> Check:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _matches(pattern: str) -> Check:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _optional(rule: Check) -> Check:
+    return lambda value: value is None or rule(value)
+
+
+def _one_of(literal: object) -> Check:
+    return lambda value: value in get_args(literal) and type(value) is not bool
+
+
+def _base_url(value: object) -> bool:
+    """HTTPS, or plain HTTP to this machine only; nothing after the path, no credentials inside."""
+    if not isinstance(value, str) or value.endswith("/") or re.search(r"[\s?#@]", value):
+        return False
+    parts = urlsplit(value)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
+
+
+_EXAMPLE_ROLE = "arn:aws:iam::123456789012:role/my-service"
+_PRINCIPAL = r"\d{12}|arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/[\w+=,.@/-]+)"
+_PRINCIPAL_TEXT = (
+    f"the IAM ARN of a role or user ({_EXAMPLE_ROLE}) or a 12-digit account id; no wildcard, "
+    "and for an assumed role the role's own ARN"
+)
+_SECRET_ID = r"[\w/+=.@-]{1,512}|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+"
+
+# field -> what is allowed, in words and as a check. Limits of Lambda:
+# docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_RULES: dict[str, tuple[str, Check]] = {
+    "name": (
+        "1-20 lower-case letters, digits and hyphens, a letter first",
+        _matches(r"[a-z](-?[a-z0-9]){0,19}"),
+    ),
+    "account": ("12 digits in quotes, or None", _optional(_matches(r"\d{12}"))),
+    "region": (
+        "a region such as 'eu-central-1', or None",
+        _optional(_matches(r"[a-z]{2}(-[a-z]+)+-\d")),
+    ),
+    "memory_mb": ("a whole number from 128 to 10240", _whole(128, 10_240)),
+    # Below 10 s no model answers; above 900 s Lambda does not go.
+    "timeout_seconds": ("a whole number from 10 to 900", _whole(10, 900)),
+    "reserved_concurrency": (
+        "a whole number from 0 (nobody is served) to 1000, or None",
+        _optional(_whole(0, 1000)),
+    ),
+    "log_level": ("DEBUG, INFO, WARN or ERROR", _one_of(Literal["DEBUG", "INFO", "WARN", "ERROR"])),
+    "log_retention_days": (
+        "one of " + ", ".join(map(str, get_args(LogRetentionDays))),
+        _one_of(LogRetentionDays),
+    ),
+    "openai_base_url": ("an https:// URL without query and without a slash at its end", _base_url),
+    "openai_secret": (
+        "None, or the name or ARN of a secret in Secrets Manager (never the key itself)",
+        _optional(lambda value: _matches(_SECRET_ID)(value) and not str(value).startswith("sk-")),
+    ),
+    "openai_secret_kms_key": (
+        "None, or the ARN of a KMS key",
+        _optional(_matches(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+")),
+    ),
+    "on_destroy": ("'delete' or 'keep'", _one_of(Literal["delete", "keep"])),
+}

@@ -1,0 +1,71 @@
+"""The OpenAI key in Secrets Manager: an empty secret, or one that exists. The value never passes through the CDK."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+
+class OpenAIKey(Construct):
+    """`secret_id` is what GetSecretValue takes: an ARN for a secret made here, otherwise the name or ARN as given."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        existing: str | None,
+        existing_kms_key: str | None,
+        removal_policy: cdk.RemovalPolicy,
+    ) -> None:
+        super().__init__(scope, id)
+        self._kms_key = kms.Key.from_key_arn(self, "KmsKey", existing_kms_key) if existing_kms_key else None
+        if existing is None:
+            self.secret_id, self._resource = self._create(removal_policy)
+        else:
+            self.secret_id, self._resource = existing, self._arn_of(existing)
+
+    def _create(self, removal_policy: cdk.RemovalPolicy) -> tuple[str, str]:
+        secret = secretsmanager.Secret(
+            self,
+            "Secret",
+            description="The OpenAI key: sk-... or {'keys': ['sk-new', 'sk-old']} in JSON",
+            removal_policy=removal_policy,
+        )
+        # The construct would ask for a generated password. Without it the secret has no value until somebody sets
+        # one, and the relay can say "no key" instead of sending OpenAI a random string.
+        resource = secret.node.default_child
+        assert isinstance(resource, secretsmanager.CfnSecret)
+        resource.generate_secret_string = None
+        cdk.Validations.of(secret).acknowledge(
+            cdk.Acknowledgment(
+                id="AwsSolutions-SMG4",
+                reason="OpenAI has no API to rotate a key with; the secret holds two keys while a person rotates it",
+            )
+        )
+        return secret.secret_arn, secret.secret_arn
+
+    def _arn_of(self, existing: str) -> str:
+        """What a policy names. Secrets Manager appends "-" and six characters to a name in the secret's ARN."""
+        if existing.startswith("arn:"):
+            complete = len(existing.rpartition("-")[2]) == 6
+            return existing if complete else f"{existing}-??????"
+        return cdk.Stack.of(self).format_arn(
+            service="secretsmanager",
+            resource="secret",
+            resource_name=f"{existing}-??????",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+
+    def grant_read(self, grantee: iam.IGrantable) -> None:
+        """Only the value: the relay has no use for DescribeSecret, which `Secret.grant_read` adds."""
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["secretsmanager:GetSecretValue"],
+            resource_arns=[self._resource],
+        )
+        if self._kms_key is not None:
+            self._kms_key.grant_decrypt(grantee)

@@ -1,0 +1,17 @@
+"""One environment as a unit of deployment: the stacks that belong together. Further stacks of the product join here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from cdk_app.config import Environment
+from cdk_app.relay_stack import RelayStack
+
+
+class RelayStage(cdk.Stage):
+    def __init__(self, scope: Construct, id: str, *, environment: Environment, bundle: Path) -> None:
+        super().__init__(scope, id, env=cdk.Environment(account=environment.account, region=environment.region))
+        self.relay = RelayStack(self, "relay", environment=environment, bundle=bundle)
