@@ -28,18 +28,14 @@ class LambdaAuth(httpx2.Auth):
 
     def _sign(self, request: httpx2.Request) -> None:
         content_type = request.headers.get("content-type", "")
-        request.headers.update(
-            self._signer.sign(request.method, str(request.url), request.content, content_type)
-        )
+        request.headers.update(self._signer.sign(request.method, str(request.url), request.content, content_type))
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         request.read()
         self._sign(request)
         yield request
 
-    async def async_auth_flow(
-        self, request: httpx2.Request
-    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         await request.aread()
         # In a thread, because refreshing credentials is network I/O of boto3's.
         await asyncio.to_thread(self._sign, request)
@@ -61,9 +57,7 @@ def async_http_client(url: str, **signing: Any) -> httpx2.AsyncClient:
 
 def client(url: str, **signing: Any) -> openai.OpenAI:
     """An OpenAI client for the relay at `url`, with or without its "/v1"."""
-    return openai.OpenAI(
-        base_url=f"{endpoint(url)}/v1", api_key=NO_KEY, http_client=http_client(url, **signing)
-    )
+    return openai.OpenAI(base_url=f"{endpoint(url)}/v1", api_key=NO_KEY, http_client=http_client(url, **signing))
 
 
 def async_client(url: str, **signing: Any) -> openai.AsyncOpenAI:

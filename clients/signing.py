@@ -47,9 +47,7 @@ class Signer:
             params=parse_qsl(parts.query, keep_blank_values=True),
         )
         SigV4Auth(self.credentials.get_frozen_credentials(), "lambda", self.region).add_auth(request)
-        return {
-            name.lower(): value for name, value in request.headers.items() if name.lower() != "content-type"
-        }
+        return {name.lower(): value for name, value in request.headers.items() if name.lower() != "content-type"}
 
 
 def signer(url: str, *, sign_host: str = "", region: str = "", profile: str | None = None) -> Signer:

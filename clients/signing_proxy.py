@@ -136,18 +136,12 @@ async def serve(proxy: Proxy, port: int) -> None:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m clients.signing_proxy", description=__doc__)
-    parser.add_argument(
-        "--target", required=True, help="the Function URL, or the distribution in front of it"
-    )
+    parser.add_argument("--target", required=True, help="the Function URL, or the distribution in front of it")
     parser.add_argument("--sign-host", default="", help="the Function URL's host, when --target is another")
-    parser.add_argument(
-        "--region", default="", help="default: the one in the Function URL, else the profile's"
-    )
+    parser.add_argument("--region", default="", help="default: the one in the Function URL, else the profile's")
     parser.add_argument("--profile", help="the AWS profile to sign with")
     parser.add_argument("--port", type=int, default=9100, help="on 127.0.0.1; 0 picks a free one")
-    parser.add_argument(
-        "--token", default=os.environ.get("SIGNING_PROXY_TOKEN", ""), help="demanded of callers"
-    )
+    parser.add_argument("--token", default=os.environ.get("SIGNING_PROXY_TOKEN", ""), help="demanded of callers")
     given = parser.parse_args(arguments)
     target = endpoint(given.target)
     try:

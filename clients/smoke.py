@@ -171,9 +171,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m clients.smoke", description=__doc__)
     parser.add_argument("url", help="the Function URL, or the distribution in front of it")
     parser.add_argument("--sign-host", default="", help="the Function URL's host, when the URL is another")
-    parser.add_argument(
-        "--region", default="", help="default: the one in the Function URL, else the profile's"
-    )
+    parser.add_argument("--region", default="", help="default: the one in the Function URL, else the profile's")
     parser.add_argument("--model", default="gpt-4o-mini")
     given = parser.parse_args(arguments)
     url = endpoint(given.url)
@@ -187,9 +185,7 @@ def main(arguments: list[str]) -> int:
     limits = httpx.Limits(max_keepalive_connections=0)
     with httpx.Client(timeout=httpx.Timeout(120, connect=10), limits=limits) as http:
         for finding in check(Endpoint(url=url, model=given.model, http=http, signer=signs)):
-            print(
-                f"{'ok  ' if finding.kept else 'FAIL'}  {finding.promise}\n      {finding.seen}", flush=True
-            )
+            print(f"{'ok  ' if finding.kept else 'FAIL'}  {finding.promise}\n      {finding.seen}", flush=True)
             kept = kept and finding.kept
     return 0 if kept else 1
 

@@ -228,9 +228,7 @@ def test_each_try_is_signed_anew(door: Door) -> None:
         relay = openai.OpenAI(base_url=f"{door.url}/v1", api_key="none", http_client=http)
         for _ in range(2):
             list(relay.chat.completions.create(model="m", messages=MESSAGES, stream=True))
-    keys = [
-        request.headers["authorization"].split("Credential=")[1].split("/")[0] for request in door.requests
-    ]
+    keys = [request.headers["authorization"].split("Credential=")[1].split("/")[0] for request in door.requests]
     assert keys == ["AKIA0", "AKIA1"]
 
 
@@ -254,9 +252,7 @@ def test_path_with_escapes_is_signed(door: Door) -> None:
 
 def test_region_is_read_from_the_function_url() -> None:
     assert signer("https://abc.lambda-url.ap-south-1.on.aws/").region == "ap-south-1"
-    assert (
-        signer("https://d1.cloudfront.net", sign_host="abc.lambda-url.us-east-2.on.aws").region == "us-east-2"
-    )
+    assert signer("https://d1.cloudfront.net", sign_host="abc.lambda-url.us-east-2.on.aws").region == "us-east-2"
     assert signer("https://relay.example.com").region == REGION
     assert signer("https://abc.lambda-url.ap-south-1.on.aws/", region="eu-west-1").region == "eu-west-1"
 
