@@ -32,16 +32,16 @@ bundle: $(BASE) ## build/lambda/: exactly the files of the function's zip
 	@$(BIN)/python -m cdk_app.bundle build/lambda
 
 synth: $(BASE) $(NODE) ## the CloudFormation templates of ENV, offline, into cdk.out/
-	@$(CDK) synth --quiet --no-notices -c env=$(ENV)
+	@$(CDK) synth --quiet --no-notices -c env=$(ENV) '**'
 
 deploy: $(BASE) $(NODE) ## deploy ENV
-	@$(CDK) deploy --all --no-notices -c env=$(ENV)
+	@$(CDK) deploy --no-notices -c env=$(ENV) '**'
 
 diff: $(BASE) $(NODE) ## what deploy would change
-	@$(CDK) diff --no-notices -c env=$(ENV)
+	@$(CDK) diff --no-notices -c env=$(ENV) '**'
 
 destroy: $(BASE) $(NODE) ## remove ENV
-	@$(CDK) destroy --all --no-notices -c env=$(ENV)
+	@$(CDK) destroy --no-notices -c env=$(ENV) '**'
 
 smoke: $(BASE) ## check a deployed endpoint: make smoke URL=https://... [ARGS="--sign-host HOST --model NAME"]
 	@$(BIN)/python -m clients.smoke $(ARGS) $(URL)

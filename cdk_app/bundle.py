@@ -119,7 +119,7 @@ def _cached_packages(requirements: Path, cache: Path, interpreter: Path | None) 
 def _version(interpreter: Path | None) -> str:
     if interpreter is None:
         return "not compiled"
-    ask = [interpreter, "-I", "-S", "-c", "import sys; print(sys.version)"]
+    ask = [str(interpreter), "-I", "-S", "-c", "import sys; print(sys.version)"]
     return f"{target_python.VERSION} {subprocess.check_output(ask, text=True)}"
 
 
@@ -159,7 +159,7 @@ def _remove(path: Path) -> None:
 
 def _compile(directory: Path, interpreter: Path) -> None:
     """Unchecked hash: /var/task is read-only, so a stale file cannot occur and no source needs to be looked at."""
-    how = ["-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", directory, "-p", TASK_ROOT]
+    how = ["-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(directory), "-p", TASK_ROOT]
     done = subprocess.run(
         [interpreter, "-I", "-S", "-m", "compileall", *how, directory],
         capture_output=True,

@@ -151,7 +151,7 @@ _PRINCIPAL_TEXT = (
     f"the IAM ARN of a role or user ({_EXAMPLE_ROLE}) or a 12-digit account id; no wildcard, "
     "and for an assumed role the role's own ARN"
 )
-_SECRET_ID = r"[\w/+=.@-]{1,512}|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+"
+_NAME_OR_ARN = r"[\w/+=.@-]{1,512}|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+"
 
 # field -> what is allowed, in words and as a check. Limits of Lambda:
 # docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -180,7 +180,7 @@ _RULES: dict[str, tuple[str, Check]] = {
     "openai_base_url": ("an https:// URL without query and without a slash at its end", _base_url),
     "openai_secret": (
         "None, or the name or ARN of a secret in Secrets Manager (never the key itself)",
-        _optional(lambda value: _matches(_SECRET_ID)(value) and not str(value).startswith("sk-")),
+        _optional(lambda value: _matches(_NAME_OR_ARN)(value) and not str(value).startswith("sk-")),
     ),
     "openai_secret_kms_key": (
         "None, or the ARN of a KMS key",
