@@ -1,0 +1,59 @@
+"""Wires everything; nothing else does. Started by `bootstrap` with -I -S, so the task folder is put on the path here."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import signal
+
+from relay.logs import Log
+from relay.runtime_api import ResponseRefusedError, RuntimeApi, RuntimeApiError
+from relay.settings import Settings, SettingsError
+
+
+def main() -> int:
+    """Runs the relay until it is told to stop; 1 when it cannot serve."""
+    log = Log(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO").upper())
+    api = RuntimeApi(os.environ.get("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"))
+    try:
+        return _serve(api, log)
+    except SettingsError as error:
+        log.error("settings", detail=str(error))
+        return _fail_init(api, "Runtime.BadSettings", str(error))
+    except Exception as error:
+        log.error("init_failed", error)
+        return _fail_init(api, "Runtime.InitFailed", f"the relay could not start: {type(error).__name__}")
+
+
+def _serve(api: RuntimeApi, log: Log) -> int:
+    # Imported here, so that what fails in an import becomes an init error that Lambda shows.
+    from relay.aws import SecretsManager
+    from relay.keys import Keys
+    from relay.relay import Relay
+    from relay.runtime import Runtime, Stop
+    from relay.upstream import Upstream
+
+    settings = Settings.from_environ(os.environ)
+    stop = Stop()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.request())
+    handler = Relay(
+        settings=settings,
+        upstream=Upstream(settings.openai_base_url),
+        keys=Keys(SecretsManager(settings.openai_secret_arn).read),
+        log=log,
+        stop_fd=stop.fd,
+    )
+    return Runtime(api, handler, log, stop).run()
+
+
+def _fail_init(api: RuntimeApi, error_type: str, message: str) -> int:
+    try:
+        api.fail_init(error_type, message)
+    except (RuntimeApiError, ResponseRefusedError, OSError) as error:
+        print(f"{error_type}: {message} ({error})", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

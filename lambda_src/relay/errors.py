@@ -1,0 +1,85 @@
+"""Every way a request can fail, and the one table that says what the caller sees of it.
+
+Knows status, type, code and public text of each kind; knows nothing of who raises it or how it travels.
+The shape is OpenAI's: {"error": {"message", "type", "param", "code"}}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the wire shows of one kind. `retry` becomes `x-should-retry`, which OpenAI's SDKs obey before anything else."""
+
+    status: int
+    type: str
+    code: str
+    text: str
+    retry: bool = False
+
+
+class Kind(Enum):
+    """The fixed set of failures. Each is raised somewhere and tested; the value is its row on the wire."""
+
+    NOT_FOUND = Row(404, "invalid_request_error", "unknown_url", "Unknown path. The relay serves OpenAI's paths below /v1.")
+    METHOD_NOT_ALLOWED = Row(405, "invalid_request_error", "method_not_allowed", "This path does not take this method.")
+    BAD_REQUEST = Row(400, "invalid_request_error", "invalid_request", "The request is not valid.")
+    BAD_JSON = Row(400, "invalid_request_error", "invalid_json", "The body is not valid JSON.")
+    TOO_LARGE = Row(413, "invalid_request_error", "request_too_large", "The request body is too large.")
+    UNSUPPORTED_MEDIA = Row(415, "invalid_request_error", "unsupported_media_type", "This path does not take this content type.")
+    NO_IDENTITY = Row(403, "invalid_request_error", "no_identity", "The request carries no verified AWS identity.")
+    KEY_UNAVAILABLE = Row(503, "api_error", "key_unavailable", "The relay cannot read its OpenAI key just now.", retry=True)
+    UPSTREAM_UNREACHABLE = Row(502, "api_error", "upstream_unreachable", "OpenAI cannot be reached just now.", retry=True)
+    UPSTREAM_BROKEN = Row(502, "api_error", "upstream_broken", "OpenAI's answer broke off or could not be read.")
+    UPSTREAM_ERROR = Row(502, "api_error", "upstream_error", "OpenAI answered with an error of its own.", retry=True)
+    UPSTREAM_KEY = Row(502, "api_error", "upstream_key_refused", "OpenAI refused the relay's own credentials. This is not about the caller.")
+    UPSTREAM_RATE_LIMIT = Row(429, "rate_limit_error", "rate_limit_exceeded", "OpenAI's rate limit is reached.", retry=True)
+    UPSTREAM_EXHAUSTED = Row(429, "insufficient_quota", "insufficient_quota", "The credit behind the relay's OpenAI key is used up.")
+    UPSTREAM_OVERLOADED = Row(503, "api_error", "upstream_overloaded", "OpenAI is overloaded just now.", retry=True)
+    UPSTREAM_TIMEOUT = Row(504, "api_error", "upstream_timeout", "OpenAI did not answer in the time this function has.")
+    DEADLINE = Row(504, "api_error", "deadline_exceeded", "The time this function has is used up; the answer is not complete.")
+    CALLER_GONE = Row(499, "api_error", "caller_gone", "The caller left.")
+    SHUTDOWN = Row(503, "api_error", "shutting_down", "The relay is being stopped; the answer is not complete.", retry=True)
+    INTERNAL = Row(500, "api_error", "internal_error", "Internal error.")
+
+    @property
+    def row(self) -> Row:
+        """The kind's row in the table."""
+        return self.value
+
+
+class RelayError(Exception):
+    """An expected failure. `text` replaces the public text; `log` is for the log only and never reaches the caller."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        text: str | None = None,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        log: str = "",
+    ) -> None:
+        super().__init__(f"{kind.name}: {log}" if log else kind.name)
+        self.kind = kind
+        self.text = text or kind.row.text
+        self.param = param
+        self.code = code or kind.row.code
+        self.headers = dict(headers or {})
+        self.log = log
+
+    def body(self) -> bytes:
+        """The OpenAI-shaped body, one line of JSON in UTF-8."""
+        error = {"message": self.text, "type": self.kind.row.type, "param": self.param, "code": self.code}
+        return json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+    def response_headers(self) -> dict[str, str]:
+        """The headers of an answer made of this error."""
+        retry = "true" if self.kind.row.retry else "false"
+        return {"content-type": "application/json", "x-should-retry": retry, **self.headers}

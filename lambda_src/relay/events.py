@@ -1,0 +1,106 @@
+"""Function URL events (payload format 2.0): event -> Request, answer -> prelude. Pure.
+
+Source: docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html. The event is trusted only as far as AWS wrote it:
+identity comes from requestContext.authorizer.iam and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from relay.errors import Kind, RelayError
+from relay.models import Caller, Request
+
+# The prelude ends with eight NUL bytes (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html and AWS's own clients).
+PRELUDE_END = b"\0" * 8
+
+
+class NotHttpError(Exception):
+    """The event is not an HTTP request, so there is nobody who could read an HTTP answer."""
+
+
+def to_request(event: bytes, request_id: str) -> Request:
+    """The HTTP request in `event`.
+
+    Raises NotHttpError when the event has not the shape of one, RelayError(NO_IDENTITY) when it has no IAM context,
+    RelayError(BAD_REQUEST) when its body cannot be decoded.
+    """
+    fields = _load(event)
+    context = _mapping(fields.get("requestContext"))
+    http = _mapping(context.get("http"))
+    method, path = http.get("method"), fields.get("rawPath")
+    if not isinstance(method, str) or not isinstance(path, str):
+        raise NotHttpError("the event has no requestContext.http.method or no rawPath")
+    return Request(
+        id=request_id,
+        method=method,
+        path=path,
+        query=_text(fields.get("rawQueryString")),
+        headers=_headers(fields.get("headers")),
+        body=_body(fields),
+        caller=_caller(context),
+    )
+
+
+def to_prelude(status: int, headers: Mapping[str, str], cookies: Sequence[str] = ()) -> bytes:
+    """The JSON head of a streamed answer and the NULs that end it. Header values are strings, without line breaks."""
+    head: dict[str, Any] = {"statusCode": status, "headers": dict(headers)}
+    if cookies:
+        head["cookies"] = list(cookies)
+    return json.dumps(head, separators=(",", ":")).encode() + PRELUDE_END
+
+
+def _load(event: bytes) -> Mapping[str, Any]:
+    try:
+        fields = json.loads(event)
+    except (ValueError, RecursionError) as error:
+        raise NotHttpError("the event is not JSON") from error
+    if not isinstance(fields, dict):
+        raise NotHttpError("the event is not a JSON object")
+    return fields
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _headers(value: Any) -> dict[str, str]:
+    return {name.lower(): text for name, text in _mapping(value).items() if isinstance(text, str)}
+
+
+def _body(fields: Mapping[str, Any]) -> bytes:
+    body = fields.get("body")
+    if body is None:
+        return b""
+    if not isinstance(body, str):
+        raise RelayError(Kind.BAD_REQUEST, "The request body could not be read.", log="body is not a string")
+    encoded = fields.get("isBase64Encoded", False)
+    if encoded is not True:
+        try:
+            return body.encode()
+        except UnicodeEncodeError as error:
+            raise RelayError(Kind.BAD_REQUEST, "The request body is not valid UTF-8.") from error
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RelayError(Kind.BAD_REQUEST, "The request body could not be read.", log="bad base64") from error
+
+
+def _caller(context: Mapping[str, Any]) -> Caller:
+    iam = _mapping(_mapping(context.get("authorizer")).get("iam"))
+    account, user_id, arn = iam.get("accountId"), iam.get("userId"), iam.get("userArn")
+    if not (isinstance(account, str) and isinstance(user_id, str) and isinstance(arn, str)):
+        raise RelayError(Kind.NO_IDENTITY, log="no IAM context in the event")
+    # An assumed role's id is "AROA...:session"; the session name is the caller's own choice, so it identifies nobody.
+    principal = user_id.partition(":")[0]
+    if not (account and principal and arn):
+        raise RelayError(Kind.NO_IDENTITY, log="empty IAM context in the event")
+    return Caller(account=account, principal=principal, arn=arn, access_key=_text(iam.get("accessKey")))

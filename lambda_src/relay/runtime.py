@@ -1,0 +1,226 @@
+"""The loop: take an invocation, let the handler answer it, carry the answer out, survive whatever went wrong.
+
+Knows when an answer has begun and what a failure becomes before, in and after it. Knows nothing of OpenAI.
+
+    phase                 expected failure (RelayError)               bug (any other exception)
+    before the prelude    its status and its OpenAI-shaped body       500 with the request id
+    mid-stream            one SSE error event, then error trailers    the same, "Internal error."
+    after the end         log only                                    log only
+    not an HTTP event     POST /error                                 POST /error
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from relay import sse
+from relay.errors import Kind, RelayError
+from relay.events import NotHttpError, to_prelude
+from relay.logs import Log
+from relay.models import Response
+from relay.runtime_api import Invocation, ResponseRefusedError, ResponseStream, RuntimeApi, RuntimeApiError
+
+# /next must not be asked in a tight loop when it fails; after this many failures in a row the process gives up,
+# and Lambda starts a new one.
+_NEXT_FAILURES = 6
+_BACKOFF_SECONDS = 0.05
+
+# What is called when an exchange is over, with what went wrong (None: nothing did).
+Done = Callable[[BaseException | None], None]
+Handler = Callable[[Invocation, "Reply"], Response]
+
+
+class Reply:
+    """The answer to one invocation as the handler sees it.
+
+    A handler normally returns a Response and lets the runtime write it. While it has to wait it may begin the answer
+    itself and keep it alive; the status and headers of what it returns are void then.
+    """
+
+    def __init__(self, stream: ResponseStream, request_id: str) -> None:
+        self._stream = stream
+        self._request_id = request_id
+        self._last = b""
+        self._is_sse = False
+        self._done: list[Done] = []
+
+    @property
+    def begun(self) -> bool:
+        """Whether the prelude is written: from then on the status cannot change any more."""
+        return self._stream.begun
+
+    @property
+    def body_size(self) -> int:
+        """Bytes of body so far."""
+        return self._stream.body_size
+
+    @property
+    def tail(self) -> bytes:
+        """What was written last, heartbeats apart: enough to tell whether an event has ended."""
+        return self._last[-sse.TAIL :]
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Writes the prelude."""
+        self._is_sse = headers.get("content-type", "").startswith("text/event-stream")
+        self._stream.begin(to_prelude(status, {"x-request-id": self._request_id, **headers}))
+
+    def write(self, chunk: bytes) -> None:
+        """Adds to the body; on the wire at the latest when the handler waits for more."""
+        self._last = chunk if len(chunk) >= sse.TAIL else self._last[-sse.TAIL :] + chunk
+        self._stream.write(chunk)
+
+    def keep_alive(self) -> None:
+        """Adds a comment that no client sees, if the body is an event stream between two events."""
+        if self._is_sse and sse.at_boundary(self.tail):
+            self._stream.write(sse.HEARTBEAT)
+
+    def flush(self) -> None:
+        """Puts on the wire what was written."""
+        if self.begun:
+            self._stream.flush()
+
+    def check_refused(self) -> None:
+        """Raises when the service has answered before the end: it takes no more of this answer."""
+        self._stream.check_refused()
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when it has."""
+        return self._stream.fileno()
+
+    def when_done(self, done: Done) -> None:
+        """Has `done` called exactly once, after the last byte; the last one registered first."""
+        self._done.append(done)
+
+    def end(self) -> None:
+        """Ends the answer well."""
+        self._stream.end()
+
+    def fail(self, error: RelayError) -> None:
+        """Ends the answer with `error`, in the way that the phase allows."""
+        body = error.body()
+        if not self.begun:
+            self.begin(error.kind.row.status, error.response_headers())
+            self.write(body)
+            self._stream.end()
+            return
+        if self._is_sse:
+            self._stream.write(sse.error_event(body, self.tail))
+        self._stream.fail(f"Function.{_camel(error.kind)}", error.text)
+
+    def close(self, failure: BaseException | None, log: Log) -> None:
+        """Calls everything that `when_done` has registered; what fails there is logged and stops nothing."""
+        while self._done:
+            try:
+                self._done.pop()(failure)
+            except Exception as error:
+                log.error("done_failed", error, requestId=self._request_id)
+
+
+class Stop:
+    """The wish to end (SIGTERM): granted on the spot while the process waits for work, and through `fd`, which becomes
+    readable and which the Watch of an invocation waits on too, while it answers."""
+
+    def __init__(self) -> None:
+        self.fd, self._write_fd = os.pipe()
+        self.requested = False
+        self.idle = False
+
+    def request(self) -> None:
+        """To be called by a signal handler."""
+        self.requested = True
+        os.write(self._write_fd, b"x")
+        if self.idle:
+            raise SystemExit(0)
+
+
+class Runtime:
+    """One process's loop."""
+
+    def __init__(self, api: RuntimeApi, handler: Handler, log: Log, stop: Stop) -> None:
+        self._api = api
+        self._handler = handler
+        self._log = log
+        self._stop = stop
+
+    def run(self) -> int:
+        """Serves until told to stop (0) or until the Runtime API cannot be spoken to (1)."""
+        failures = 0
+        while not self._stop.requested:
+            try:
+                self._stop.idle = True
+                invocation = self._api.next()
+                self._stop.idle = False
+            except (RuntimeApiError, ResponseRefusedError) as error:
+                failures += 1
+                self._log.warn("next_failed", error=str(error), failures=failures)
+                self._api.close()
+                if failures >= _NEXT_FAILURES:
+                    return 1
+                time.sleep(_BACKOFF_SECONDS * 2**failures)
+                continue
+            failures = 0
+            self._serve(invocation)
+        return 0
+
+    def _serve(self, invocation: Invocation) -> None:
+        # Stock runtimes set this per invocation, and tracing libraries read it.
+        os.environ["_X_AMZN_TRACE_ID"] = invocation.trace_id
+        try:
+            reply = Reply(self._api.respond(invocation), invocation.id)
+        except RuntimeApiError as error:
+            self._log.warn("response_lost", requestId=invocation.id, error=str(error))
+            return
+        failure = self._answer(invocation, reply)
+        reply.close(failure, self._log)
+
+    def _answer(self, invocation: Invocation, reply: Reply) -> BaseException | None:
+        """Answers, and returns what went wrong."""
+        try:
+            self._carry(self._handler(invocation, reply), reply)
+        except (ResponseRefusedError, RuntimeApiError) as error:
+            self._refused(invocation, error)
+            return error
+        except Exception as error:
+            self._fail(invocation, reply, error)
+            return error
+        return None
+
+    @staticmethod
+    def _carry(response: Response, reply: Reply) -> None:
+        body = response.body
+        try:
+            if not reply.begun:
+                reply.begin(response.status, response.headers)
+            for chunk in body:
+                reply.write(chunk)
+        finally:
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+        reply.end()
+
+    def _fail(self, invocation: Invocation, reply: Reply, error: Exception) -> None:
+        try:
+            if isinstance(error, NotHttpError):
+                self._log.warn("not_http", requestId=invocation.id, error=str(error))
+                self._api.fail(invocation, "Function.NotAnHttpEvent", str(error))
+                return
+            if isinstance(error, RelayError):
+                reply.fail(error)
+                return
+            self._log.error("bug", error, requestId=invocation.id)
+            reply.fail(RelayError(Kind.INTERNAL, f"{Kind.INTERNAL.row.text} Request id: {invocation.id}"))
+        except (ResponseRefusedError, RuntimeApiError) as refused:
+            self._refused(invocation, refused)
+
+    def _refused(self, invocation: Invocation, error: Exception) -> None:
+        """410: this invocation is not ours any more; 413, 400, 403: the answer was not taken. Either way it is over."""
+        status = error.status if isinstance(error, ResponseRefusedError) else 0
+        self._log.warn("response_refused", requestId=invocation.id, status=status, error=str(error))
+        self._api.close()
+
+
+def _camel(kind: Kind) -> str:
+    return "".join(word.capitalize() for word in kind.name.split("_"))

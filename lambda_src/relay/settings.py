@@ -1,0 +1,63 @@
+"""The relay's settings, read once from the environment that the stack writes. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. The message names it; it never quotes the value of a secret (there is none here)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one relay process needs to know. Times are in seconds, sizes in bytes."""
+
+    runtime_api: str
+    openai_base_url: str
+    openai_secret_arn: str
+    table_name: str
+    max_body_bytes: int
+    heartbeat_seconds: float
+    deadline_reserve_seconds: float
+    log_level: str
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Reads and checks everything; raises SettingsError with one line that names the variable."""
+        return cls(
+            runtime_api=_required(environ, "AWS_LAMBDA_RUNTIME_API"),
+            openai_base_url=_url(environ, "OPENAI_BASE_URL", "https://api.openai.com/v1"),
+            openai_secret_arn=_required(environ, "OPENAI_SECRET_ARN"),
+            table_name=environ.get("TABLE_NAME", ""),
+            max_body_bytes=int(_number(environ, "MAX_BODY_BYTES", 6_000_000, low=1, high=6_291_456)),
+            heartbeat_seconds=_number(environ, "HEARTBEAT_SECONDS", 10, low=0, high=3600),
+            deadline_reserve_seconds=_number(environ, "DEADLINE_RESERVE_SECONDS", 3, low=0.1, high=60),
+            log_level=environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO").upper(),
+        )
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"{name} is not set")
+    return value
+
+
+def _url(environ: Mapping[str, str], name: str, default: str) -> str:
+    value = environ.get(name, "").strip() or default
+    if not value.startswith(("https://", "http://")) or any(mark in value for mark in "?#@ "):
+        raise SettingsError(f"{name} is not an http(s) URL without query and credentials: {value!r}")
+    return value.rstrip("/")
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:
+    text = environ.get(name, "").strip()
+    try:
+        value = float(text) if text else float(default)
+    except ValueError:
+        raise SettingsError(f"{name} is not a number: {text!r}") from None
+    if not low <= value <= high:
+        raise SettingsError(f"{name} is {text}; it has to be between {low:g} and {high:g}")
+    return value

@@ -1,0 +1,315 @@
+"""OpenAI on the wire. The only module that knows httpx (and httpcore below it), so that its successor stays a one-file swap.
+
+Knows connections, heads and bytes. Every foreign exception stops here and becomes a RelayError. What blocks, blocks in
+the Watch of the invocation at hand: the network stream below reads without blocking and waits there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore
+import httpx
+
+from relay.errors import Kind, RelayError
+from relay.waiting import Watch
+
+# DNS, TCP and TLS together. OpenAI's edge answers in tens of milliseconds; 4 s is one lost SYN and its retries.
+_CONNECT_SECONDS = 4.0
+# An idle connection is used again only within this time, on the wall clock: the environment may have been frozen
+# meanwhile, and a connection that its peer or a NAT has forgotten swallows a POST without a word.
+_IDLE_SECONDS = 3.0
+# Unacknowledged bytes on a dead path end the connection after this time instead of at the deadline (tcp(7)).
+_UNACKNOWLEDGED_MS = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request to OpenAI. `path` is relative to the base URL and written by the relay, never by the caller."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Answer:
+    """OpenAI's answer. Header names are lower-case; `chunks` yields bytes as they arrive and may raise RelayError.
+
+    `close` is always to be called; a connection that was not read to its end is not used again.
+    """
+
+    def __init__(self, response: httpx.Response, closed: Callable[[], None]) -> None:
+        self._response = response
+        self._closed = closed
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.chunks = _chunks(response)
+
+    def close(self) -> None:
+        """Gives the connection back, or closes it."""
+        self._response.close()
+        self._closed()
+
+
+class Upstream:
+    """One client for one base URL. Keeps at most one idle connection, and only as long as that is safe."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._backend = _Backend()
+        context = _tls_context() if base_url.startswith("https:") else None
+        self._transport = _Transport(
+            httpcore.ConnectionPool(
+                ssl_context=context,
+                max_connections=None,
+                max_keepalive_connections=1,
+                keepalive_expiry=_IDLE_SECONDS,
+                network_backend=self._backend,
+            )
+        )
+        self._last_used = 0.0
+
+    def open(self, call: Call, watch: Watch) -> Answer:
+        """Sends `call` and returns the answer as soon as its head is there.
+
+        Raises RelayError: UPSTREAM_UNREACHABLE when no byte of the request can have been processed,
+        UPSTREAM_BROKEN when that is not certain, and what `watch` raises. Nothing is ever sent a second time
+        after a byte of it has gone out.
+        """
+        self._drop_stale_connection()
+        self._backend.watch = watch
+        request = httpx.Request(call.method, self._base_url + call.path, headers=dict(call.headers), content=call.body)
+        with _errors():
+            return Answer(self._send(request, watch), self._used)
+
+    def _used(self) -> None:
+        self._last_used = time.time()
+
+    def _send(self, request: httpx.Request, watch: Watch) -> httpx.Response:
+        self._backend.connect_by = time.monotonic() + min(_CONNECT_SECONDS, watch.seconds_left())
+        try:
+            return self._transport.handle_request(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            # No byte of the request has left: the one failure that may be tried again.
+            if time.monotonic() >= self._backend.connect_by:
+                raise
+            return self._transport.handle_request(request)
+
+    def _drop_stale_connection(self) -> None:
+        idle = time.time() - self._last_used
+        if not 0.0 <= idle <= _IDLE_SECONDS:
+            self._transport.close()
+
+
+def _tls_context() -> ssl.SSLContext:
+    import certifi  # only a real deployment speaks TLS, and reading the certificates takes 40 ms
+
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _chunks(response: httpx.Response) -> Iterator[bytes]:
+    with _errors():
+        yield from response.stream  # type: ignore[misc]  # httpx types the stream as sync or async
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise RelayError(Kind.UPSTREAM_UNREACHABLE, log=_describe(error)) from error
+    except httpx.HTTPError as error:
+        raise RelayError(Kind.UPSTREAM_BROKEN, log=_describe(error)) from error
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+_TO_HTTPX: dict[type[Exception], type[httpx.TransportError]] = {
+    httpcore.ConnectTimeout: httpx.ConnectTimeout,
+    httpcore.ConnectError: httpx.ConnectError,
+    httpcore.ReadError: httpx.ReadError,
+    httpcore.WriteError: httpx.WriteError,
+    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
+    httpcore.LocalProtocolError: httpx.LocalProtocolError,
+}
+
+
+@contextlib.contextmanager
+def _to_httpx() -> Iterator[None]:
+    try:
+        yield
+    except tuple(_TO_HTTPX) as error:
+        raise _TO_HTTPX[type(error)](str(error)) from error
+
+
+class _Transport(httpx.BaseTransport):
+    """httpx over a pool with a network backend of our own, which httpx.HTTPTransport has no parameter for."""
+
+    def __init__(self, pool: httpcore.ConnectionPool) -> None:
+        self._pool = pool
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        with _to_httpx():
+            response = self._pool.handle_request(
+                httpcore.Request(
+                    method=request.method,
+                    url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(response.status, headers=response.headers, stream=_Stream(response))
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Stream(httpx.SyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _to_httpx():
+            yield from self._response.iter_stream()
+
+    def close(self) -> None:
+        with _to_httpx():
+            self._response.close()
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Connects within `connect_by`, resolver included; what it returns waits in `watch`."""
+
+    watch: Watch
+    connect_by: float = 0.0
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        last: OSError | None = None
+        for family, kind, protocol, _, address in _resolve(host, port, self.seconds_left()):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(self.seconds_left())
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                last = error
+                continue
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the tools also run on macOS
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+            return _NetworkStream(sock, self)
+        if isinstance(last, TimeoutError):
+            raise httpcore.ConnectTimeout(str(last)) from last
+        raise httpcore.ConnectError(str(last or "the name has no address")) from last
+
+    def seconds_left(self) -> float:
+        # Zero would make a socket non-blocking instead of timed out.
+        return max(0.001, self.connect_by - time.monotonic())
+
+
+class _NetworkStream(httpcore.NetworkStream):
+    """A socket that reads and writes without blocking, and waits in the invocation's Watch when it would have to."""
+
+    def __init__(self, sock: socket.socket, backend: _Backend) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._backend = backend
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        while True:
+            try:
+                return self._sock.recv(max_bytes)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._backend.watch.readable(self._sock.fileno())
+            except ssl.SSLWantWriteError:
+                self._backend.watch.writable(self._sock.fileno())
+            except OSError as error:
+                raise httpcore.ReadError(str(error)) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        view = memoryview(buffer)
+        while view:
+            try:
+                view = view[self._sock.send(view) :]
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._backend.watch.writable(self._sock.fileno())
+            except ssl.SSLWantReadError:
+                self._backend.watch.readable(self._sock.fileno())
+            except OSError as error:
+                raise httpcore.WriteError(str(error)) from error
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        try:
+            self._sock.settimeout(self._backend.seconds_left())
+            return _NetworkStream(ssl_context.wrap_socket(self._sock, server_hostname=server_hostname), self._backend)
+        except TimeoutError as error:
+            self._sock.close()
+            raise httpcore.ConnectTimeout("the TLS handshake took too long") from error
+        except OSError as error:
+            self._sock.close()
+            raise httpcore.ConnectError(str(error)) from error
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            return self._is_readable()
+        if info == "ssl_object":
+            return self._sock if isinstance(self._sock, ssl.SSLSocket) else None
+        return self._sock if info == "socket" else None
+
+    def _is_readable(self) -> bool:
+        """Of an idle connection, where nothing is due: it was closed, or is not to be trusted. (TLS 1.3 session
+        tickets also make the bare socket readable; the TLS layer swallows them, so it is asked.)"""
+        try:
+            self._sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            return True
+        return True
+
+
+def _resolve(host: str, port: int, seconds: float) -> list[Any]:
+    """The addresses of `host`, within `seconds`: getaddrinfo itself knows no time limit, so it runs beside us."""
+    found: list[Any] = []
+    failure: list[OSError] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failure:
+        raise httpcore.ConnectError(str(failure[0])) from failure[0]
+    if not found:
+        raise httpcore.ConnectTimeout(f"{host} was not resolved in time")
+    return found
