@@ -22,7 +22,7 @@ def main() -> int:
         log.error("settings", detail=str(error))
         return _fail_init(api, "Runtime.BadSettings", str(error))
     except Exception as error:
-        log.error("init_failed", error)
+        log.error("init_failed", failure=error)
         return _fail_init(api, "Runtime.InitFailed", f"the relay could not start: {type(error).__name__}")
 
 

@@ -26,25 +26,46 @@ class Row:
 class Kind(Enum):
     """The fixed set of failures. Each is raised somewhere and tested; the value is its row on the wire."""
 
-    NOT_FOUND = Row(404, "invalid_request_error", "unknown_url", "Unknown path. The relay serves OpenAI's paths below /v1.")
+    NOT_FOUND = Row(
+        404, "invalid_request_error", "unknown_url", "Unknown path. The relay serves OpenAI's paths below /v1."
+    )
     METHOD_NOT_ALLOWED = Row(405, "invalid_request_error", "method_not_allowed", "This path does not take this method.")
     BAD_REQUEST = Row(400, "invalid_request_error", "invalid_request", "The request is not valid.")
     BAD_JSON = Row(400, "invalid_request_error", "invalid_json", "The body is not valid JSON.")
     TOO_LARGE = Row(413, "invalid_request_error", "request_too_large", "The request body is too large.")
-    UNSUPPORTED_MEDIA = Row(415, "invalid_request_error", "unsupported_media_type", "This path does not take this content type.")
+    UNSUPPORTED_MEDIA = Row(
+        415, "invalid_request_error", "unsupported_media_type", "This path does not take this content type."
+    )
     NO_IDENTITY = Row(403, "invalid_request_error", "no_identity", "The request carries no verified AWS identity.")
-    KEY_UNAVAILABLE = Row(503, "api_error", "key_unavailable", "The relay cannot read its OpenAI key just now.", retry=True)
-    UPSTREAM_UNREACHABLE = Row(502, "api_error", "upstream_unreachable", "OpenAI cannot be reached just now.", retry=True)
+    KEY_UNAVAILABLE = Row(
+        503, "api_error", "key_unavailable", "The relay cannot read its OpenAI key just now.", retry=True
+    )
+    UPSTREAM_UNREACHABLE = Row(
+        502, "api_error", "upstream_unreachable", "OpenAI cannot be reached just now.", retry=True
+    )
     UPSTREAM_BROKEN = Row(502, "api_error", "upstream_broken", "OpenAI's answer broke off or could not be read.")
     UPSTREAM_ERROR = Row(502, "api_error", "upstream_error", "OpenAI answered with an error of its own.", retry=True)
-    UPSTREAM_KEY = Row(502, "api_error", "upstream_key_refused", "OpenAI refused the relay's own credentials. This is not about the caller.")
-    UPSTREAM_RATE_LIMIT = Row(429, "rate_limit_error", "rate_limit_exceeded", "OpenAI's rate limit is reached.", retry=True)
-    UPSTREAM_EXHAUSTED = Row(429, "insufficient_quota", "insufficient_quota", "The credit behind the relay's OpenAI key is used up.")
+    UPSTREAM_KEY = Row(
+        502,
+        "api_error",
+        "upstream_key_refused",
+        "OpenAI refused the relay's own credentials. This is not about the caller.",
+    )
+    UPSTREAM_RATE_LIMIT = Row(
+        429, "rate_limit_error", "rate_limit_exceeded", "OpenAI's rate limit is reached.", retry=True
+    )
+    UPSTREAM_EXHAUSTED = Row(
+        429, "insufficient_quota", "insufficient_quota", "The credit behind the relay's OpenAI key is used up."
+    )
     UPSTREAM_OVERLOADED = Row(503, "api_error", "upstream_overloaded", "OpenAI is overloaded just now.", retry=True)
     UPSTREAM_TIMEOUT = Row(504, "api_error", "upstream_timeout", "OpenAI did not answer in the time this function has.")
-    DEADLINE = Row(504, "api_error", "deadline_exceeded", "The time this function has is used up; the answer is not complete.")
+    DEADLINE = Row(
+        504, "api_error", "deadline_exceeded", "The time this function has is used up; the answer is not complete."
+    )
     CALLER_GONE = Row(499, "api_error", "caller_gone", "The caller left.")
-    SHUTDOWN = Row(503, "api_error", "shutting_down", "The relay is being stopped; the answer is not complete.", retry=True)
+    SHUTDOWN = Row(
+        503, "api_error", "shutting_down", "The relay is being stopped; the answer is not complete.", retry=True
+    )
     INTERNAL = Row(500, "api_error", "internal_error", "Internal error.")
 
     @property

@@ -34,7 +34,7 @@ class Log:
         """Something that went wrong and was dealt with."""
         self._write("WARN", event, fields)
 
-    def error(self, event: str, failure: BaseException | None = None, **fields: Any) -> None:
+    def error(self, event: str, *, failure: BaseException | None = None, **fields: Any) -> None:
         """Something that nobody expected; `failure` adds its type and its frames."""
         if failure is not None:
             fields |= {"errorType": type(failure).__name__, "stack": _stack(failure)}

@@ -115,7 +115,7 @@ class Reply:
             try:
                 self._done.pop()(failure)
             except Exception as error:
-                log.error("done_failed", error, requestId=self._request_id)
+                log.error("done_failed", failure=error, requestId=self._request_id)
 
 
 class Stop:
@@ -210,7 +210,7 @@ class Runtime:
             if isinstance(error, RelayError):
                 reply.fail(error)
                 return
-            self._log.error("bug", error, requestId=invocation.id)
+            self._log.error("bug", failure=error, requestId=invocation.id)
             reply.fail(RelayError(Kind.INTERNAL, f"{Kind.INTERNAL.row.text} Request id: {invocation.id}"))
         except (ResponseRefusedError, RuntimeApiError) as refused:
             self._refused(invocation, refused)
