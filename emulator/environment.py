@@ -67,9 +67,7 @@ class Environment:
         await self.api.start()
         self._started_at = time.monotonic()
         stream = f"local/[$LATEST]{uuid.uuid4().hex}"
-        env = self._function.process_environment(
-            runtime_api=self.api.address, log_stream=stream, home=self._home
-        )
+        env = self._function.process_environment(runtime_api=self.api.address, log_stream=stream, home=self._home)
         try:
             self._process = await child.start(self._function.command, env=env, cwd=self._function.task_root)
         except OSError as error:
@@ -90,9 +88,7 @@ class Environment:
         try:
             await asyncio.wait_for(self._ready.wait(), self._function.init_timeout)
         except TimeoutError:
-            self._logs.platform(
-                f"INIT_REPORT Phase: init Status: timeout after {self._function.init_timeout} s"
-            )
+            self._logs.platform(f"INIT_REPORT Phase: init Status: timeout after {self._function.init_timeout} s")
             self.kill()
             return Outcome(ending=Ending.INIT_ERROR, message="init timed out")
         if self.api.init_error is not None:
@@ -181,9 +177,7 @@ class Environment:
         if answer.streaming and outcome.ending is Ending.COMPLETE and answer.size == 0:
             self._logs.platform(f"WARNING RequestId: {request_id} the streamed answer has no byte at all")
         self._logs.platform(f"END RequestId: {request_id}")
-        self._logs.platform(
-            f"REPORT RequestId: {request_id} Duration: {took:.2f} ms Status: {outcome.ending.value}"
-        )
+        self._logs.platform(f"REPORT RequestId: {request_id} Duration: {took:.2f} ms Status: {outcome.ending.value}")
 
     def _log(self, source: str, line: bytes) -> None:
         self._logs.add(LogLine(source=source, text=line.decode("utf-8", "replace"), pid=self.pid))

@@ -54,9 +54,7 @@ def function_url_event(request: SignedRequest, caller: Identity, door: Door) -> 
     }
     cookies = [text for name, text in request.headers if name.lower() == "cookie"]
     if cookies:
-        event["cookies"] = [
-            cookie.strip() for line in cookies for cookie in line.split(";") if cookie.strip()
-        ]
+        event["cookies"] = [cookie.strip() for line in cookies for cookie in line.split(";") if cookie.strip()]
     if query:
         event["queryStringParameters"] = query_parameters(query)
     if request.body:
@@ -64,9 +62,7 @@ def function_url_event(request: SignedRequest, caller: Identity, door: Door) -> 
     return json.dumps(event, separators=(",", ":")).encode()
 
 
-def context(
-    request: SignedRequest, path: str, user_agent: str, caller: Identity, door: Door
-) -> dict[str, Any]:
+def context(request: SignedRequest, path: str, user_agent: str, caller: Identity, door: Door) -> dict[str, Any]:
     return {
         "accountId": caller.account,
         "apiId": door.url_id,

@@ -156,9 +156,7 @@ class FunctionUrl:
         assert outcome is not None
         self.counters[outcome.ending.value] += 1
         if outcome.ending is not Ending.COMPLETE:
-            self._logs.platform(
-                f"stream broken off: {outcome.ending.value} {outcome.error_type} {outcome.message}"
-            )
+            self._logs.platform(f"stream broken off: {outcome.ending.value} {outcome.error_type} {outcome.message}")
             if request.transport is not None:
                 request.transport.close()  # sends what is buffered, then ends without the last chunk
         return response

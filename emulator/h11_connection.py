@@ -118,9 +118,7 @@ class Connection:
             while (request := await self.request()) is not None:
                 await handle(self, request)
                 while self._h11.their_state is h11.SEND_BODY:
-                    await (
-                        self.body()
-                    )  # read what was answered early to its end: closing now would reset the answer
+                    await self.body()  # read what was answered early to its end: closing now would reset the answer
                 if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
                     return
                 self._h11.start_next_cycle()

@@ -156,9 +156,7 @@ class LocalLambda:
     async def _start(self) -> None:
         self._fleet = Fleet(self.function, self.logs, pathlib.Path(self._home.name))
         verifier = Verifier(self.identities, self.function.region)
-        self._door = FunctionUrl(
-            self._fleet, verifier, self.logs, disconnects=self._disconnects, clock=self._clock
-        )
+        self._door = FunctionUrl(self._fleet, verifier, self.logs, disconnects=self._disconnects, clock=self._clock)
         await self._door.start(self._wanted_port)
 
     async def _stop(self) -> None:
@@ -206,9 +204,7 @@ class RuntimeApiOnly:
     def calls(self) -> list[str]:
         return self._loop.call(lambda: list(self.api.calls))
 
-    def invoke(
-        self, event: bytes, *, deadline_in: float = 30.0, timeout: float = 10.0, **fields: Any
-    ) -> Received:
+    def invoke(self, event: bytes, *, deadline_in: float = 30.0, timeout: float = 10.0, **fields: Any) -> Received:
         """Waits for `/next`, hands the event over, and collects the answer to its end, all within `timeout`
         s.
         """

@@ -14,9 +14,7 @@ CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 DELIMITER = b"\0" * 8
 LIMIT = 16 * 1024  # what Lambda accepts before the delimiter
 # Lambda owns these; what a function says about them is dropped or would corrupt the stream's framing.
-DROPPED = frozenset(
-    {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
-)
+DROPPED = frozenset({"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
 
 
 class InvalidPreludeError(ValueError):

@@ -74,9 +74,7 @@ EVENT_STREAM = (("content-type", "text/event-stream; charset=utf-8"), ("transfer
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def head(
-    status: int = 200, headers: Iterable[tuple[str, str]] = EVENT_STREAM, reason: str = "Whatever"
-) -> bytes:
+def head(status: int = 200, headers: Iterable[tuple[str, str]] = EVENT_STREAM, reason: str = "Whatever") -> bytes:
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {text}" for name, text in headers)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 

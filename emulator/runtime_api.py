@@ -271,9 +271,7 @@ class RuntimeApi:
     async def _gone(self, connection: Connection, call: str) -> None:
         self._enter(Phase.RESPONDED)
         if self._current is not None:
-            self._current.answer.end(
-                Outcome(ending=Ending.REFUSED, message="the invocation is no longer current")
-            )
+            self._current.answer.end(Outcome(ending=Ending.REFUSED, message="the invocation is no longer current"))
         await self._reply(connection, call, 410, "StaleInvocation", "The invocation is no longer current")
 
     async def _forbid(self, connection: Connection, call: str, target: Phase) -> None:

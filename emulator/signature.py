@@ -86,9 +86,7 @@ class Verifier:
         identity = self._identities.get(credential.split("/")[0])
         token = request.header("x-amz-security-token") or ""
         if identity is None or not hmac.compare_digest(token.encode(), identity.session_token.encode()):
-            raise RefusedError(
-                "UnrecognizedClientException", "The security token included in the request is invalid."
-            )
+            raise RefusedError("UnrecognizedClientException", "The security token included in the request is invalid.")
         return identity
 
     def _check_scope(self, credential: str) -> None:
@@ -103,13 +101,9 @@ class Verifier:
                 f"Credential should be scoped to a valid region ({self._region}).",
             )
         if scope[2] != "lambda":
-            raise RefusedError(
-                "InvalidSignatureException", "Credential should be scoped to correct service: 'lambda'."
-            )
+            raise RefusedError("InvalidSignatureException", "Credential should be scoped to correct service: 'lambda'.")
 
-    def _signature(
-        self, request: SignedRequest, identity: Identity, signed: Sequence[str], stamp: str
-    ) -> str:
+    def _signature(self, request: SignedRequest, identity: Identity, signed: Sequence[str], stamp: str) -> str:
         again = AWSRequest(
             method=request.method, url=f"http://{request.header('host')}{request.target}", data=request.body
         )
@@ -137,9 +131,7 @@ def check_date(stamp: str | None, scope_day: str, now: datetime.datetime) -> str
     try:
         at = datetime.datetime.strptime(stamp or "", "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
     except ValueError:
-        raise RefusedError(
-            "IncompleteSignatureException", "A valid 'X-Amz-Date' header is required."
-        ) from None
+        raise RefusedError("IncompleteSignatureException", "A valid 'X-Amz-Date' header is required.") from None
     if stamp is None or stamp[:8] != scope_day:
         raise RefusedError(
             "InvalidSignatureException", "Date in Credential scope does not match the day of X-Amz-Date."
@@ -157,9 +149,7 @@ def check_date(stamp: str | None, scope_day: str, now: datetime.datetime) -> str
 
 def check_signed_headers(signed: Sequence[str], request: SignedRequest) -> None:
     if "host" not in signed:
-        raise RefusedError(
-            "InvalidSignatureException", "'Host' must be a 'SignedHeader' in the AWS Authorization."
-        )
+        raise RefusedError("InvalidSignatureException", "'Host' must be a 'SignedHeader' in the AWS Authorization.")
     if any(request.header(name) is None for name in signed):
         raise mismatch()
 

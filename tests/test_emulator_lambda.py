@@ -229,9 +229,7 @@ def test_more_requests_than_the_concurrency_allows_get_429() -> None:
         codes: list[int] = []
 
         def call() -> None:
-            codes.append(
-                send(running, [["begin", None], ["sleep", 1.0], ["write", "x"], ["end", None]]).status_code
-            )
+            codes.append(send(running, [["begin", None], ["sleep", 1.0], ["write", "x"], ["end", None]]).status_code)
 
         threads = [threading.Thread(target=call) for _ in range(3)]
         for thread in threads:
@@ -286,9 +284,7 @@ def test_the_leaving_caller_can_be_made_visible() -> None:
 
 
 def test_a_slow_caller_slows_the_function_down(one: LocalLambda) -> None:
-    flood = json.dumps(
-        {"do": [["begin", None], ["write_many", ["x" * 1_000_000, 30, 0]], ["end", None]]}
-    ).encode()
+    flood = json.dumps({"do": [["begin", None], ["write_many", ["x" * 1_000_000, 30, 0]], ["end", None]]}).encode()
     headers = one.sign("POST", "/v1/x", body=flood, headers={"content-type": "application/json"})
     with socket.create_connection(("127.0.0.1", one.port)) as caller:
         lines = [f"{name}: {text}" for name, text in headers.items()]
