@@ -5,31 +5,110 @@ Path, host and query of an upstream request come from this table, never from the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import unquote
 
+from relay import dialects, request_policy
+from relay.dialects import Dialect
 from relay.errors import Kind, RelayError
-from relay.metering import CHAT, Dialect
+from relay.request_policy import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One of OpenAI's endpoints. `path` is what callers use; `upstream` is relative to OPENAI_BASE_URL."""
+    """One of OpenAI's endpoints.
+
+    `path` is what callers use, a last segment of "{id}" standing for any one segment. `upstream` is relative to
+    OPENAI_BASE_URL. `shape` checks a request's fields and changes them to what may be sent. `dialect` is how the
+    endpoint streams, where it does. `caller_id`: whether OpenAI takes a `safety_identifier` here.
+    """
 
     method: str
     path: str
     upstream: str
-    dialect: Dialect
+    body: Literal["json", "form", "none"] = "json"
+    shape: Shape = request_policy.model
+    dialect: Dialect | None = None
+    caller_id: bool = False
 
 
-TABLE = (Endpoint(method="POST", path="/v1/chat/completions", upstream="/chat/completions", dialect=CHAT),)
+MODELS = "/v1/models"
+
+TABLE = (
+    Endpoint(
+        method="POST",
+        path="/v1/chat/completions",
+        upstream="/chat/completions",
+        shape=request_policy.chat,
+        dialect=dialects.CHAT,
+        caller_id=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/responses",
+        upstream="/responses",
+        shape=request_policy.responses,
+        dialect=dialects.RESPONSES,
+        caller_id=True,
+    ),
+    Endpoint(method="POST", path="/v1/embeddings", upstream="/embeddings"),
+    Endpoint(method="POST", path="/v1/moderations", upstream="/moderations", shape=request_policy.moderations),
+    Endpoint(
+        method="POST",
+        path="/v1/images/generations",
+        upstream="/images/generations",
+        shape=request_policy.images,
+        dialect=dialects.IMAGES,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/audio/speech",
+        upstream="/audio/speech",
+        shape=request_policy.speech,
+        dialect=dialects.SPEECH,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/audio/transcriptions",
+        upstream="/audio/transcriptions",
+        body="form",
+        shape=request_policy.transcriptions,
+        dialect=dialects.TRANSCRIPTION,
+    ),
+    # Both from one upstream list, so that the id in the path never becomes part of an upstream URL.
+    Endpoint(method="GET", path=MODELS, upstream="/models", body="none"),
+    Endpoint(method="GET", path=f"{MODELS}/{{id}}", upstream="/models", body="none"),
+)
+
+_REALTIME = ("/v1/realtime", "/v1/responses/ws")
 
 
-def match(method: str, path: str) -> Endpoint:
-    """The endpoint for exactly this path. Raises RelayError: NOT_FOUND, or METHOD_NOT_ALLOWED with an `allow` header."""
-    at_path = [endpoint for endpoint in TABLE if endpoint.path == path]
-    if not at_path:
+def match(method: str, path: str, headers: Mapping[str, str]) -> tuple[Endpoint, str]:
+    """The endpoint for exactly this path, and the id in it.
+
+    Raises RelayError: NO_WEBSOCKETS, NOT_FOUND, or METHOD_NOT_ALLOWED with an `allow` header.
+    """
+    if path.startswith(_REALTIME) or headers.get("upgrade", "").lower() == "websocket":
+        raise RelayError(Kind.NO_WEBSOCKETS)
+    found = [(endpoint, id) for endpoint in TABLE if (id := _matches(endpoint, path)) is not None]
+    if not found:
         raise RelayError(Kind.NOT_FOUND)
-    for endpoint in at_path:
+    for endpoint, id in found:
         if endpoint.method == method:
-            return endpoint
-    raise RelayError(Kind.METHOD_NOT_ALLOWED, headers={"allow": ", ".join(endpoint.method for endpoint in at_path)})
+            return endpoint, id
+    raise RelayError(Kind.METHOD_NOT_ALLOWED, headers={"allow": ", ".join(endpoint.method for endpoint, _ in found)})
+
+
+def _matches(endpoint: Endpoint, path: str) -> str | None:
+    fixed, _, variable = endpoint.path.partition("{")
+    if not variable:
+        return "" if path == fixed else None
+    rest = path.removeprefix(fixed)
+    return unquote(rest) if path.startswith(fixed) and rest and "/" not in rest else None
+
+
+def wants_stream(fields: Mapping[str, Any]) -> bool:
+    """Whether the caller asks for an event stream: in JSON, in a form, or in the speech endpoint's own words."""
+    return fields.get("stream") in (True, "true") or fields.get("stream_format") == "sse"

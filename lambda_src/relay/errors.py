@@ -36,6 +36,16 @@ class Kind(Enum):
     UNSUPPORTED_MEDIA = Row(
         415, "invalid_request_error", "unsupported_media_type", "This path does not take this content type."
     )
+    MODEL_NOT_ALLOWED = Row(
+        404, "invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."
+    )
+    NO_WEBSOCKETS = Row(
+        400,
+        "invalid_request_error",
+        "websockets_not_supported",
+        "Realtime and WebSocket connections cannot pass a Lambda Function URL, which carries one HTTP request and its "
+        "answer. Use /v1/chat/completions or /v1/responses with stream: true.",
+    )
     NO_IDENTITY = Row(403, "invalid_request_error", "no_identity", "The request carries no verified AWS identity.")
     KEY_UNAVAILABLE = Row(
         503, "api_error", "key_unavailable", "The relay cannot read its OpenAI key just now.", retry=True

@@ -1,48 +1,82 @@
 """What a passing answer says about itself: whether it has come to its end, and what it used. Pure.
 
-Looks at bytes without touching them. Memory is bounded whatever the length of a line: single SSE lines of several
-megabytes (images) are ordinary. A chunk that can hold nothing of interest costs one regular expression.
+Looks at bytes without touching them. Memory is bounded whatever the length of a line or a body: single SSE lines of
+several megabytes (images) are ordinary. A chunk that can hold nothing of interest costs one regular expression.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 from relay import sse
+from relay.dialects import Dialect
+from relay.models import Usage
 
-# A line up to this length is read as JSON; of a longer one only the ends are kept.
-_LINE_BYTES = 1 << 20
+# A line or body up to this length is read as JSON; of a longer one only the ends are kept.
+_WHOLE_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 10
 _TAIL_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
-    """How a stream of one kind of endpoint says that it is complete: an event type, or the word [DONE]."""
-
-    terminal_types: frozenset[str] = frozenset()
-
-
-CHAT = Dialect()
 
 _INTERESTING = re.compile(rb'\[DONE\]|"usage":\s*\{|"error"|"type":\s*"[a-z_.]+\.(?:completed|incomplete|failed|done)"')
 _TYPE = re.compile(rb'^\{\s*"type":\s*"([a-z_.]+)"')
 
 
-class Meter:
-    """Reads along with one event stream."""
+class Meter(Protocol):
+    """Reads along with one answer. `ended`: nothing is missing. `error`: OpenAI said so in the stream itself.
+
+    `needs_blank_line`: an end counts for a client only once a blank line has dispatched it.
+    """
+
+    needs_blank_line: bool
+    ended: bool
+    error: Mapping[str, Any] | None
+    usage: Usage | None
+
+    def feed(self, chunk: bytes) -> None:
+        """Sees the next bytes."""
+
+    def finish(self) -> None:
+        """Upstream has ended, well or not."""
+
+
+class _Text:
+    """A line or a body as it grows: whole up to a size, its two ends beyond."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._head = b""
+
+    def add(self, part: bytes) -> None:
+        self._bytes += part
+        if len(self._bytes) > _WHOLE_BYTES:
+            self._head = self._head or bytes(self._bytes[:_HEAD_BYTES])
+            del self._bytes[:-_TAIL_BYTES]
+
+    def take(self) -> tuple[bytes, bytes]:
+        """(head, rest) and starts anew; an empty head means that `rest` is the whole."""
+        taken = self._head, bytes(self._bytes)
+        self._head = b""
+        self._bytes.clear()
+        return taken
+
+    def __bool__(self) -> bool:
+        return bool(self._bytes)
+
+
+class EventMeter:
+    """Of an event stream."""
+
+    needs_blank_line = True
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._line = bytearray()
-        self._head = b""
+        self._line = _Text()
         self.ended = False
-        self.error: dict[str, Any] | None = None
-        self.usage: dict[str, Any] | None = None
+        self.error: Mapping[str, Any] | None = None
+        self.usage: Usage | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Sees the next bytes."""
@@ -50,24 +84,16 @@ class Meter:
             return
         *lines, rest = chunk.replace(b"\r", b"\n").split(b"\n")
         for line in lines:
-            self._add(line)
+            self._line.add(line)
             self._end_line()
-        self._add(rest)
+        self._line.add(rest)
 
     def finish(self) -> None:
-        """Upstream has ended: what came last counts as a line, although its line break is missing."""
+        """What came last counts as a line, although its line break is missing."""
         self._end_line()
 
-    def _add(self, part: bytes) -> None:
-        self._line += part
-        if len(self._line) > _LINE_BYTES:
-            self._head = self._head or bytes(self._line[:_HEAD_BYTES])
-            del self._line[:-_TAIL_BYTES]
-
     def _end_line(self) -> None:
-        line, head = bytes(self._line), self._head
-        self._line.clear()
-        self._head = b""
+        head, line = self._line.take()
         if head:
             self._read_long(next(sse.data_lines(head), b""), line)
         elif _INTERESTING.search(line):
@@ -78,40 +104,116 @@ class Meter:
         if data.startswith(b"[DONE]"):
             self.ended = True
             return
-        try:
-            fields = json.loads(data)
-        except (ValueError, RecursionError):
-            return
-        if isinstance(fields, dict):
-            self._read_fields(fields)
-
-    def _read_fields(self, fields: dict[str, Any]) -> None:
+        fields = _object(data)
         error = fields.get("error")
         if isinstance(error, dict) and error:
+            # An event that OpenAI's SDKs raise on ends a stream as surely as a good one.
             self.error, self.ended = error, True
         if fields.get("type") in self._dialect.terminal_types:
             self.ended = True
-        inner = fields.get("response")
-        for holder in (fields, inner if isinstance(inner, dict) else {}):
-            if isinstance(holder.get("usage"), dict):
-                self.usage = holder["usage"]
+        self.usage = usage_in(fields) or self.usage
 
     def _read_long(self, head: bytes, tail: bytes) -> None:
         """A line too long to be read as a whole: its type is at its head, its usage near its tail."""
         found = _TYPE.match(head)
         if found and found[1].decode() in self._dialect.terminal_types:
             self.ended = True
-        for usage in _usages(tail):
-            self.usage = usage
+        self.usage = _usage_near_end(tail) or self.usage
 
 
-def _usages(tail: bytes) -> Iterator[dict[str, Any]]:
+class BodyMeter:
+    """Of a body of JSON that is not a stream. Anything else (audio, text) is taken as it comes."""
+
+    needs_blank_line = False
+
+    def __init__(self, content_type: str) -> None:
+        self._is_json = content_type.startswith("application/json")
+        self._body = _Text()
+        self.ended = not self._is_json
+        self.error: Mapping[str, Any] | None = None
+        self.usage: Usage | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Sees the next bytes."""
+        if self._is_json:
+            self._body.add(chunk)
+
+    def finish(self) -> None:
+        """Reads what came. A close-delimited body that was cut shows only here."""
+        head, body = self._body.take()
+        if not self._is_json:
+            return
+        if head:
+            self.usage = _usage_near_end(body)
+            self.ended = body.rstrip().endswith((b"}", b"]"))
+        else:
+            fields = _object(body)
+            self.usage = usage_in(fields)
+            self.ended = bool(fields)
+
+
+def usage_in(fields: Mapping[str, Any]) -> Usage | None:
+    """The usage that an event or a body carries, at its top or (Responses) in its `response`."""
+    for holder in (fields, fields.get("response")):
+        if isinstance(holder, dict) and isinstance(holder.get("usage"), dict):
+            return _usage(holder["usage"], holder)
+    return None
+
+
+def _usage(counts: Mapping[str, Any], holder: Mapping[str, Any]) -> Usage | None:
+    into = _details(counts, "prompt_tokens_details", "input_tokens_details", "input_token_details")
+    out = _details(counts, "completion_tokens_details", "output_tokens_details", "output_token_details")
+    if not any(isinstance(counts.get(name), int) for name in ("prompt_tokens", "input_tokens")):
+        return None
+    return Usage(
+        input=_count(counts, "prompt_tokens", "input_tokens"),
+        cached_input=_count(into, "cached_tokens"),
+        cache_write=_count(into, "cache_write_tokens", "cache_creation_tokens"),
+        audio_input=_count(into, "audio_tokens"),
+        image_input=_count(into, "image_tokens"),
+        output=_count(counts, "completion_tokens", "output_tokens"),
+        reasoning=_count(out, "reasoning_tokens"),
+        audio_output=_count(out, "audio_tokens"),
+        image_output=_count(out, "image_tokens"),
+        model=_word(holder.get("model")),
+        service_tier=_word(holder.get("service_tier")),
+    )
+
+
+def _details(counts: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    return next((counts[name] for name in names if isinstance(counts.get(name), dict)), {})
+
+
+def _count(counts: Mapping[str, Any], *names: str) -> int:
+    found = next((counts[name] for name in names if type(counts.get(name)) is int), 0)
+    return max(0, found)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _usage_near_end(tail: bytes) -> Usage | None:
+    """The last object called "usage" that counts tokens. In text such a key would have its quotes escaped."""
+    found = None
+    for counts in _objects_called_usage(tail.decode("utf-8", "replace")):
+        found = _usage(counts, {}) or found
+    return found
+
+
+def _objects_called_usage(text: str) -> Iterator[dict[str, Any]]:
     decoder = json.JSONDecoder()
-    text = tail.decode("utf-8", "replace")
-    for found in re.finditer(r'"usage":\s*(?=\{)', text):
+    for match in re.finditer(r'"usage":\s*(?=\{)', text):
         try:
-            value, _ = decoder.raw_decode(text, found.end())
+            value, _ = decoder.raw_decode(text, match.end())
         except (ValueError, RecursionError):
             continue
-        if isinstance(value.get("total_tokens"), int):
-            yield value
+        yield value

@@ -49,3 +49,31 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What OpenAI counted for one answer, in tokens. The details are parts of the totals, never added to them.
+
+    `cached_input`, `cache_write`, `audio_input` and `image_input` are parts of `input`; `reasoning`, `audio_output`
+    and `image_output` are parts of `output`. `service_tier` is the tier of the answer, which is the one billed.
+    `Usage()` says that nothing was billed; "not known" is None, never an empty Usage.
+    Source: platform.openai.com/docs/api-reference/chat/object (usage), .../responses/object (usage, service_tier).
+    """
+
+    input: int = 0
+    cached_input: int = 0
+    cache_write: int = 0
+    audio_input: int = 0
+    image_input: int = 0
+    output: int = 0
+    reasoning: int = 0
+    audio_output: int = 0
+    image_output: int = 0
+    model: str = ""
+    service_tier: str = ""
+
+    @property
+    def total(self) -> int:
+        """All tokens of the request, the unit of a limit on tokens per day."""
+        return self.input + self.output

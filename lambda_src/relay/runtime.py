@@ -33,7 +33,8 @@ Handler = Callable[[Invocation, "Reply"], Response]
 
 
 class Reply:
-    """The answer to one invocation as the handler sees it.
+    """The answer to one invocation as the handler sees it. `status` is 0 and `first_byte_at` (monotonic seconds) 0.0
+    until there is one.
 
     A handler normally returns a Response and lets the runtime write it. While it has to wait it may begin the answer
     itself and keep it alive; the status and headers of what it returns are void then.
@@ -44,6 +45,9 @@ class Reply:
         self._request_id = request_id
         self._last = b""
         self._is_sse = False
+        self._is_text = False
+        self.status = 0
+        self.first_byte_at = 0.0
         self._done: list[Done] = []
 
     @property
@@ -63,11 +67,16 @@ class Reply:
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Writes the prelude."""
-        self._is_sse = headers.get("content-type", "").startswith("text/event-stream")
+        content_type = headers.get("content-type", "")
+        self._is_sse = content_type.startswith("text/event-stream")
+        self._is_text = content_type.startswith("text/plain")
+        self.status = status
         self._stream.begin(to_prelude(status, {"x-request-id": self._request_id, **headers}))
 
     def write(self, chunk: bytes) -> None:
         """Adds to the body; on the wire at the latest when the handler waits for more."""
+        if not self.first_byte_at:
+            self.first_byte_at = time.monotonic()
         self._last = chunk if len(chunk) >= sse.TAIL else self._last[-sse.TAIL :] + chunk
         self._stream.write(chunk)
 
@@ -107,6 +116,9 @@ class Reply:
             return
         if self._is_sse:
             self._stream.write(sse.error_event(body, self.tail))
+        elif self._is_text:
+            # Plain text has no way to say that it broke off but to say it.
+            self._stream.write(f"\n\n[{error.text}]\n".encode())
         self._stream.fail(f"Function.{_camel(error.kind)}", error.text)
 
     def close(self, failure: BaseException | None, log: Log) -> None:

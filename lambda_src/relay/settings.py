@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from relay.request_policy import RequestPolicy
+
 
 class SettingsError(Exception):
     """A setting is missing or wrong. The message names it; it never quotes the value of a secret (there is none here)."""
@@ -18,6 +20,8 @@ class Settings:
     openai_base_url: str
     openai_secret_arn: str
     table_name: str
+    request_policy: RequestPolicy
+    function_name: str
     max_body_bytes: int
     heartbeat_seconds: float
     deadline_reserve_seconds: float
@@ -31,6 +35,8 @@ class Settings:
             openai_base_url=_url(environ, "OPENAI_BASE_URL", "https://api.openai.com/v1"),
             openai_secret_arn=_required(environ, "OPENAI_SECRET_ARN"),
             table_name=environ.get("TABLE_NAME", ""),
+            request_policy=_policy(environ, "REQUEST_POLICY"),
+            function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
             max_body_bytes=int(_number(environ, "MAX_BODY_BYTES", 6_000_000, low=1, high=6_291_456)),
             heartbeat_seconds=_number(environ, "HEARTBEAT_SECONDS", 10, low=0, high=3600),
             deadline_reserve_seconds=_number(environ, "DEADLINE_RESERVE_SECONDS", 3, low=0.1, high=60),
@@ -50,6 +56,13 @@ def _url(environ: Mapping[str, str], name: str, default: str) -> str:
     if not value.startswith(("https://", "http://")) or any(mark in value for mark in "?#@ "):
         raise SettingsError(f"{name} is not an http(s) URL without query and credentials: {value!r}")
     return value.rstrip("/")
+
+
+def _policy(environ: Mapping[str, str], name: str) -> RequestPolicy:
+    try:
+        return RequestPolicy.from_json(environ.get(name, ""))
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:

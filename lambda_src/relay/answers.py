@@ -1,0 +1,189 @@
+"""From OpenAI's answer to the caller's: what passes, what becomes an error of ours, and where a stream really ends.
+
+Errors about the caller's request pass with OpenAI's own text. Errors about the relay's key, and whatever OpenAI's
+servers say when they are ill, get the relay's text: the first quote parts of the key, the second are not for callers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from relay import sse
+from relay.errors import Kind, RelayError
+from relay.metering import Meter
+from relay.models import Response
+from relay.request_policy import RequestPolicy
+from relay.runtime import Reply
+from relay.upstream import Answer
+from relay.waiting import Watch
+
+SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+TEXT_HEADERS = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-cache"}
+
+# What of upstream's headers reaches the caller. Everything else (cookies, organisation, hop-by-hop, servers) does not.
+_PASSED = ("content-type", "retry-after", "retry-after-ms", "openai-processing-ms", "openai-version")
+_PASSED_PREFIX = "x-ratelimit-"
+# A header's value beyond this is not one of those; all of them have to fit the prelude's 16 KB.
+_VALUE_CHARACTERS = 512
+# An error body is read up to here; what OpenAI sends is a few hundred bytes. The list of models is some 20 KB.
+_ERROR_BYTES = 65_536
+_MODELS_BYTES = 4_194_304
+# How long upstream may take to close after its terminal event; nothing of the answer is missing then.
+_AFTER_END_SECONDS = 1.0
+# 429s that no waiting helps against. Source: platform.openai.com/docs/guides/error-codes.
+_EXHAUSTED = ("insufficient_quota", "credit_balance_exhausted", "organization_usage_limit_exceeded")
+_EXHAUSTED_SUFFIX = "_spend_limit_exceeded"
+
+
+def is_sse(answer: Answer) -> bool:
+    """Whether the body is an event stream."""
+    return answer.headers.get("content-type", "").lower().startswith("text/event-stream")
+
+
+def passed_headers(answer: Answer) -> dict[str, str]:
+    """The headers of `answer` that the caller sees; OpenAI's request id beside the relay's own."""
+    headers = {
+        name: value for name, value in answer.headers.items() if name in _PASSED or name.startswith(_PASSED_PREFIX)
+    }
+    if "x-request-id" in answer.headers:
+        headers["x-openai-request-id"] = answer.headers["x-request-id"]
+    return {name: text for name, text in headers.items() if text.isprintable() and len(text) <= _VALUE_CHARACTERS}
+
+
+def check(answer: Answer, *, wants_stream: bool) -> None:
+    """Raises UPSTREAM_BROKEN when a good answer is not in the form that was asked for: a client would misread it."""
+    if answer.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+        raise RelayError(Kind.UPSTREAM_BROKEN, log="encoded although identity was asked for")
+    if is_sse(answer) != wants_stream:
+        raise RelayError(Kind.UPSTREAM_BROKEN, log=f"content type {answer.headers.get('content-type', '')[:60]!r}")
+
+
+def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Watch) -> Iterator[bytes]:
+    """Passes `chunks` on and makes sure that they are complete: ends with the terminal event, or with an exception."""
+    failure = RelayError(Kind.UPSTREAM_BROKEN, log="ended without its end")
+    tail = b""
+    try:
+        for chunk in chunks:
+            meter.feed(chunk)
+            tail = chunk if len(chunk) >= sse.TAIL else tail[-sse.TAIL :] + chunk
+            yield chunk
+            if meter.ended:
+                watch.on_silence = None
+                watch.deadline = min(watch.deadline, time.monotonic() + _AFTER_END_SECONDS)
+    except RelayError as error:
+        failure = error
+    was_ended = meter.ended
+    meter.finish()
+    if not meter.ended:
+        raise failure
+    if not was_ended and meter.needs_blank_line and not sse.at_boundary(tail):
+        # The terminal event came whole, only the line breaks that dispatch it are missing.
+        yield b"\n\n"
+
+
+def first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply) -> list[bytes]:
+    """Reads up to the end of the first event, because an error that comes as such can still become a real status."""
+    first: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        first.append(chunk)
+        size += len(chunk)
+        if meter.error is not None and not reply.begun:
+            raise _from_event(meter.error)
+        if reply.begun or sse.at_boundary(chunk) or size > _ERROR_BYTES:
+            break
+    return first
+
+
+def refusal(answer: Answer, *, begun: bool) -> Response:
+    """What an answer that is not a success becomes. Raises RelayError where the words are to be the relay's own.
+
+    `begun`: the caller has been given a 200 already, so that only an error event can tell.
+    """
+    if answer.status in (401, 403):
+        raise RelayError(Kind.UPSTREAM_KEY, log=f"upstream {answer.status}")
+    if not 400 <= answer.status < 500:
+        kind = {503: Kind.UPSTREAM_OVERLOADED, 504: Kind.UPSTREAM_TIMEOUT}.get(answer.status, Kind.UPSTREAM_ERROR)
+        raise RelayError(kind, headers=_retry_after(answer), log=f"upstream {answer.status}")
+    body = _bounded(answer.chunks, _ERROR_BYTES)
+    error = _error_in(body)
+    code = _word(error.get("code"))
+    if not error and answer.status == 429:
+        raise RelayError(
+            Kind.UPSTREAM_RATE_LIMIT, headers=_retry_after(answer), log="upstream 429 without an error body"
+        )
+    if not error:
+        raise RelayError(Kind.UPSTREAM_ERROR, log=f"upstream {answer.status} without an error body")
+    if begun:
+        raise _from_event(error)
+    headers = {**passed_headers(answer), "content-type": "application/json"}
+    if answer.status == 429:
+        headers["x-should-retry"] = "false" if _is_exhausted(code) else "true"
+    return Response(status=answer.status, headers=headers, body=iter([body]))
+
+
+def models(answer: Answer, policy: RequestPolicy, id: str) -> Response:
+    """The list of models that the policy allows, or the one called `id`."""
+    listed = _object(_bounded(answer.chunks, _MODELS_BYTES)).get("data")
+    if not isinstance(listed, list):
+        raise RelayError(Kind.UPSTREAM_BROKEN, log="the list of models cannot be read")
+    allowed = [each for each in listed if isinstance(each, dict) and policy.allows_model(_word(each.get("id")))]
+    body: dict[str, Any] = {"object": "list", "data": allowed}
+    if id:
+        found = [each for each in allowed if each.get("id") == id]
+        if not found:
+            raise RelayError(Kind.MODEL_NOT_ALLOWED, param="model")
+        body = found[0]
+    headers = {**passed_headers(answer), "content-type": "application/json"}
+    return Response(status=200, headers=headers, body=iter([json.dumps(body, separators=(",", ":")).encode()]))
+
+
+def _from_event(error: Mapping[str, Any]) -> RelayError:
+    code = _word(error.get("code")) or _word(error.get("type"))
+    text = _word(error.get("message")) or None
+    if _is_exhausted(code):
+        return RelayError(Kind.UPSTREAM_EXHAUSTED, text, code=code)
+    if code in ("rate_limit_exceeded", "slow_down"):
+        return RelayError(Kind.UPSTREAM_RATE_LIMIT, text, code=code)
+    if code == "server_is_overloaded":
+        return RelayError(Kind.UPSTREAM_OVERLOADED, log=code)
+    if error.get("type") == "invalid_request_error" and code != "invalid_api_key":
+        return RelayError(Kind.BAD_REQUEST, text, code=code, param=_word(error.get("param")) or None)
+    return RelayError(Kind.UPSTREAM_ERROR, log="an error event")
+
+
+def _is_exhausted(code: str) -> bool:
+    return code in _EXHAUSTED or code.endswith(_EXHAUSTED_SUFFIX)
+
+
+def _retry_after(answer: Answer) -> dict[str, str]:
+    return {name: text for name, text in passed_headers(answer).items() if name.startswith("retry-after")}
+
+
+def _bounded(chunks: Iterator[bytes], most: int) -> bytes:
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > most:
+            return b""
+    return bytes(body)
+
+
+def _error_in(body: bytes) -> Mapping[str, Any]:
+    error = _object(body).get("error")
+    return error if isinstance(error, dict) else {}
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,58 @@
+"""How each of OpenAI's streams speaks: what ends it, and where its text is. Pure.
+
+Chat completions end with the word [DONE]; the others with an event of a certain type. Event names are never
+white-listed: new ones appear without notice. Source: platform.openai.com/docs/api-reference, the *-streaming pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+def _no_text(fields: Mapping[str, Any]) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """`terminal_types` end a stream, and so does [DONE] in all of them; `text` is what an event adds to the text."""
+
+    name: str
+    terminal_types: frozenset[str] = frozenset()
+    text: Callable[[Mapping[str, Any]], str] = _no_text
+
+
+def _chat_text(fields: Mapping[str, Any]) -> str:
+    choices = fields.get("choices")
+    parts = []
+    for choice in choices if isinstance(choices, list) else ():
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        # Only the first choice: two texts typed into one another help nobody.
+        if isinstance(delta, dict) and choice.get("index", 0) == 0:
+            parts.append(delta.get("content") or delta.get("refusal") or "")
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def _delta(*types: str) -> Callable[[Mapping[str, Any]], str]:
+    def text(fields: Mapping[str, Any]) -> str:
+        delta = fields.get("delta")
+        return delta if fields.get("type") in types and isinstance(delta, str) else ""
+
+    return text
+
+
+CHAT = Dialect(name="chat", text=_chat_text)
+RESPONSES = Dialect(
+    name="responses",
+    terminal_types=frozenset({"response.completed", "response.incomplete", "response.failed"}),
+    text=_delta("response.output_text.delta", "response.refusal.delta"),
+)
+IMAGES = Dialect(name="images", terminal_types=frozenset({"image_generation.completed"}))
+SPEECH = Dialect(name="speech", terminal_types=frozenset({"speech.audio.done"}))
+TRANSCRIPTION = Dialect(
+    name="transcription",
+    terminal_types=frozenset({"transcript.text.done"}),
+    text=_delta("transcript.text.delta"),
+)
