@@ -1,0 +1,1 @@
+"""The benchmark: the relay beside its peers, on the same fakes. Never imports relay."""
