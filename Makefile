@@ -15,7 +15,7 @@ CDK := PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/cdk
 
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
 
-.PHONY: help demo local test bundle synth deploy destroy diff smoke lock clean
+.PHONY: help demo local test bundle synth deploy destroy diff smoke bench lock clean
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
@@ -45,6 +45,9 @@ destroy: $(BASE) $(NODE) ## remove ENV
 
 smoke: $(BASE) ## check a deployed endpoint: make smoke URL=https://... [ARGS="--sign-host HOST --model NAME"]
 	@$(BIN)/python -m clients.smoke $(ARGS) $(URL)
+
+bench: bundle ## the relay beside its peers (QUICK=1 for under two minutes)
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 lock: ## recompile the lock files from requirements*.in (needs uv on PATH)
 	sh .ci/lock

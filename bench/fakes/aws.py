@@ -17,7 +17,7 @@ SECRET = {
     "ARN": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:openai-AbCdEf",
     "Name": "openai",
     "VersionId": "00000000-0000-4000-8000-000000000000",
-    "SecretString": "sk-bench",
+    "SecretString": "sk-bench-0000000000000000000000000000000000000000",
     "VersionStages": ["AWSCURRENT"],
     "CreatedDate": 1700000000,
 }

@@ -1,0 +1,1 @@
+"""The relay's competitors: the same event in, the same bytes out."""
