@@ -1,0 +1,118 @@
+"""The benchmark's stopwatch: that it sees a spoilt stream, reads ages right, and judges targets by the right parties."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bench import report, stations, targets
+from bench.fakes import http1, runtime_api
+from bench.fakes.events import DONE, SMALLEST, Stream, digest
+from bench.run import summarise
+
+STREAM = Stream(count=3, size=SMALLEST + 10)
+
+
+def chunked(*contents: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(content), content) for content in contents)
+
+
+def answer(*contents: bytes, at: int = 2_000) -> runtime_api.Answer:
+    pieces = [chunked(content) for content in contents] + [b"0\r\n\r\n"]
+    return runtime_api.Answer(path="/response", chunked=True, pieces=pieces, at=[at] * len(pieces))
+
+
+def whole(sent: int = 1_000) -> list[bytes]:
+    prelude = b'{"statusCode":200}' + bytes(8)
+    return [prelude, *(STREAM.event(number, sent) for number in range(STREAM.count)), DONE]
+
+
+def test_an_intact_stream_is_recognised_and_its_events_are_dated() -> None:
+    seen = runtime_api.report(answer(*whole()), STREAM, sent=500, next_=3_000)
+    assert (seen.intact, seen.problem) == (True, "")
+    assert seen.latencies == [1_000] * 3
+    assert (seen.sent, seen.first, seen.last, seen.next) == (500, 2_000, 2_000, 3_000)
+
+
+def test_an_event_is_dated_by_the_read_in_which_it_ended() -> None:
+    one = answer(*whole())
+    one.at = list(range(2_000, 2_000 + 100 * len(one.pieces), 100))
+    assert runtime_api.report(one, STREAM, sent=0, next_=0).latencies == [1_100, 1_200, 1_300]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda parts: parts[:2] + parts[3:],
+        lambda parts: parts[:-1],
+        lambda parts: [parts[0], parts[1].replace(b"gpt-4o", b"gpt-4p"), *parts[2:]],
+        lambda parts: [parts[0], parts[2], parts[1], *parts[3:]],
+        lambda parts: [parts[0].replace(b"200", b"503"), *parts[1:]],
+        lambda parts: [parts[0].rstrip(b"\0"), *parts[1:]],
+    ],
+    ids=["lost", "cut", "changed", "swapped", "status", "no NULs"],
+)
+def test_a_spoilt_stream_is_noticed(spoil: Any) -> None:
+    assert not runtime_api.report(answer(*spoil(whole())), STREAM, sent=0, next_=0).intact
+
+
+def test_an_error_is_no_answer() -> None:
+    one = runtime_api.Answer(path="/2018-06-01/runtime/invocation/1/error", chunked=False, pieces=[b"{}"], at=[1])
+    assert not runtime_api.report(one, STREAM, sent=0, next_=0).intact
+
+
+@pytest.mark.parametrize(
+    "end", [b"\r\n0\r\n\r\n", b"x\r\n0\r\nLambda-Runtime-Function-Error-Type: A.B\r\nb: c\r\n\r\n"]
+)
+def test_the_end_of_an_answer_is_seen_with_and_without_trailers(end: bytes) -> None:
+    assert runtime_api.END.search(end)
+    assert not runtime_api.END.search(end[:-2])
+
+
+def test_dechunk_is_the_inverse_of_chunking_and_strict() -> None:
+    assert http1.dechunk(chunked(b"a", b"bc\r\n") + b"0\r\n\r\n") == b"abc\r\n"
+    for malformed in (chunked(b"a"), b"1\r\nab0\r\n\r\n", b"x\r\n", b""):
+        with pytest.raises(ValueError, match="."):
+            http1.dechunk(malformed)
+
+
+def test_a_stream_is_described_in_a_message_and_keeps_its_size() -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": STREAM.prompt()}]}).encode()
+    assert Stream.from_body(body) == STREAM
+    assert len(STREAM.event(1, 12)) == STREAM.size
+    assert digest(b"".join(whole(sent=77)[1:])) == STREAM.digest()
+
+
+def test_percentile_is_the_nearest_rank() -> None:
+    ordered = list(range(1, 101))
+    assert [stations.percentile(ordered, p) for p in (1, 50, 99, 100)] == [1, 50, 99, 100]
+    assert stations.percentile([7], 99) == 7
+
+
+def test_targets_compare_the_right_parties() -> None:
+    metric = "warm request to first byte, ms"
+    results = {"metrics": summarise({metric: {"relay": [6.0], "node": [10.0]}})}  # type: ignore[arg-type]
+    assert [verdict.met for verdict in targets.verdicts(results)] == [True]
+    results = {"metrics": summarise({metric: {"relay": [6.1], "node": [10.0]}})}  # type: ignore[arg-type]
+    assert [verdict.met for verdict in targets.verdicts(results)] == [False]
+
+
+def test_more_is_better_where_it_is() -> None:
+    seen = {"large body, MB/s": {"relay+limits": [200.0], "web adapter": [100.0]}}
+    (verdict,) = targets.verdicts({"metrics": summarise(seen)})  # type: ignore[arg-type]
+    assert verdict.met
+
+
+def test_runs_differ_when_their_spreads_do_not_touch() -> None:
+    def run(*samples: float) -> dict[str, Any]:
+        return {"metrics": summarise({"m": {"relay": list(samples)}})}  # type: ignore[arg-type]
+
+    assert "disjoint" not in "".join(report.changes(run(1, 2), run(2, 3)))
+    assert "disjoint" in "".join(report.changes(run(1, 2), run(3, 4)))
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.123, "0.12"), (12.34, "12.3"), (1234.5, "1234"), (-5.53, "-5.53")])
+def test_figures_are_short(value: float, text: str) -> None:
+    assert report.short(value) == text
