@@ -74,7 +74,7 @@ def test_the_end_of_an_answer_is_seen_with_and_without_trailers(end: bytes) -> N
 def test_dechunk_is_the_inverse_of_chunking_and_strict() -> None:
     assert http1.dechunk(chunked(b"a", b"bc\r\n") + b"0\r\n\r\n") == b"abc\r\n"
     for malformed in (chunked(b"a"), b"1\r\nab0\r\n\r\n", b"x\r\n", b""):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             http1.dechunk(malformed)
 
 
