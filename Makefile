@@ -15,7 +15,7 @@ CDK := PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/cdk
 
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
 
-.PHONY: help demo local test bundle synth deploy destroy diff smoke bench lock clean
+.PHONY: help demo local test bundle synth snapshots deploy destroy diff smoke bench lock clean
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
@@ -33,6 +33,9 @@ bundle: $(BASE) ## build/lambda/: exactly the files of the function's zip
 
 synth: $(BASE) $(NODE) ## the CloudFormation templates of ENV, offline, into cdk.out/
 	@$(CDK) synth --quiet --no-notices -c env=$(ENV) '**'
+
+snapshots: $(DEV) $(NODE) ## accept the templates as they are now (then look at the difference: git diff tests/snapshots)
+	@$(BIN)/pytest -q tests/test_stacks.py -k accepted --accept-snapshots
 
 deploy: $(BASE) $(NODE) ## deploy ENV
 	@$(CDK) deploy --no-notices -c env=$(ENV) '**'

@@ -1,15 +1,16 @@
-"""What `cdk` runs: the chosen environment's stage, synthesised. Calls no AWS API and needs no credentials."""
+"""What `cdk` runs: the chosen environment's stage, synthesised and checked. Calls no AWS API, needs no credentials."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import aws_cdk as cdk
 import cdk_nag
 
-from cdk_app import bundle, environments
+from cdk_app import bundle, environments, guards
 from cdk_app.config import ConfigurationError
 from cdk_app.stage import RelayStage
 
@@ -19,19 +20,30 @@ def main() -> int:
     try:
         environment = environments.find(app.node.try_get_context("env") or "dev")
         with tempfile.TemporaryDirectory() as scratch:
-            code = bundle.write(Path(scratch, "lambda"))
+            code = bundle.write(Path(scratch, "lambda"), interpreter=bundle.compiler())
             RelayStage(app, environment.name, environment=environment, bundle=code)
     except (ConfigurationError, bundle.BundleError) as problem:
-        print("\n".join(f"error: {line}" for line in str(problem).splitlines()), file=sys.stderr)
-        return 1
+        return _refuse(str(problem).splitlines())
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
     try:
-        app.synth()
+        assembly = app.synth()
     except RuntimeError as failure:
         if "ValidationFailed" not in str(failure):
             raise
         return 1  # the findings are on the screen already, each with its construct
-    return 0
+    return _refuse(
+        f"{stack.display_name}: {problem}"
+        for stack in assembly.stacks_recursively
+        for problem in guards.problems(stack.template, environment)
+    )
+
+
+def _refuse(problems: Iterable[str]) -> int:
+    """Print one line for each; the exit code that goes with it."""
+    lines = [f"error: {problem}" for problem in problems]
+    if lines:
+        print("\n".join(lines), file=sys.stderr)
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ CACHE = ROOT / "build" / "cache"
 
 # Where Lambda unpacks the zip; tracebacks from compiled files name this path and not that of the build machine.
 TASK_ROOT = "/var/task"
+# The file of the bundle that the managed runtime runs in place of its own client, which cannot stream from Python:
+# docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html
+EXEC_WRAPPER = f"{TASK_ROOT}/bootstrap"
 # The oldest date a zip can hold: every file gets it, so that no clock is in the bundle.
 EPOCH = 315_532_800
 
@@ -40,6 +43,8 @@ UNNEEDED = (
     "botocore/cacert.pem",  # botocore takes certifi's when it is there, and httpx brings it
     "boto3/examples",
     "dateutil/zoneinfo/*.tar.gz",  # botocore reads dates with an offset, never with a zone's name
+    "anyio*",  # httpx needs it for asyncio only and does without: the relay is synchronous
+    "typing_extensions*",  # anyio's; the others name it for type checkers only
 )
 # Of each .dist-info there remain METADATA and the licences: they tell scanners and lawyers what is inside.
 
@@ -51,14 +56,13 @@ class BundleError(Exception):
     """The bundle cannot be made. The text is for a person, one line."""
 
 
-def write(out: Path, *, source: Path = SOURCE, cache: Path = CACHE) -> Path:
-    """Replace `out` by the bundle and return it. Fetches packages when the lock is new, otherwise needs no network."""
-    interpreter = target_python.find()
-    if interpreter is None:
-        _say(
-            f"notice: no Python {target_python.VERSION} on this machine, so the bundle has no compiled files: "
-            "it works, but each cold start takes about half a second longer"
-        )
+def write(out: Path, *, interpreter: Path | None, source: Path = SOURCE, cache: Path = CACHE) -> Path:
+    """Replace `out` by the bundle, compiled by `interpreter`, and return it.
+
+    Fetches the packages when their lock is new, otherwise needs no network. Raises BundleError.
+    """
+    if out.exists() and not (out / "bootstrap").exists():
+        raise BundleError(f"{out} is not a bundle and will not be replaced by one; name a new directory")
     packages = _cached_packages(source / "requirements.txt", cache, interpreter)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
@@ -68,6 +72,17 @@ def write(out: Path, *, source: Path = SOURCE, cache: Path = CACHE) -> Path:
             out.rename(Path(scratch, "old"))
         fresh.rename(out)
     return out
+
+
+def compiler() -> Path | None:
+    """The interpreter that compiles for the Lambda; when there is none, None and a notice on standard error."""
+    interpreter = target_python.find()
+    if interpreter is None:
+        _say(
+            f"notice: no Python {target_python.VERSION} on this machine, so the bundle has no compiled files: "
+            "it works, but each cold start takes about half a second longer"
+        )
+    return interpreter
 
 
 def assemble(out: Path, *, source: Path, packages: Path, interpreter: Path | None) -> None:
@@ -194,7 +209,7 @@ def main(arguments: list[str]) -> int:
         _say("usage: python -m cdk_app.bundle OUT")
         return 2
     try:
-        out = write(Path(arguments[0]))
+        out = write(Path(arguments[0]), interpreter=compiler())
     except BundleError as problem:
         _say(f"error: {problem}")
         return 1

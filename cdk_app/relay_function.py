@@ -11,10 +11,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from cdk_app import target_python
-
-# The managed runtime runs this file of the bundle in place of its own client, which cannot stream from Python:
-# docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html
-EXEC_WRAPPER = "/var/task/bootstrap"
+from cdk_app.bundle import EXEC_WRAPPER
 
 
 class RelayFunction(Construct):

@@ -1,0 +1,136 @@
+"""What no template of this project may say, whoever wrote the construct that says it. Reads finished templates only.
+
+The CDK's own validation and cfn-lint ask whether a template is well-formed; cdk-nag asks AWS's general questions. These
+are the questions of this product: who can reach the relay, past whom, and what it costs when something goes wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cdk_app.bundle import EXEC_WRAPPER
+from cdk_app.config import Environment
+
+Template = Mapping[str, Any]
+Found = Iterator[str]
+
+
+def problems(template: Template, environment: Environment) -> list[str]:
+    """One readable line for each thing in the template that must not be there or is missing."""
+    rules = (_urls, _permissions, _policies, _secrets, _logs, _functions)
+    return [line for rule in rules for line in rule(template, environment)]
+
+
+def _of(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, resource in template.get("Resources", {}).items():
+        if resource["Type"] == kind:
+            yield name, resource.get("Properties", {})
+
+
+def _urls(template: Template, environment: Environment) -> Found:
+    for name, url in _of(template, "AWS::Lambda::Url"):
+        if url.get("AuthType") != "AWS_IAM":
+            yield f"{name}: AuthType is {url.get('AuthType')}; anybody could spend your money; allowed: AWS_IAM"
+        if url.get("InvokeMode") != "RESPONSE_STREAM":
+            yield f"{name}: InvokeMode is {url.get('InvokeMode')}; answers would be buffered; allowed: RESPONSE_STREAM"
+        if "*" in url.get("Cors", {}).get("AllowOrigins", []):
+            yield f"{name}: Cors allows every origin; name the origins"
+        yield from _missing_permissions(name, template, environment)
+
+
+def _missing_permissions(url: str, template: Template, environment: Environment) -> Found:
+    """A Function URL asks for both: docs.aws.amazon.com/lambda/latest/dg/urls-auth.html."""
+    given = {(_principal(p), p.get("Action"), _url_only(p)) for _, p in _of(template, "AWS::Lambda::Permission")}
+    for invoker in environment.invokers:
+        who = _principal({"Principal": invoker})
+        if (who, "lambda:InvokeFunctionUrl", True) not in given:
+            yield f"{url}: {invoker} lacks lambda:InvokeFunctionUrl with FunctionUrlAuthType AWS_IAM"
+        if (who, "lambda:InvokeFunction", True) not in given:
+            yield f"{url}: {invoker} lacks lambda:InvokeFunction with InvokedViaFunctionUrl"
+
+
+def _permissions(template: Template, environment: Environment) -> Found:
+    direct = {_principal({"Principal": principal}) for principal in environment.direct_invokers}
+    for name, permission in _of(template, "AWS::Lambda::Permission"):
+        action = permission.get("Action", "")
+        if "*" in action:
+            yield f"{name}: the action {action} has a wildcard"
+        if "*" in _principal(permission):
+            yield f"{name}: everybody may call; name the principals"
+        elif not _url_only(permission) and _principal(permission) not in direct:
+            yield f"{name}: {_principal(permission)} may call past the URL and claim to be anybody; see direct_invokers"
+
+
+def _principal(permission: Mapping[str, Any]) -> str:
+    """As text, and a whole account always as its id, however it was written."""
+    text = json.dumps(permission.get("Principal", "*")).strip('"')
+    account = re.search(r"iam::(\d{12}):root", text)
+    return account[1] if account else text
+
+
+def _url_only(permission: Mapping[str, Any]) -> bool:
+    return permission.get("FunctionUrlAuthType") == "AWS_IAM" or permission.get("InvokedViaFunctionUrl") is True
+
+
+def _policies(template: Template, _: Environment) -> Found:
+    for name, resource in template.get("Resources", {}).items():
+        for statement in _statements(resource):
+            for action in _listed(statement.get("Action", [])):
+                if "*" in action:
+                    yield f"{name}: the action {action} has a wildcard; list the actions"
+            if "NotAction" in statement:
+                yield f"{name}: NotAction allows what nobody listed; list the actions"
+            # With a principal it is the policy of one resource, and "*" means that resource.
+            if _gives_all(statement) and "Principal" not in statement:
+                yield f"{name}: {statement.get('Action')} is allowed on every resource; name the resource"
+            if statement["Effect"] == "Allow" and '"*"' in json.dumps(statement.get("Principal", "")):
+                yield f"{name}: {statement.get('Action')} is allowed to everybody; name the principals"
+
+
+def _gives_all(statement: Mapping[str, Any]) -> bool:
+    return statement["Effect"] == "Allow" and "*" in _listed(statement.get("Resource", []))
+
+
+def _statements(value: object) -> Iterator[dict[str, Any]]:
+    """Every policy statement anywhere below: inline, attached, trust and resource policies look the same."""
+    if isinstance(value, dict):
+        if value.get("Effect") in ("Allow", "Deny"):
+            yield value
+        for inner in value.values():
+            yield from _statements(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _statements(inner)
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _secrets(template: Template, _: Environment) -> Found:
+    for name, secret in _of(template, "AWS::SecretsManager::Secret"):
+        if "SecretString" in secret:
+            yield f"{name}: SecretString puts the value into the template, for all who may read the stack"
+    if re.search(r"\bsk-[A-Za-z0-9_-]{16,}", json.dumps(template)):
+        yield "something that looks like an OpenAI key is in the template"
+
+
+def _logs(template: Template, _: Environment) -> Found:
+    for name, group in _of(template, "AWS::Logs::LogGroup"):
+        if "RetentionInDays" not in group:
+            yield f"{name}: RetentionInDays is missing; logs would be kept, and paid for, for ever"
+    for name, function in _of(template, "AWS::Lambda::Function"):
+        if "LogGroup" not in function.get("LoggingConfig", {}):
+            yield f"{name}: without a LogGroup, Lambda makes one that keeps its logs for ever"
+
+
+def _functions(template: Template, environment: Environment) -> Found:
+    for name, function in _of(template, "AWS::Lambda::Function"):
+        if "ReservedConcurrentExecutions" not in function and environment.reserved_concurrency is not None:
+            yield f"{name}: ReservedConcurrentExecutions is missing; nothing caps what all callers together can cost"
+        wrapper = function.get("Environment", {}).get("Variables", {}).get("AWS_LAMBDA_EXEC_WRAPPER")
+        if wrapper != EXEC_WRAPPER:
+            yield f"{name}: AWS_LAMBDA_EXEC_WRAPPER is {wrapper}; only one wrapper runs, and it must be {EXEC_WRAPPER}"
