@@ -1,0 +1,98 @@
+"""One signed, streamed chat completion, shown as it arrives, and what can be said about it afterwards."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import httpx
+from rich.console import Console
+
+from emulator.session import Session
+
+
+class DemoError(Exception):
+    """The request could not even be made."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Shown:
+    """What was seen of the answer; times are seconds since the request was sent."""
+
+    status: int = 0
+    request_id: str = ""
+    chunks: int = 0
+    first_token: float = 0.0
+    duration: float = 0.0
+    finish_reason: str = ""
+    done: bool = False
+    problem: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return self.status == 200 and self.done and bool(self.finish_reason) and not self.problem
+
+
+def ask(session: Session, *, prompt: str, model: str, out: TextIO) -> Shown:
+    console = Console(file=out, highlight=False, soft_wrap=True)
+    relay, path = session.relay, "/v1/chat/completions"
+    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}]}).encode()
+    headers = relay.sign("POST", path, body=body, headers={"content-type": "application/json"})
+    console.print(f"[dim]POST {relay.url}{path}, signed by {relay.identities[0].arn}[/]")
+    console.print(f"[dim]upstream: {session.upstream_name}[/]\n")
+    console.print(f"[bold]> {prompt}[/]\n", markup=True)
+    shown, began = Shown(), time.monotonic()
+    try:
+        with httpx.stream("POST", relay.url + path, content=body, headers=headers, timeout=120) as response:
+            shown.status = response.status_code
+            shown.request_id = response.headers.get("x-request-id", response.headers.get("x-amzn-requestid", ""))
+            if response.status_code == 200:
+                show(response, shown, out, began)
+            else:
+                shown.problem = f"status {response.status_code}: {response.read().decode('utf-8', 'replace')[:300]}"
+    except httpx.HTTPError as error:
+        shown.problem = f"the stream broke: {error}"
+    shown.duration = time.monotonic() - began
+    summarise(console, session, shown)
+    return shown
+
+
+def show(response: httpx.Response, shown: Shown, out: TextIO, began: float) -> None:
+    """Writes the tokens as they arrive and fills `shown`."""
+    for data in sse_data(response.iter_lines()):
+        if data == "[DONE]":
+            shown.done = True
+            continue
+        event: dict[str, Any] = json.loads(data)
+        if "error" in event:
+            shown.problem = f"the stream ended in an error: {event['error'].get('message')}"
+            return
+        shown.chunks += 1
+        for choice in event.get("choices", []):
+            text = choice.get("delta", {}).get("content") or ""
+            if text and not shown.first_token:
+                shown.first_token = time.monotonic() - began
+            out.write(text)
+            out.flush()
+            shown.finish_reason = choice.get("finish_reason") or shown.finish_reason
+    if not shown.done or not shown.finish_reason:
+        shown.problem = shown.problem or "the stream ended without [DONE] or without a finish reason"
+
+
+def sse_data(lines: Iterator[str]) -> Iterator[str]:
+    """The data of each event; comments and other fields are passed over (chat completions use no others)."""
+    for line in lines:
+        if line.startswith("data:"):
+            yield line[5:].strip()
+
+
+def summarise(console: Console, session: Session, shown: Shown) -> None:
+    starts = session.relay.init_seconds()
+    cold = f" (the process started within {starts[0]:.2f} s of it)" if starts else ""
+    console.print("\n")
+    console.print(f"[dim]status[/] {shown.status}   [dim]request[/] {shown.request_id}")
+    console.print(f"[dim]first token after[/] {shown.first_token:.2f} s{cold}")
+    console.print(f"[dim]chunks[/] {shown.chunks} [dim]in[/] {shown.duration:.2f} s")
