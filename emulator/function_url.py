@@ -116,7 +116,7 @@ class FunctionUrl:
             return await self._pass_on(request, answer, request_id, trace_id)
         except ConnectionError:
             self._caller_left(environment, answer)
-            raise
+            return web.Response(status=502)  # nobody reads it; aiohttp takes an exception for a bug and logs it
         except asyncio.CancelledError:
             self._caller_left(environment, answer)
             raise

@@ -95,6 +95,7 @@ class Session:
         aws = started.enter_context(AwsStandIn(region=self._region))
         PLACE.mkdir(exist_ok=True)
         out = started.enter_context(tempfile.TemporaryDirectory(dir=PLACE, prefix="local-"))
+        print(f"synthesising {self._environment} ...", file=sys.stderr, flush=True)
         deployed = read(synthesise(self._environment, Path(out)))
         python = target_python.find()
         if python is None:
