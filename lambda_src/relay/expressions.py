@@ -1,0 +1,103 @@
+"""DynamoDB expressions, put together so that no name or value is ever part of their text. Pure.
+
+Only the grammar that every implementation takes: no arithmetic in conditions, one operator per SET term.
+Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def encode(value: Any) -> dict[str, Any]:
+    """A Python value as an AttributeValue: str, bool, int, mappings and lists of these."""
+    match value:
+        case bool():
+            return {"BOOL": value}
+        case int():
+            return {"N": str(value)}
+        case str():
+            return {"S": value}
+        case Mapping():
+            return {"M": {name: encode(part) for name, part in value.items()}}
+    raise TypeError(f"no attribute value for {type(value).__name__}")
+
+
+def decode(value: Mapping[str, Any]) -> Any:
+    """The Python value of an AttributeValue. Numbers are integers: nothing else is ever stored."""
+    ((kind, content),) = value.items()
+    match kind:
+        case "N":
+            return int(content)
+        case "M":
+            return {name: decode(part) for name, part in content.items()}
+        case "S" | "BOOL":
+            return content
+    raise TypeError(f"no value of type {kind} is ever stored")
+
+
+@dataclass(slots=True)
+class Update:
+    """One UpdateItem request in the making. A path is a tuple of names, so that "a.b" is never taken for two."""
+
+    table: str
+    key: Mapping[str, str]
+    _names: dict[str, str] = field(default_factory=dict)
+    _values: dict[str, Any] = field(default_factory=dict)
+    _sets: list[str] = field(default_factory=list)
+    _removes: list[str] = field(default_factory=list)
+    _conditions: list[str] = field(default_factory=list)
+
+    def path(self, *names: str) -> str:
+        """The placeholder of a document path."""
+        return ".".join(self._names.setdefault(name, f"#{len(self._names)}") for name in names)
+
+    def value(self, value: Any) -> str:
+        """The placeholder of a value."""
+        placeholder = f":{len(self._values)}"
+        self._values[placeholder] = encode(value)
+        return placeholder
+
+    def set(self, path: str, value: Any) -> None:
+        """Put `value` at `path`."""
+        self._sets.append(f"{path} = {self.value(value)}")
+
+    def add(self, path: str, amount: int, *, start: int = 0) -> None:
+        """Add `amount` to the number at `path`, or to `start` when there is none yet."""
+        self._sets.append(f"{path} = if_not_exists({path}, {self.value(start)}) + {self.value(amount)}")
+
+    def ensure(self, path: str, value: Any) -> None:
+        """Put `value` at `path` unless something is there."""
+        self._sets.append(f"{path} = if_not_exists({path}, {self.value(value)})")
+
+    def remove(self, path: str) -> None:
+        """Remove what is at `path`, if anything."""
+        self._removes.append(path)
+
+    def require(self, condition: str) -> None:
+        """Apply the update only if `condition` holds, beside all others."""
+        self._conditions.append(condition)
+
+    def require_at_most(self, path: str, bound: int) -> None:
+        """Apply the update only if the number at `path` is at most `bound`, or is not there (counting as 0)."""
+        self.require(f"(attribute_not_exists({path}) OR {path} <= {self.value(bound)})")
+
+    def request(self) -> dict[str, Any]:
+        """The body of the UpdateItem call. Answers with the whole new item, or with the item that failed the condition."""
+        clauses = [f"SET {', '.join(self._sets)}"] if self._sets else []
+        clauses += [f"REMOVE {', '.join(self._removes)}"] if self._removes else []
+        body: dict[str, Any] = {
+            "TableName": self.table,
+            "Key": {name: encode(part) for name, part in self.key.items()},
+            "UpdateExpression": " ".join(clauses),
+            "ExpressionAttributeNames": {placeholder: name for name, placeholder in self._names.items()},
+            "ReturnValues": "ALL_NEW",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        if self._values:
+            body["ExpressionAttributeValues"] = self._values
+        if self._conditions:
+            body["ConditionExpression"] = " AND ".join(self._conditions)
+        return body

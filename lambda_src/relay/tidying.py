@@ -1,0 +1,85 @@
+"""What remains to be done once a request is over: records, expired reservations, writes whose fate is unknown.
+
+All of it can be done by any process, any number of times; none of it is on a caller's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from relay import bookings
+from relay.account import EXPIRED, WITHDRAWN, Account, Record, Reservation, account_of, record_of
+from relay.expressions import decode
+from relay.store import ConditionFailedError
+from relay.table import Patience, Table
+
+ABANDONED = 60_000
+"""Milliseconds after which a record still in `done` was left there by a process that is gone. Also how long a
+withdrawn reservation, and one whose write was in doubt, stay there to keep a late copy of that write out."""
+
+
+def current(table: Table, caller: str, failure: ConditionFailedError | None, patience: Patience) -> Account:
+    """The account as the store judged it, or, where the store did not say, as it is now."""
+    item = failure.item if failure and failure.item else table.read(bookings.account_key(caller), patience)
+    return account_of(item)
+
+
+def expire(table: Table, caller: str, account: Account, now: int, patience: Patience) -> Account:
+    """Settle what nobody settled, at its upper bound."""
+    gone = bookings.expiries(account, now)
+    if not gone:
+        return account
+    try:
+        return table.update(bookings.expire(table.name, caller, gone), patience)
+    except ConditionFailedError as failure:
+        return current(table, caller, failure, patience)
+
+
+def due(account: Account, own: str, now: int) -> list[Record]:
+    """Records in `done` that are to be written down now: one's own, expired ones, and what others left behind."""
+    records = [
+        record
+        for record in account.done.values()
+        if record.id == own or record.outcome == EXPIRED or record.settled + ABANDONED < now
+    ]
+    return records[: bookings.AT_ONCE]
+
+
+def write_down(table: Table, caller: str, record: Record, retention: int, patience: Patience) -> None:
+    """Give `record` an item of its own. An expired one that has such an item already was a late copy: it is refunded."""
+    if record.outcome == WITHDRAWN:
+        return
+    try:
+        table.put(bookings.record(table.name, caller, record, record.at // 1000 + retention), patience)
+    except ConditionFailedError as failure:
+        if record.outcome != EXPIRED:
+            return  # it is there: an answer was lost, or another process was quicker
+        item = failure.item or table.read(bookings.record_key(caller, record.id, record.at), patience)
+        if stored(record.id, item).outcome != EXPIRED:
+            _refund(table, caller, record, patience)
+
+
+def withdraw(table: Table, caller: str, entry: Reservation, now: int, patience: Patience) -> None:
+    """Undo a reservation that may or may not have been made, or may still be made by a write that is on its way."""
+    stone = Record(id=entry.id, at=entry.at, outcome=WITHDRAWN, usd=0, tokens=0, settled=now, keep=now + ABANDONED)
+    made = bookings.withdraw(table.name, caller, entry, stone)
+    for body in (made, bookings.bar(table.name, caller, stone), made):
+        # The third attempt is for a write that arrived between the first two.
+        try:
+            table.update(body, patience)
+        except ConditionFailedError:
+            continue
+        return
+
+
+def stored(id: str, item: Mapping[str, Any] | None) -> Record:
+    """The record in an item of its own."""
+    return record_of(id, {name: decode(value) for name, value in (item or {}).items()})
+
+
+def _refund(table: Table, caller: str, ghost: Record, patience: Patience) -> None:
+    try:
+        table.update(bookings.refund(table.name, caller, ghost), patience)
+    except ConditionFailedError:
+        return  # another process was quicker
