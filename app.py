@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import aws_cdk as cdk
 import cdk_nag
 
 from cdk_app import bundle, environments, guards
-from cdk_app.config import ConfigurationError
+from cdk_app.config import ConfigurationError, Environment
 from cdk_app.stage import RelayStage
 
 
@@ -24,26 +23,30 @@ def main() -> int:
             RelayStage(app, environment.name, environment=environment, bundle=code)
     except (ConfigurationError, bundle.BundleError) as problem:
         return _refuse(str(problem).splitlines())
+    return _refuse(synthesise(app, environment))
+
+
+def synthesise(app: cdk.App, environment: Environment) -> list[str]:
+    """Write the templates and return what must be mended before anybody deploys them, one line each."""
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
     try:
         assembly = app.synth()
     except RuntimeError as failure:
         if "ValidationFailed" not in str(failure):
             raise
-        return 1  # the findings are on the screen already, each with its construct
-    return _refuse(
+        return ["the findings above: mend them, or acknowledge each on its own resource with a reason"]
+    return [
         f"{stack.display_name}: {problem}"
         for stack in assembly.stacks_recursively
         for problem in guards.problems(stack.template, environment)
-    )
+    ]
 
 
-def _refuse(problems: Iterable[str]) -> int:
+def _refuse(problems: list[str]) -> int:
     """Print one line for each; the exit code that goes with it."""
-    lines = [f"error: {problem}" for problem in problems]
-    if lines:
-        print("\n".join(lines), file=sys.stderr)
-    return 1 if lines else 0
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ class Environment:
     account: str | None = None
     region: str | None = None
 
-    # Who may call. IAM principals that may sign requests to the Function URL: roles, users, or whole accounts.
+    # Who may call: roles, users or whole accounts that may sign requests to the Function URL. Administrators of the
+    # relay's own account may in any case, through their own policies.
     invokers: tuple[str, ...] = ()
     # Who may call the function itself, past the URL. Such a caller writes its own event and can claim to be anybody.
     direct_invokers: tuple[str, ...] = ()
@@ -48,7 +49,8 @@ class Environment:
     # The function. Memory buys CPU: 1,769 MB is one full vCPU.
     memory_mb: int = 512
     timeout_seconds: int = 300
-    # How many answers may stream at once; the hard cap on what all callers together can cost. None needs a waiver.
+    # How many answers may stream at once; the hard cap on what all callers together can cost. None needs a waiver. An
+    # account keeps 100 unreserved, so that in a new one, which has 10 in all, every reservation fails to deploy.
     reserved_concurrency: int | None
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
     log_retention_days: LogRetentionDays
