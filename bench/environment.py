@@ -36,15 +36,20 @@ class Fakes:
 
     openai: str
     aws: str
+    runtime_api: tuple[str, ...] = ()  # arguments of each environment's own
 
 
 @contextlib.contextmanager
-def fakes(*, tls: bool) -> Iterator[Fakes]:
+def fakes(*, tls: bool, runtime_api: tuple[str, ...] = ()) -> Iterator[Fakes]:
     """The shared fakes, each in its own process."""
     secured = [str(path) for path in certificate()] if tls else []
     with _fake("openai", *secured) as openai, _fake("aws") as aws:
         scheme, host = ("https", "localhost") if tls else ("http", "127.0.0.1")
-        yield Fakes(openai=f"{scheme}://{host}:{_port(openai)}/v1", aws=f"http://127.0.0.1:{_port(aws)}")
+        yield Fakes(
+            openai=f"{scheme}://{host}:{_port(openai)}/v1",
+            aws=f"http://127.0.0.1:{_port(aws)}",
+            runtime_api=runtime_api,
+        )
 
 
 @contextlib.contextmanager
@@ -122,7 +127,7 @@ class Environment:
 @contextlib.contextmanager
 def environment(competitor: Competitor, around: Fakes) -> Iterator[Environment]:
     """Starts `competitor` in a fresh process of its own and ends it, and whatever it has started, afterwards."""
-    with _fake("runtime_api") as api, (BUILD / "competitors.log").open("ab") as log:
+    with _fake("runtime_api", *around.runtime_api) as api, (BUILD / "competitors.log").open("ab") as log:
         variables = _variables(f"127.0.0.1:{_port(api)}", around) | competitor.environment
         spawned = time.monotonic_ns()
         process = subprocess.Popen(competitor.start, env=variables, stdout=log, stderr=log, start_new_session=True)

@@ -1,4 +1,4 @@
-"""The picture of one run: `python -m bench.plot results.json out.png`. Knows matplotlib, and only this module does."""
+"""The picture of one run: `python -m bench.plot results.json out.png`. Runs where matplotlib is."""
 
 from __future__ import annotations
 

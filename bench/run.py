@@ -38,11 +38,16 @@ def build(makers: Iterable[Callable[[], Competitor]]) -> tuple[list[Competitor],
     return built, skipped
 
 
-def run(competitors: list[Competitor], skipped: dict[str, str], plan: Plan) -> Results:
-    """All stations. A competitor that fails is dropped from there on, and the results say why."""
+def run(
+    competitors: list[Competitor], skipped: dict[str, str], plan: Plan, runtime_api: tuple[str, ...] = ()
+) -> Results:
+    """All stations. A competitor that fails is dropped from there on, and the results say why.
+
+    `runtime_api` are arguments for bench.fakes.runtime_api.
+    """
     began, facts = time.time(), machine()
     trial = Trial(competitors, skipped)
-    with fakes(tls=False) as plain:
+    with fakes(tls=False, runtime_api=runtime_api) as plain:
         for number in range(plan.starts):
             trial.each(number, "start", lambda one: stations.start(one, plain))
         for number in range(plan.rounds):
@@ -51,7 +56,7 @@ def run(competitors: list[Competitor], skipped: dict[str, str], plan: Plan) -> R
         growth = grown(trial.competitors, plain, plan)
     plain_metrics, trial.collected = trial.collected, nested()
     if plan.tls_rounds:
-        with fakes(tls=True) as secured:
+        with fakes(tls=True, runtime_api=runtime_api) as secured:
             for number in range(plan.tls_rounds):
                 trial.each(number, "TLS", lambda one: stations.whole_round(one, secured, plan))
     plain_metrics["bundle, zipped, kB"] = defaultdict(

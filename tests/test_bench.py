@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench import report, stations, targets
+from bench import report, scale, simulate, stations, targets
 from bench.fakes import http1, runtime_api
 from bench.fakes.events import DONE, SMALLEST, Stream, digest
 from bench.run import summarise
@@ -116,3 +116,38 @@ def test_runs_differ_when_their_spreads_do_not_touch() -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.123, "0.12"), (12.34, "12.3"), (1234.5, "1234"), (-5.53, "-5.53")])
 def test_figures_are_short(value: float, text: str) -> None:
     assert report.short(value) == text
+
+
+def test_a_fleet_follows_littles_law() -> None:
+    load = scale.Load(users=600, requests_per_minute=1, tokens=400, tokens_per_second=100, first_token_seconds=1)
+    assert (load.requests_per_second, load.seconds, load.streams) == (10, 5, 50)
+    seen = simulate.Fleet(load, scale.Site(), 1).run(2000, 2000, 1)
+    settled = seen.concurrency[1000:]
+    assert sum(settled) / len(settled) == pytest.approx(50, rel=0.05)
+    assert not seen.refused
+
+
+def test_refusals_follow_erlang() -> None:
+    load, site = scale.Load(users=1000), scale.Site(concurrency=50)
+    seen = simulate.Fleet(load, site, 1).run(5000, 5000, 1)
+    expected = scale.blocked(load.streams, 50)
+    assert seen.share(seen.refused["concurrency"]) == pytest.approx(expected, rel=0.1)
+    assert scale.limits(load, site)[0].name.startswith("concurrency")
+
+
+@pytest.mark.parametrize(
+    ("setting", "first", "why"),
+    [
+        ("openai_rpm=60", "OpenAI requests a minute", "OpenAI"),
+        ("writes_per_second=2", "DynamoDB partition of the busiest caller", "DynamoDB partition"),
+    ],
+)
+def test_model_and_simulation_name_the_same_first_limit(setting: str, first: str, why: str) -> None:
+    load, site = scale.changed(scale.Load(), scale.Site(), [setting])
+    assert scale.limits(load, site)[0].name == first
+    assert simulate.Fleet(load, site, 1).run(300, 300, 1).refused.most_common(1)[0][0] == why
+
+
+def test_a_setting_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match="unknown: user"):
+        scale.changed(scale.Load(), scale.Site(), ["user=3"])

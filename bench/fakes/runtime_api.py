@@ -1,4 +1,4 @@
-"""Lambda's Runtime API, holding a stopwatch: `python -m bench.fakes.runtime_api`. Prints its port.
+"""Lambda's Runtime API, holding a stopwatch: `python -m bench.fakes.runtime_api [at-once]`. Prints its port.
 
 Then reads one JSON command per line and answers each with one JSON line:
   {"do": "started"}                                  when the first /next has come
@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,7 +57,8 @@ class Report:
 class RuntimeApi:
     """The environment of one competitor process."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[socket.socket], bytes]) -> None:
+        self.read = read
         self.waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.events: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.sent: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -73,7 +75,7 @@ class RuntimeApi:
             if head.path.endswith("/invocation/next"):
                 self._give_event(connection)
             elif head.path.endswith(("/response", "/error")):
-                self.answers.put(read_answer(connection, head))
+                self.answers.put(read_answer(connection, head, self.read))
                 connection.sendall(http1.answer("202 Accepted", b'{"status":"OK"}'))
             elif head.path.endswith("/extension/event/next"):
                 threading.Event().wait()
@@ -103,7 +105,18 @@ class RuntimeApi:
         return report(answer, stream, sent=self.sent.get(), next_=self.waiting.get())
 
 
-def read_answer(connection: socket.socket, head: http1.Head) -> Answer:
+def read(connection: socket.socket) -> bytes:
+    return connection.recv(http1.READ)
+
+
+def read_and_acknowledge_at_once(connection: socket.socket) -> bytes:
+    """Without the up to 40 ms by which Linux delays acknowledgements: a client that leaves Nagle's algorithm on waits
+    for them before it sends its next small write (tcp(7), TCP_QUICKACK; it does not last, so it is set each time)."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+    return connection.recv(http1.READ)
+
+
+def read_answer(connection: socket.socket, head: http1.Head, read: Callable[[socket.socket], bytes]) -> Answer:
     answer = Answer(path=head.path, chunked=bool(http1.CHUNKED.search(head.raw)))
     if not answer.chunked:
         body, _ = http1.read_body(connection, head)
@@ -117,7 +130,7 @@ def read_answer(connection: socket.socket, head: http1.Head) -> Answer:
             tail = (b"\r\n" + piece if not tail else tail + piece)[-LONGEST_TRAILERS:]
             if tail.endswith(b"\r\n\r\n") and END.search(tail):
                 return answer
-        piece = connection.recv(http1.READ)
+        piece = read(connection)
         if not piece:
             raise ConnectionError("the answer broke off")
 
@@ -154,8 +167,9 @@ def why_not_intact(answer: Answer, raw: bytes, stream: Stream) -> str:
     return "" if digest(body) == stream.digest() else f"{len(body)} bytes that differ: {body[:300]!r}"
 
 
-def main() -> None:
-    api, listener = RuntimeApi(), http1.listen()
+def main(arguments: list[str]) -> None:
+    api = RuntimeApi(read_and_acknowledge_at_once if arguments == ["at-once"] else read)
+    listener = http1.listen()
     threading.Thread(target=http1.serve, args=(listener, api.converse), daemon=True).start()
     print(listener.getsockname()[1], flush=True)
     for line in sys.stdin:
@@ -168,4 +182,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
