@@ -48,7 +48,7 @@ UNNEEDED = (
 )
 # Of each .dist-info there remain METADATA and the licences: they tell scanners and lawyers what is inside.
 
-# Of the 440 services botocore describes, those the relay talks to.
+# Of the 436 services botocore describes, those the relay talks to.
 AWS_SERVICES = ("dynamodb", "secretsmanager")
 
 
