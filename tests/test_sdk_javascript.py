@@ -49,7 +49,13 @@ def _run(local: LocalLambda) -> object:
     me = local.identities[0]
     credentials = {"AWS_ACCESS_KEY_ID": me.access_key, "AWS_SECRET_ACCESS_KEY": me.secret_key}
     command = ["node", str(SCRIPT), local.url, local.region]
-    done = subprocess.run(command, env={"PATH": os.environ["PATH"], **credentials}, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command,
+        env={"PATH": os.environ["PATH"], **credentials},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-

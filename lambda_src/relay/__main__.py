@@ -28,7 +28,7 @@ def main() -> int:
 
 def _serve(api: RuntimeApi, log: Log) -> int:
     # Imported here, so that what fails in an import becomes an init error that Lambda shows.
-    from relay.aws import SecretsManager
+    from relay import aws, tls
     from relay.keys import Keys
     from relay.relay import Relay
     from relay.runtime import Runtime, Stop
@@ -37,10 +37,20 @@ def _serve(api: RuntimeApi, log: Log) -> int:
     settings = Settings.from_environ(os.environ)
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.request())
+    url = aws.endpoint(aws.SECRETS_MANAGER, os.environ)
+    secure = url.startswith("https:") or settings.openai_base_url.startswith("https:")
+    tls_context = tls.context() if secure else None
+    secrets = aws.Client(
+        aws.SECRETS_MANAGER,
+        url=url,
+        region=os.environ.get("AWS_REGION", ""),
+        credentials=aws.credentials_from(os.environ),
+        tls_context=tls_context,
+    )
     handler = Relay(
         settings=settings,
-        upstream=Upstream(settings.openai_base_url),
-        keys=Keys(SecretsManager(settings.openai_secret_arn).read),
+        upstream=Upstream(settings.openai_base_url, tls_context),
+        keys=Keys(aws.SecretsManager(secrets, settings.openai_secret_arn).read),
         log=log,
         stop_fd=stop.fd,
     )

@@ -60,15 +60,17 @@ class Answer:
 
 
 class Upstream:
-    """One client for one base URL. Keeps at most one idle connection, and only as long as that is safe."""
+    """One client for one base URL. Keeps at most one idle connection, and only as long as that is safe.
 
-    def __init__(self, base_url: str) -> None:
+    `tls_context` is needed for https.
+    """
+
+    def __init__(self, base_url: str, tls_context: ssl.SSLContext | None) -> None:
         self._base_url = base_url.rstrip("/")
         self._backend = _Backend()
-        context = _tls_context() if base_url.startswith("https:") else None
         self._transport = _Transport(
             httpcore.ConnectionPool(
-                ssl_context=context,
+                ssl_context=tls_context,
                 max_connections=None,
                 max_keepalive_connections=1,
                 keepalive_expiry=_IDLE_SECONDS,
@@ -107,14 +109,6 @@ class Upstream:
         idle = time.time() - self._last_used
         if not 0.0 <= idle <= _IDLE_SECONDS:
             self._transport.close()
-
-
-def _tls_context() -> ssl.SSLContext:
-    import certifi  # only a real deployment speaks TLS, and reading the certificates takes 40 ms
-
-    context = ssl.create_default_context(cafile=certifi.where())
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _chunks(response: httpx.Response) -> Iterator[bytes]:

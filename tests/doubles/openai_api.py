@@ -19,7 +19,9 @@ RESPONSES_USAGE = {
     "total_tokens": 11,
 }
 AUDIO = bytes(range(256)) * 40
-MODELS = [{"id": name, "object": "model", "created": 1, "owned_by": "openai"} for name in ("gpt-5", "gpt-5-mini", "tts-1")]
+MODELS = [
+    {"id": name, "object": "model", "created": 1, "owned_by": "openai"} for name in ("gpt-5", "gpt-5-mini", "tts-1")
+]
 _MODEL = "gpt-5"
 
 
@@ -50,7 +52,14 @@ def response_object(status: str, text: str) -> dict[str, Any]:
 def responses_events(*words: str) -> list[bytes]:
     """The events of a whole Responses stream."""
     deltas = [
-        _event("response.output_text.delta", sequence_number=n, item_id="msg_1", output_index=0, content_index=0, delta=word)
+        _event(
+            "response.output_text.delta",
+            sequence_number=n,
+            item_id="msg_1",
+            output_index=0,
+            content_index=0,
+            delta=word,
+        )
         for n, word in enumerate(words, 2)
     ]
     return [
@@ -69,7 +78,11 @@ def chat_events(*words: str, usage: bool) -> list[bytes]:
         chat_chunk({"role": "assistant", "content": ""}, None, **more),
         *(chat_chunk({"content": word}, None, **more) for word in words),
         chat_chunk({}, "stop", **more),
-        *([b"data: " + json.dumps({**last, "usage": CHAT_USAGE}, separators=(",", ":")).encode() + b"\n\n"] if usage else []),
+        *(
+            [b"data: " + json.dumps({**last, "usage": CHAT_USAGE}, separators=(",", ":")).encode() + b"\n\n"]
+            if usage
+            else []
+        ),
         b"data: [DONE]\n\n",
     ]
 
@@ -136,7 +149,9 @@ def _speech(body: dict[str, Any]) -> list[Step]:
 def _transcription(stream: bool) -> list[Step]:
     if stream:
         delta = _event("transcript.text.delta", delta="Hé")
-        return streamed([delta, _event("transcript.text.done", text="Héllo", usage={"input_tokens": 7, "output_tokens": 3})])
+        return streamed(
+            [delta, _event("transcript.text.done", text="Héllo", usage={"input_tokens": 7, "output_tokens": 3})]
+        )
     return json_answer(200, {"text": "Héllo", "usage": {"type": "tokens", "input_tokens": 7, "output_tokens": 3}})
 
 
