@@ -40,16 +40,10 @@ UNNEEDED = (
     "**/*.pth",  # runs code at start-up; the relay starts with -S and would not see it
     "**/tests",
     "**/py.typed",
-    "botocore/cacert.pem",  # botocore takes certifi's when it is there, and httpx brings it
-    "boto3/examples",
-    "dateutil/zoneinfo/*.tar.gz",  # botocore reads dates with an offset, never with a zone's name
     "anyio*",  # httpx needs it for asyncio only and does without: the relay is synchronous
     "typing_extensions*",  # anyio's; the others name it for type checkers only
 )
 # Of each .dist-info there remain METADATA and the licences: they tell scanners and lawyers what is inside.
-
-# Of the 436 services botocore describes, those the relay talks to.
-AWS_SERVICES = ("dynamodb", "secretsmanager")
 
 
 class BundleError(Exception):
@@ -157,12 +151,6 @@ def _prune(packages: Path) -> None:
     for path in list(packages.glob("*.dist-info/*")):
         if path.name not in ("METADATA", "licenses") and not path.name.startswith(("LICENSE", "NOTICE")):
             _remove(path)
-    for data in packages.glob("boto*/data"):
-        for service in data.iterdir():
-            if service.is_dir() and service.name not in AWS_SERVICES:
-                _remove(service)
-        for examples in list(data.glob("**/examples-*")):
-            _remove(examples)
 
 
 def _remove(path: Path) -> None:

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from relay import aws
 from relay.aws import DynamoDb
 from relay.store import DynamoDb as Store
 from relay.store import StoreError
@@ -98,14 +100,14 @@ def create_table(url: str, name: str) -> str:
 
 
 def store(url: str) -> DynamoDb:
-    """The relay's own store, pointed at a stand-in through the process environment, as on Lambda."""
-    saved = dict(os.environ)
-    os.environ |= {**CREDENTIALS, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1"}
-    try:
-        return DynamoDb()
-    finally:
-        os.environ.clear()
-        os.environ |= saved
+    """The relay's own store, pointed at a stand-in."""
+    fixed = aws.Credentials(
+        access_key=CREDENTIALS["AWS_ACCESS_KEY_ID"], secret_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
+    )
+    wire = aws.Client(aws.DYNAMODB, url=url, region="us-east-1", credentials=lambda: fixed, tls_context=None)
+    made = DynamoDb(wire)
+    weakref.finalize(made, wire.close)
+    return made
 
 
 def items(url: str, table: str) -> list[dict[str, Any]]:

@@ -33,14 +33,16 @@ _ANSWER_BYTES = 1 << 24  # DynamoDB answers with 1 MB at most, Secrets Manager w
 
 
 class AwsError(Exception):
-    """A call that did not do what was asked. `code` is the service's own, or "Unreachable" when there was no answer.
+    """A call that did not do what was asked. `code` is the service's own, or "Unreachable" when there was no answer
+    (`status` 0).
 
     `fields` is the error's JSON. Nothing is said about whether a write was applied: an answer can be lost after it.
     """
 
-    def __init__(self, code: str, fields: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, code: str, fields: Mapping[str, Any] | None = None, *, status: int = 0) -> None:
         super().__init__(code)
         self.code = code
+        self.status = status
         self.fields = fields or {}
 
 
@@ -232,7 +234,7 @@ class DynamoDb:
             if error.code == store.CONDITION_FAILED:
                 raise store.ConditionFailedError(error.fields.get("Item")) from None
             text = error.fields.get("message") or error.fields.get("Message") or ""
-            raise store.StoreError(error.code, str(text)) from error
+            raise store.StoreError("ServiceUnavailable" if error.status >= 500 else error.code, str(text)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,9 +277,9 @@ def _parsed(status: int, text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
-        raise AwsError("Unreadable", {"message": f"HTTP {status}"})
+        raise AwsError("Unreadable", {"message": f"HTTP {status}"}, status=status)
     if status != 200:
         # "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"
         code = str(fields.get("__type") or fields.get("code") or f"HTTP{status}")
-        raise AwsError(code.rpartition("#")[2], fields)
+        raise AwsError(code.rpartition("#")[2], fields, status=status)
     return fields
