@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from cdk_app import bundle as bundling
 from tests.synthesis import Synthesised, synthesise
+
+# No time limit per example: a busy machine is no bug. The same examples each time: a gate that fails by chance is none.
+hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("gate")
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,35 @@
 """JSON as the relay accepts it, so that what was validated is exactly what is sent. Pure.
 
-Python's json keeps the last of two equal keys, takes NaN and Infinity, lone surrogates, and fails on deep nesting with
-RecursionError; each of these lets two readers of one body see different things. Source: RFC 8259, sections 4, 6, 8.2.
+Python's json keeps the last of two equal keys, takes NaN, Infinity, 1e999 and lone surrogates, and fails on deep nesting
+with RecursionError; each of these lets two readers of one body see different things. Source: RFC 8259, sections 4, 6, 8.2.
+
+A body is measured before it is parsed, because a few megabytes of "[[],[],..." become hundreds of megabytes of objects.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
+from collections import Counter
 from typing import Any, NoReturn
 
 from relay.errors import Kind, RelayError
+
+# Requests nest some ten levels; JSON schemas, by OpenAI's own rule, ten more
+# (platform.openai.com/docs/guides/structured-outputs). Python itself gives up between 1,000 and 10,000.
+MOST_DEPTH = 100
+# OpenAI takes at most 2,048 inputs and 300,000 tokens in one call for embeddings, where lists are longest
+# (platform.openai.com/docs/api-reference/embeddings/create); nothing else in its API comes near.
+MOST_VALUES = 310_000
+MOST_CONTAINERS = 50_000
+MOST_STRINGS = 100_000
+
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_STRING = re.compile(rb'"[^"]*"')
+# Reading an integer takes time that grows with the square of its length; no field takes one near this.
+_LONG_NUMBER = re.compile(rb"[0-9]{101}")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -18,18 +38,20 @@ def parse(body: bytes) -> dict[str, Any]:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _bad(f"byte {error.start} is not valid UTF-8") from None
-    if not text.strip():
+    if not text.strip(" \t\r\n"):
         raise _bad("it is empty")
+    _measure(body)
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
     except RecursionError:
         raise _bad("it is nested too deeply") from None
     except json.JSONDecodeError as error:
         raise _bad(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
-    except ValueError:
-        raise _bad("it holds a number that is too long") from None
     if not isinstance(value, dict):
         raise _bad("it has to be an object")
+    if _ESCAPED_SURROGATE.search(text):
+        # Most are pairs (Python's json writes emoji so), and only writing tells. Not surrogates as such: UTF-8 has none.
+        serialise(value)
     return value
 
 
@@ -47,11 +69,35 @@ def _bad(why: str) -> RelayError:
     return RelayError(Kind.BAD_JSON, f"The body is not valid JSON: {why}.")
 
 
+def _measure(body: bytes) -> None:
+    """Counts what the parser would build, without building it.
+
+    Exact for valid JSON: once escapes are gone, quotes only delimit strings. What is not valid, the parser refuses at
+    the same place up to which these counts hold.
+    """
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
+    if bare.count(b'"') > 2 * MOST_STRINGS:
+        raise _bad(f"it holds more than {MOST_STRINGS} strings")
+    skeleton = _STRING.sub(b"", bare)
+    if skeleton.count(b",") > MOST_VALUES:
+        raise _bad(f"it holds more than {MOST_VALUES} values")
+    if _LONG_NUMBER.search(skeleton):
+        raise _bad("it holds a number of more than 100 digits")
+    brackets = skeleton.translate(None, _NOT_BRACKETS)
+    if len(brackets) > 2 * MOST_CONTAINERS:
+        raise _bad(f"it holds more than {MOST_CONTAINERS} objects and lists")
+    deepest = depth = 0
+    for bracket in brackets:
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > MOST_DEPTH:
+        raise _bad(f"it is nested deeper than {MOST_DEPTH} levels")
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise _bad(f"the key {json.dumps(twice[:80])} appears twice in one object")
     return fields
 
@@ -60,20 +106,32 @@ def _constant(name: str) -> NoReturn:
     raise _bad(f"{name} is not a JSON number")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _bad(f"{digits[:40]} is larger than any number that JSON's readers agree on")
+    return number
+
+
 def _surrogate_place(value: Any) -> str:
     """The path of the first string that UTF-8 cannot carry, like "messages[0].content". Only walked after a failure."""
     pending: list[tuple[str, Any]] = [("", value)]
     while pending:
         path, here = pending.pop()
         if isinstance(here, dict):
-            pending.extend((f"{path}.{name}".lstrip("."), each) for name, each in here.items())
             if not all(_encodes(name) for name in here):
-                return f"a key in {path or 'the object'}".encode("ascii", "replace").decode()
+                return f"a key in {path or 'the object'}"
+            pending.extend((_below(path, f".{name}"), each) for name, each in here.items())
         elif isinstance(here, list):
-            pending.extend((f"{path}[{index}]", each) for index, each in enumerate(here))
+            pending.extend((_below(path, f"[{index}]"), each) for index, each in enumerate(here))
         elif isinstance(here, str) and not _encodes(here):
-            return path.encode("ascii", "replace").decode()
+            return path
     return "a string"
+
+
+def _below(path: str, step: str) -> str:
+    # Names are the caller's and may be megabytes; an error message is for reading.
+    return (path + step).lstrip(".")[:200]
 
 
 def _encodes(text: str) -> bool:
