@@ -16,9 +16,15 @@ HEAD = (
     b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini",'
     b'"choices":[{"index":0,"delta":{"content":"'
 )
-TAIL = b'"},"finish_reason":null}],"n":"%08d","t":"%019d"}\n\n'
+TAIL = b'"},"finish_reason":null}]%b,"n":"%08d","t":"%019d"}\n\n'
 DONE = b"data: [DONE]\n\n"
-SMALLEST = len(HEAD) + len(TAIL % (0, 0))
+SMALLEST = len(HEAD) + len(TAIL % (b"", 0, 0))
+# What `stream_options.include_usage` adds to every event, and the event that it adds before the end.
+NO_USAGE_YET = b',"usage":null'
+USAGE = (
+    b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini",'
+    b'"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}}\n\n'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +35,8 @@ class Stream:
     size: int = 250
     rate: float = 0
 
-    def event(self, number: int, sent_ns: int) -> bytes:
-        return HEAD + b"x" * (self.size - SMALLEST) + TAIL % (number, sent_ns)
+    def event(self, number: int, sent_ns: int, usage: bytes = b"") -> bytes:
+        return HEAD + b"x" * (self.size - SMALLEST) + TAIL % (usage, number, sent_ns)
 
     def digest(self) -> str:
         """What `digest` of the received bytes must be if not one of them was lost, added or changed."""
