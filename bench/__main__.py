@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 from bench import competitors, report
 from bench.run import build, run, say
 from bench.stations import FULL, QUICK
+
+BEGIN, END = "<!-- the last run -->", "<!-- end of it -->"
 
 
 def main(arguments: list[str]) -> int:
@@ -25,7 +28,11 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--at-once", action="store_true", help="the Runtime API acknowledges without TCP's usual delay")
     parser.add_argument("--compare", nargs=2, type=Path, metavar="RESULTS")
+    parser.add_argument("--publish", action="store_true")
     given = parser.parse_args(arguments)
+    if given.publish:
+        publish()
+        return 0
     if given.compare:
         print("\n".join(report.changes(*(json.loads(path.read_text()) for path in given.compare))))
         return 0
@@ -38,6 +45,16 @@ def main(arguments: list[str]) -> int:
     print(text)
     plot()
     return 0
+
+
+def publish() -> None:
+    """Copies the last run's picture and figures to docs/, and its text between the marks in docs/performance.md."""
+    page = competitors.ROOT / "docs" / "performance.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    text = (competitors.BUILD / "results.txt").read_text()
+    page.write_text(f"{before}{BEGIN}\n```\n{text}```\n{END}{rest.partition(END)[2]}")
+    for suffix in ("json", "png"):
+        shutil.copy(competitors.BUILD / f"results.{suffix}", page.with_suffix(f".{suffix}"))
 
 
 def plot() -> None:

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench" / "peers"
 BUILD = ROOT / "build" / "bench"
 BUNDLE = ROOT / "build" / "lambda"
+# What Lambda's Python runtime brings (docs.aws.amazon.com/lambda/latest/dg/lambda-python.html): the SDK and what it needs.
+IN_THE_RUNTIME = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six.py"}
 # The version the layer of the same age has (crates.io/crates/lambda_web_adapter; 1.0 is a release candidate).
 WEB_ADAPTER = "0.9.1"
 
@@ -29,13 +31,14 @@ WEB_ADAPTER = "0.9.1"
 class Competitor:
     """`start` is the command and `environment` what it needs beyond what every function gets.
 
-    `package` is what would have to be uploaded for it beside what the managed runtime has, in bytes, zipped.
+    `package` is what is uploaded for it, in bytes, zipped; `own` is that without what the managed runtime has, too.
     """
 
     name: str
     start: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
     package: int
+    own: int
 
 
 class CannotBuildError(Exception):
@@ -49,7 +52,8 @@ def python() -> Path:
 
 def floor() -> Competitor:
     relay = PEERS / "floor" / "relay.py"
-    return Competitor(name="floor", start=(str(python()), "-I", "-S", str(relay)), package=_zipped(relay.parent))
+    size = _zipped(relay.parent)
+    return Competitor(name="floor", start=(str(python()), "-I", "-S", str(relay)), package=size, own=size)
 
 
 def relay() -> Competitor:
@@ -78,7 +82,13 @@ def _relay(name: str, environment: dict[str, str]) -> Competitor:
         start=(str(copy / "bootstrap"), str(python()), "/var/runtime/bootstrap.py"),
         environment={"LAMBDA_TASK_ROOT": str(copy), **environment},
         package=_zipped(BUNDLE),
+        own=_zipped(BUNDLE, *(f"{top.name}/**/*" if top.is_dir() else top.name for top in _own(BUNDLE))),
     )
+
+
+def _own(bundle: Path) -> list[Path]:
+    """What of a bundle the runtime does not have; compiled files and descriptions go with their package."""
+    return [top for top in bundle.iterdir() if top.name.split("-")[0] not in IN_THE_RUNTIME]
 
 
 def node() -> Competitor:
@@ -96,16 +106,16 @@ def node() -> Competitor:
         _built(built, peer / "package-lock.json")
     start = (str(shutil.which("node")), str(client / "index.mjs"), "index.handler")
     environment = {"LAMBDA_TASK_ROOT": str(peer), "_HANDLER": "index.handler"}
-    return Competitor(name="node", start=start, environment=environment, package=_zipped(peer, "index.mjs"))
+    size = _zipped(peer, "index.mjs")
+    return Competitor(name="node", start=start, environment=environment, package=size, own=size)
 
 
 def httpx_asyncio() -> Competitor:
     peer = PEERS / "httpx_asyncio" / "relay.py"
     packages = ("httpx", "httpcore", "h11", "anyio", "idna", "certifi")
+    size = _zipped(peer.parent) + _zipped(_site_packages(), *(f"{name}/**/*" for name in packages))
     return Competitor(
-        name="httpx asyncio",
-        start=(str(_virtual_environment()), "-I", str(peer)),
-        package=_zipped(peer.parent) + _zipped(_site_packages(), *(f"{name}/**/*.py" for name in packages)),
+        name="httpx asyncio", start=(str(_virtual_environment()), "-I", str(peer)), package=size, own=size
     )
 
 
@@ -126,12 +136,13 @@ def web_adapter() -> Competitor:
         "fastapi", "starlette", "pydantic", "pydantic_core", "uvicorn", "click", "h11", "httpx", "httpcore", "anyio",
         "idna", "certifi", "typing_inspection", "annotated_types", "annotated_doc",
     )  # fmt: skip
-    size = sum(_zipped(packages, f"{name}/**/*.py", f"{name}/**/*.so") for name in wanted)
+    size = sum(_zipped(packages, f"{name}/**/*") for name in wanted) + _zipped(adapter.parent, adapter.name)
     return Competitor(
         name="web adapter",
         start=(str(PEERS / "web_adapter" / "bootstrap"), str(adapter), str(_virtual_environment())),
         environment={"AWS_LWA_INVOKE_MODE": "response_stream"},
-        package=size + _zipped(adapter.parent, adapter.name),
+        package=size,
+        own=size,
     )
 
 
@@ -210,8 +221,7 @@ def _zipped(folder: Path, *patterns: str) -> int:
     target = BUILD / "size.zip"
     BUILD.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for pattern in patterns or ("**/*",):
-            for path in folder.glob(pattern):
-                if path.is_file() and (patterns == () or "__pycache__" not in path.parts):
-                    archive.write(path, path.relative_to(folder))
+        found = {path for pattern in patterns or ("**/*",) for path in folder.glob(pattern) if path.is_file()}
+        for path in sorted(found):
+            archive.write(path, path.relative_to(folder))
     return os.path.getsize(target)

@@ -46,7 +46,7 @@ TARGETS = (
     Target(metric="start to first next, ms", limit=1.3, theirs="node"),
     Target(metric="start to first next, ms", limit=0.4, theirs=CLEAR_OF),
     Target(metric="start to first byte, ms", limit=1.5, theirs="node"),
-    Target(metric="bundle, zipped, kB", limit=2000),
+    Target(metric="upload beyond the runtime, zipped, kB", limit=2000),
 )
 # Of these, more is better.
 MORE_IS_BETTER = {"large body, MB/s"}
