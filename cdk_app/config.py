@@ -31,6 +31,24 @@ class Waiver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPolicy:
+    """What requests may ask OpenAI for, whoever makes them."""
+
+    # Exactly as OpenAI spells them; () allows every model that the key may use.
+    models: tuple[str, ...] = ()
+    # The most that one answer may be long; larger wishes are lowered to it, and it is set where a request sets none.
+    max_output_tokens: int = 16_384
+    # The most choices (`n`) of one request; each is billed.
+    max_choices: int = 4
+    # True lets callers read and write what is stored at OpenAI. All callers share one key, so each can read what any
+    # other has stored there.
+    stateful: bool = False
+    # Types of tools. What OpenAI runs itself (web_search, file_search, code_interpreter, mcp ...) costs extra.
+    tools: tuple[str, ...] = ("function", "custom")
+    service_tiers: tuple[str, ...] = ("auto", "default")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """One deployment of the relay. A field without a default has no value that is right for everybody."""
 
@@ -61,6 +79,16 @@ class Environment:
     # Only when that secret is encrypted with a KMS key of your own.
     openai_secret_kms_key: str | None = None
 
+    # What requests may ask for.
+    requests: RequestPolicy = RequestPolicy()
+    # The largest request body. A Function URL takes 6 MB, of which base64 leaves 4.5 MB for what is not text.
+    max_body_bytes: int = 6_000_000
+    # A streamed answer that is silent for this long gets a comment that no client sees, so that nothing between takes
+    # it for dead; also the longest wait for a real error status. 0 sends none.
+    heartbeat_seconds: int = 10
+    # How long before the time-out a stream is ended with an error that clients understand.
+    deadline_reserve_seconds: int = 3
+
     # What happens to logs and key when the stack is destroyed.
     on_destroy: Literal["delete", "keep"] = "keep"
 
@@ -79,6 +107,10 @@ def _problems(environment: Environment) -> Iterator[str]:
         value = getattr(environment, field)
         if not is_allowed(value):
             yield f"{field} is {_shown(value)}; allowed: {allowed}"
+    for field, (allowed, is_allowed) in _REQUEST_RULES.items():
+        value = getattr(environment.requests, field)
+        if not is_allowed(value):
+            yield f"requests.{field} is {_shown(value)}; allowed: {allowed}"
     for field in ("invokers", "direct_invokers"):
         yield from _principal_problems(field, getattr(environment, field))
     if environment.openai_secret_kms_key is not None and environment.openai_secret is None:
@@ -130,6 +162,10 @@ def _matches(pattern: str) -> Check:
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
+def _names(value: object) -> bool:
+    return isinstance(value, tuple) and all(_matches(r"[\w.:/-]{1,128}")(name) for name in value)
+
+
 def _optional(rule: Check) -> Check:
     return lambda value: value is None or rule(value)
 
@@ -154,6 +190,16 @@ _PRINCIPAL_TEXT = (
     "and for an assumed role the role's own ARN"
 )
 _NAME_OR_ARN = r"[\w/+=.@-]{1,512}|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+"
+
+_NAMES_TEXT = "a tuple of names such as ('gpt-5-mini',)"
+_REQUEST_RULES: dict[str, tuple[str, Check]] = {
+    "models": (_NAMES_TEXT, _names),
+    "max_output_tokens": ("a whole number from 16, OpenAI's least, to 1000000", _whole(16, 1_000_000)),
+    "max_choices": ("a whole number from 1 to 128", _whole(1, 128)),
+    "stateful": ("True or False", lambda value: type(value) is bool),
+    "tools": (_NAMES_TEXT, _names),
+    "service_tiers": (_NAMES_TEXT, _names),
+}
 
 # field -> what is allowed, in words and as a check. Limits of Lambda:
 # docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -188,5 +234,8 @@ _RULES: dict[str, tuple[str, Check]] = {
         "None, or the ARN of a KMS key",
         _optional(_matches(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+")),
     ),
+    "max_body_bytes": ("a whole number from 1024 to 6291456, Lambda's own limit", _whole(1024, 6_291_456)),
+    "heartbeat_seconds": ("a whole number from 0 (none) to 14; proxies give up from 15 on", _whole(0, 14)),
+    "deadline_reserve_seconds": ("a whole number from 1 to 60", _whole(1, 60)),
     "on_destroy": ("'delete' or 'keep'", _one_of(Literal["delete", "keep"])),
 }

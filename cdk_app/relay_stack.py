@@ -8,7 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from cdk_app import callers
+from cdk_app import callers, relay_settings
 from cdk_app.bundle import digest
 from cdk_app.config import Environment
 from cdk_app.openai_key import OpenAIKey
@@ -40,10 +40,7 @@ class RelayStack(cdk.Stack):
             "Relay",
             # A hash of our own: the CDK's covers no file modes, and without the +x of `bootstrap` nothing starts.
             code=lambda_.Code.from_asset(str(bundle), asset_hash=digest(bundle)),
-            environment={
-                "OPENAI_BASE_URL": environment.openai_base_url,
-                "OPENAI_SECRET_ARN": key.secret_id,
-            },
+            environment={"OPENAI_SECRET_ARN": key.secret_id, **relay_settings.of(environment)},
             memory_mb=environment.memory_mb,
             timeout=cdk.Duration.seconds(environment.timeout_seconds),
             reserved_concurrency=environment.reserved_concurrency,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdk_app import environments
-from cdk_app.config import Environment
+from cdk_app.config import Environment, RequestPolicy
 
 if TYPE_CHECKING:
     from cdk_app.stage import RelayStage
@@ -33,6 +33,8 @@ EVERYTHING = Environment(
     log_level="DEBUG",
     log_retention_days=1096,
     openai_base_url="https://eu.api.openai.com/v1",
+    requests=RequestPolicy(models=("gpt-5", "gpt-5-mini"), max_output_tokens=4096, stateful=True, tools=("function",)),
+    heartbeat_seconds=5,
     openai_secret="shared/openai",
     openai_secret_kms_key="arn:aws:kms:eu-central-1:123456789012:key/12345678-1234-1234-1234-123456789012",
     on_destroy="keep",
