@@ -140,8 +140,9 @@ def _fetch(requirements: Path, into: Path) -> None:
         [*pip, *what, "--target", into, "-r", requirements], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
-        raise BundleError(f"pip could not fetch the packages of {requirements.name}: {lines[-1]}")
+        told = done.stderr.strip().splitlines() or ["no reason given"]
+        offline = " (the package index could not be reached)" if "NewConnectionError" in done.stderr else ""
+        raise BundleError(f"pip could not fetch the packages of {requirements.name}: {told[-1]}{offline}")
 
 
 def _prune(packages: Path) -> None:
