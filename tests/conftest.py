@@ -11,8 +11,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-pytest.register_assert_rewrite("tests.harness")
-
 from cdk_app import bundle as bundling
 from cdk_app import target_python
 from tests.harness.parsers import EventSourceParser

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from emulator.raw_upstream import EVENT_STREAM, LAST_CHUNK, Close, Send, Stall, Step, chunk, head, json_answer, sse
+from emulator.raw_upstream import EVENT_STREAM, LAST_CHUNK, Close, Send, Stall, Step, chunk, head, json_answer
 from tests.harness import planted
 from tests.harness.cases import EVENTS, JSON_ANSWER, Case, play
-from tests.harness.outcomes import Cut, CutBody, Outcome, Passed, Refused, UpstreamsError, Whole
+from tests.harness.outcomes import CutBody, Outcome, Passed, Refused, UpstreamsError, Whole
 from tests.harness.parsers import EventSourceParser
 from tests.harness.rig import Rig
 
@@ -47,9 +47,10 @@ def statuses() -> Iterator[Case]:
     quoting_the_key = error_body("invalid_request_error", "invalid_api_key", f"Incorrect API key: {planted.KEY}")
     for status, outcome in ours.items():
         yield _status(status, "OpenAI's JSON", answered(status, quoting_the_key), outcome)
-    for status in (400, 404, 429):
+    for status in (400, 404):
         yield _status(status, "HTML", answered(status, HTML, "text/html"), Refused(502, "upstream_error"))
         yield _status(status, "empty", answered(status, b""), Refused(502, "upstream_error"))
+    ours[429] = Refused(429, "rate_limit_exceeded", "true")
     for status, outcome in ours.items():
         yield _status(status, "HTML", answered(status, HTML, "text/html"), outcome)
         yield _status(status, "empty", answered(status, b""), outcome)
@@ -63,7 +64,12 @@ def _status(status: int, what: str, steps: tuple[Step, ...], outcome: Outcome, s
 
 
 def rate_limits() -> Iterator[Case]:
-    for code in ("rate_limit_exceeded", "insufficient_quota", "credit_balance_exhausted", "project_spend_limit_exceeded"):
+    for code in (
+        "rate_limit_exceeded",
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "project_spend_limit_exceeded",
+    ):
         body = error_body("requests", code)
         yield _status(429, f"`{code}`", answered(429, body, retry_after="7"), Passed(429, code), body)
 
@@ -112,14 +118,22 @@ def odd_heads() -> Iterator[Case]:
     broken = Refused(502, "upstream_broken")
     yield case("status 100", "before the answer", b"HTTP/1.1 100 Continue\r\n\r\n", Whole(), *STREAMED)
     yield case("status 103", "before the answer", b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n", Whole(), *STREAMED)
-    yield case("status 101", "instead of the answer", head(101, [("upgrade", "x")]), Refused(502, "upstream_error"), Stall())
+    yield case("status 101", "instead of the answer", head(101, [("upgrade", "x")]), broken, Stall())
     yield case("garbage", "instead of a head", b"SSH-2.0-OpenSSH_9\r\n\r\n", broken, Stall())
     yield case("a header of 200 KB", "in the head", head(200, [("x-a", "a" * 200_000)]), broken, Stall())
-    yield case("a NUL in a header", "in the head", head(200, [*EVENT_STREAM, ("openai-version", "a\0b")]), broken, Stall())
+    yield case(
+        "a NUL in a header", "in the head", head(200, [*EVENT_STREAM, ("openai-version", "a\0b")]), broken, Stall()
+    )
     rest = STREAMED[1:]
-    for name, text in (("openai-version", "\x01\x1b[31m"), ("x-ratelimit-reset", "s" * 60_000), ("retry-after", "\x7f")):
+    for name, text in (
+        ("openai-version", "\x01\x1b[31m"),
+        ("x-ratelimit-reset", "s" * 60_000),
+        ("retry-after", "\x7f"),
+    ):
         strange = head(200, [*EVENT_STREAM, (name, text)])
-        yield case(f"{'long' if len(text) > 99 else 'control bytes in'} `{name}`", "in the head", strange, Whole(), *rest)
+        yield case(
+            f"{'long' if len(text) > 99 else 'control bytes in'} `{name}`", "in the head", strange, Whole(), *rest
+        )
     both = head(200, [*EVENT_STREAM, ("content-length", "5")])
     yield case("content-length beside chunked", "in the head", both, Whole(), *rest)
 
@@ -128,14 +142,21 @@ def endings() -> Iterator[Case]:
     """What comes in or after a terminal event, and answers that are not streams and break off."""
     error = b"data: " + error_body("server_error", "server_error") + b"\n\n"
     done = EVENTS[-1]
+    steps: tuple[Step, ...]
     for fault, after in (("[DONE] after an error event", done), ("an event after an error event", EVENTS[1])):
         steps = (Send(head()), Send(chunk(EVENTS[0])), Send(chunk(error)), Send(chunk(after)), Send(LAST_CHUNK))
-        yield Case(fault=fault, when="in a chunk of its own", steps=steps, outcome=UpstreamsError(), sent=EVENTS[0] + error)
-        steps = (Send(head()), Send(chunk(EVENTS[0] + error + after)), Send(LAST_CHUNK))
+        yield Case(
+            fault=fault, when="in a chunk of its own", steps=steps, outcome=UpstreamsError(), sent=EVENTS[0] + error
+        )
+        steps = (Send(head()), Send(chunk(EVENTS[0])), Send(chunk(error + after)), Send(LAST_CHUNK))
         yield Case(fault=fault, when="in the same chunk", steps=steps, outcome=UpstreamsError(), sent=EVENTS[0] + error)
     for when, pieces in (("in a chunk of its own", (WHOLE, EVENTS[1])), ("in the same chunk", (WHOLE + EVENTS[1],))):
         steps = (Send(head()), *(Send(chunk(piece)) for piece in pieces), Send(LAST_CHUNK))
         yield Case(fault="an event after [DONE]", when=when, steps=steps, outcome=Whole(), sent=WHOLE)
+    for name, end in (("CRLF", b"\r\n"), ("CR", b"\r")):
+        other = [event.replace(b"\n", end) for event in EVENTS]
+        steps = (Send(head()), *(Send(chunk(event)) for event in other), Send(LAST_CHUNK))
+        yield Case(fault=f"{name} line ends", when="whole", steps=steps, outcome=Whole(), sent=b"".join(other))
     half = JSON_ANSWER[: len(JSON_ANSWER) // 2]
     promised = head(200, [("content-type", "application/json"), ("content-length", str(len(JSON_ANSWER)))])
     yield Case(

@@ -16,6 +16,7 @@ from tests.harness.outcomes import Cut, Outcome, Refused, Whole
 from tests.harness.parsers import EventSourceParser
 from tests.harness.rig import HEARTBEAT_SECONDS, Rig
 
+WHOLE = b"".join(EVENTS)
 FIRST, SECOND, THIRD = EVENTS[:3]
 CHARACTER = THIRD.index("\u6f22".encode()) + 1
 
@@ -23,7 +24,7 @@ BEFORE = (
     Point(name="before the head"),
     Point(name="inside the head", steps=[Send(head()[:30])]),
     point("after the head"),
-    point("inside the first event", more=chunk(FIRST[:40])),
+    point("inside the first event", more=chunk(FIRST[:40]), more_sent=FIRST[:40]),
 )
 MIDDLE = (
     point("between events", FIRST, SECOND),
@@ -33,7 +34,11 @@ MIDDLE = (
     point("between the two line ends of an event", FIRST, SECOND[:-1]),
     point("inside [DONE]", *EVENTS[:-1], b"data: [DON"),
 )
-AFTER = (point("after [DONE], before the last chunk", *EVENTS),)
+AFTER = (
+    point("after [DONE], before the last chunk", *EVENTS),
+    point("between the two line ends of [DONE]", *EVENTS[:-1], b"data: [DONE]\n"),
+    point("after [DONE], before its line ends", *EVENTS[:-1], b"data: [DONE]"),
+)
 
 # A deadline in 1 s leaves 0.2 s of reserve (a fifth), so what stalls is over after 0.8 s.
 STALL_DEADLINE, STALL_OVER = 1.0, 0.8
@@ -58,13 +63,14 @@ def cases() -> Iterator[Case]:
                 when=place.name,
                 steps=[*place.steps, *ending],
                 outcome=_outcome(place, fault),
-                sent=place.sent if place not in BEFORE else b"",
+                sent=WHOLE if place in AFTER else place.sent,
             )
             yield _stalling(case, place) if fault == SILENCE else case
 
 
 def _outcome(place: Point, fault: str) -> Outcome:
     if place in AFTER:
+        # The line ends that dispatch [DONE] are all that is missing, and the relay adds them.
         return Whole()
     if fault == SILENCE:
         return Cut("deadline_exceeded")
@@ -85,7 +91,7 @@ CASES = (
         steps=[
             Send(head(headers=[("content-type", "text/event-stream"), ("connection", "close")])),
             Send(FIRST + SECOND[:50]),
-            Delivered(),
+            Delivered(len(FIRST) + 50),
             Close(),
         ],
         outcome=Cut("upstream_broken"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from relay import sse
 from relay.errors import Kind, RelayError
-from relay.metering import Meter
+from relay.metering import EventMeter, Meter
 from relay.models import Response
 from relay.request_policy import RequestPolicy
 from relay.runtime import Reply
@@ -53,49 +53,78 @@ def passed_headers(answer: Answer) -> dict[str, str]:
     return {name: text for name, text in headers.items() if text.isprintable() and len(text) <= _VALUE_CHARACTERS}
 
 
-def check(answer: Answer, *, wants_stream: bool) -> None:
-    """Raises UPSTREAM_BROKEN when a good answer is not in the form that was asked for: a client would misread it."""
+def check(answer: Answer, *, wants_stream: bool, kinds: tuple[str, ...]) -> None:
+    """Raises UPSTREAM_BROKEN when a good answer is not in the form that was asked for: a client would misread it.
+
+    `kinds`: the content types of the endpoint when it does not stream; one that ends in "/" is a prefix.
+    """
     if answer.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
         raise RelayError(Kind.UPSTREAM_BROKEN, log="encoded although identity was asked for")
-    if is_sse(answer) != wants_stream:
-        raise RelayError(Kind.UPSTREAM_BROKEN, log=f"content type {answer.headers.get('content-type', '')[:60]!r}")
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    matches = is_sse(answer) if wants_stream else kind in kinds or kind.startswith(_prefixes(kinds))
+    if not matches:
+        raise RelayError(Kind.UPSTREAM_BROKEN, log=f"status {answer.status}, content type {kind[:60]!r}")
+
+
+def _prefixes(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(kind for kind in kinds if kind.endswith("/"))
 
 
 def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Watch) -> Iterator[bytes]:
-    """Passes `chunks` on and makes sure that they are complete: ends with the terminal event, or with an exception."""
-    failure = RelayError(Kind.UPSTREAM_BROKEN, log="ended without its end")
-    tail = b""
+    """Passes `chunks` on and makes sure that they are complete: ends with the terminal event, or with an exception.
+
+    Nothing passes after a terminal event: a second one, or a word after an error, would be read as a different answer.
+    """
+    failure: RelayError | None = None
+    sent, dispatched = b"", False
     try:
         for chunk in chunks:
+            if dispatched:
+                continue  # only read, so that the connection can be used again
             meter.feed(chunk)
-            tail = chunk if len(chunk) >= sse.TAIL else tail[-sse.TAIL :] + chunk
-            yield chunk
-            if meter.ended:
+            passed = chunk
+            if meter.surplus is not None:
+                end = sse.end_of_event(chunk, len(chunk) - meter.surplus, sent)
+                passed, dispatched = (chunk[:end], True) if end >= 0 else (chunk, False)
                 watch.on_silence = None
                 watch.deadline = min(watch.deadline, time.monotonic() + _AFTER_END_SECONDS)
+            sent = passed if len(passed) >= sse.TAIL else sent[-sse.TAIL :] + passed
+            yield passed
     except RelayError as error:
         failure = error
-    was_ended = meter.ended
-    meter.finish()
+    meter.finish(failure)
     if not meter.ended:
-        raise failure
-    if not was_ended and meter.needs_blank_line and not sse.at_boundary(tail):
+        raise failure or RelayError(Kind.UPSTREAM_BROKEN, log="ended without its end")
+    if isinstance(meter, EventMeter) and not sse.is_over(sent):
         # The terminal event came whole, only the line breaks that dispatch it are missing.
-        yield b"\n\n"
+        yield sse.ending(sent)
 
 
-def first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply) -> list[bytes]:
-    """Reads up to the end of the first event, because an error that comes as such can still become a real status."""
-    first: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        first.append(chunk)
-        size += len(chunk)
-        if meter.error is not None and not reply.begun:
-            raise _from_event(meter.error)
-        if reply.begun or sse.at_boundary(chunk) or size > _ERROR_BYTES:
-            break
-    return first
+def first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply) -> Iterator[bytes]:
+    """Reads until the first event is complete, because an error that comes as such can still become a real status.
+
+    Gives back what it has read, with the failure behind it if there was one and the reply has begun meanwhile.
+    """
+    first = bytearray()
+    try:
+        for chunk in chunks:
+            first += chunk
+            if meter.error is not None and not reply.begun:
+                raise _from_event(meter.error)
+            started = len(first) - len(chunk) - sse.TAIL
+            if reply.begun or sse.holds_event(first, started) or len(first) > _ERROR_BYTES:
+                break
+    except RelayError as failure:
+        if not reply.begun:
+            raise
+        return _then(bytes(first), failure)
+    return iter([bytes(first)] if first else [])
+
+
+def _then(data: bytes, failure: RelayError) -> Iterator[bytes]:
+    if data:
+        yield data
+    raise failure
 
 
 def refusal(answer: Answer, *, begun: bool) -> Response:

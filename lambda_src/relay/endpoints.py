@@ -22,7 +22,8 @@ class Endpoint:
 
     `path` is what callers use, a last segment of "{id}" standing for any one segment. `upstream` is relative to
     OPENAI_BASE_URL. `shape` checks a request's fields and changes them to what may be sent. `dialect` is how the
-    endpoint streams, where it does. `caller_id`: whether OpenAI takes a `safety_identifier` here.
+    endpoint streams, where it does. `answers` are the content types of what does not stream, "audio/" being any of
+    these. `caller_id`: whether OpenAI takes a `safety_identifier` here.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Endpoint:
     body: Literal["json", "form", "none"] = "json"
     shape: Shape = request_policy.model
     dialect: Dialect | None = None
+    answers: tuple[str, ...] = ("application/json",)
     caller_id: bool = False
 
 
@@ -68,6 +70,7 @@ TABLE = (
         upstream="/audio/speech",
         shape=request_policy.speech,
         dialect=dialects.SPEECH,
+        answers=("audio/", "application/octet-stream"),
     ),
     Endpoint(
         method="POST",
@@ -76,6 +79,7 @@ TABLE = (
         body="form",
         shape=request_policy.transcriptions,
         dialect=dialects.TRANSCRIPTION,
+        answers=("application/json", "text/plain", "text/vtt", "text/srt", "application/x-subrip"),
     ),
     # Both from one upstream list, so that the id in the path never becomes part of an upstream URL.
     Endpoint(method="GET", path=MODELS, upstream="/models", body="none"),

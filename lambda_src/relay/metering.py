@@ -27,19 +27,19 @@ _TYPE = re.compile(rb'^\{\s*"type":\s*"([a-z_.]+)"')
 class Meter(Protocol):
     """Reads along with one answer. `ended`: nothing is missing. `error`: OpenAI said so in the stream itself.
 
-    `needs_blank_line`: an end counts for a client only once a blank line has dispatched it.
+    `surplus`: how many of the bytes fed last came after the line that ended a stream; None when nothing has ended it.
     """
 
-    needs_blank_line: bool
     ended: bool
+    surplus: int | None
     error: Mapping[str, Any] | None
     usage: Usage | None
 
     def feed(self, chunk: bytes) -> None:
         """Sees the next bytes."""
 
-    def finish(self) -> None:
-        """Upstream has ended, well or not."""
+    def finish(self, failure: Exception | None) -> None:
+        """Upstream has ended: well, or with `failure`."""
 
 
 class _Text:
@@ -67,28 +67,35 @@ class _Text:
 
 
 class EventMeter:
-    """Of an event stream."""
-
-    needs_blank_line = True
+    """Of an event stream. Reads no further than its terminal event."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._line = _Text()
         self.ended = False
+        self.surplus: int | None = None
         self.error: Mapping[str, Any] | None = None
         self.usage: Usage | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Sees the next bytes."""
+        if self.ended:
+            self.surplus = len(chunk)
+            return
         if not self._line and chunk.endswith(b"\n") and not _INTERESTING.search(chunk):
             return
         *lines, rest = chunk.replace(b"\r", b"\n").split(b"\n")
+        surplus = len(chunk)
         for line in lines:
+            surplus -= len(line) + 1
             self._line.add(line)
             self._end_line()
+            if self.ended:
+                self.surplus = surplus
+                return
         self._line.add(rest)
 
-    def finish(self) -> None:
+    def finish(self, failure: Exception | None) -> None:
         """What came last counts as a line, although its line break is missing."""
         self._end_line()
 
@@ -122,14 +129,13 @@ class EventMeter:
 
 
 class BodyMeter:
-    """Of a body of JSON that is not a stream. Anything else (audio, text) is taken as it comes."""
-
-    needs_blank_line = False
+    """Of a body that is not a stream. JSON has to be complete; of anything else (audio, text) only the transport can tell."""
 
     def __init__(self, content_type: str) -> None:
         self._is_json = content_type.startswith("application/json")
         self._body = _Text()
-        self.ended = not self._is_json
+        self.ended = False
+        self.surplus: int | None = None
         self.error: Mapping[str, Any] | None = None
         self.usage: Usage | None = None
 
@@ -138,14 +144,14 @@ class BodyMeter:
         if self._is_json:
             self._body.add(chunk)
 
-    def finish(self) -> None:
+    def finish(self, failure: Exception | None) -> None:
         """Reads what came. A close-delimited body that was cut shows only here."""
         head, body = self._body.take()
         if not self._is_json:
-            return
-        if head:
+            self.ended = failure is None
+        elif head:
             self.usage = _usage_near_end(body)
-            self.ended = body.rstrip().endswith((b"}", b"]"))
+            self.ended = failure is None and body.rstrip().endswith((b"}", b"]"))
         else:
             fields = _object(body)
             self.usage = usage_in(fields)

@@ -81,7 +81,7 @@ class Relay:
         return watch
 
     def _body(self, wanted: Outgoing, answer: Answer, reply: Reply, watch: Watch, record: Record) -> Response:
-        answers.check(answer, wants_stream=wanted.wants_stream)
+        answers.check(answer, wants_stream=wanted.wants_stream, kinds=wanted.endpoint.answers)
         headers = answers.passed_headers(answer)
         meter: Meter = BodyMeter(headers.get("content-type", ""))
         if wanted.wants_stream:

@@ -51,7 +51,9 @@ JSON_ANSWER = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A step: waits until the caller has what was sent so far, so that what follows cannot overtake it."""
+    """A step: waits until the caller has `size` bytes of body, so that what follows cannot overtake them."""
+
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +95,13 @@ class Point:
 
 def point(name: str, *pieces: bytes, more: bytes = b"", more_sent: bytes = b"") -> Point:
     """The place after `pieces`, one HTTP chunk each, and after the bare bytes `more` that carry `more_sent`."""
+    sent = b"".join(pieces) + more_sent
     steps: list[Step | Delivered] = [Send(head()), *(Send(chunk(piece)) for piece in pieces)]
     if more:
         steps.append(Send(more))
     if pieces:
-        steps.append(Delivered())
-    return Point(name=name, steps=steps, sent=b"".join(pieces) + more_sent, between_chunks=not more)
+        steps.append(Delivered(len(sent)))
+    return Point(name=name, steps=steps, sent=sent, between_chunks=not more)
 
 
 def play(rig: Rig, case: Case, node: EventSourceParser) -> Exchange:
@@ -107,8 +110,9 @@ def play(rig: Rig, case: Case, node: EventSourceParser) -> Exchange:
     rig.upstream.answer(*(WaitFor(seen) if isinstance(step, Delivered) else step for step in case.steps))
     before = len(rig.upstream.requests)
     exchange = rig.invoke(chat_request(stream=case.stream), deadline=case.deadline)
-    if any(isinstance(step, Delivered) for step in case.steps):
-        exchange.wait_body(len(case.sent))
+    for step in case.steps:
+        if isinstance(step, Delivered):
+            exchange.wait_body(step.size)
     seen.set()
     exchange.wait_over()
     case.outcome.check(exchange, case.sent, node)

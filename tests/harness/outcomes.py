@@ -81,7 +81,8 @@ class Cut:
         assert found, body[-300:]
         assert _error(found["error"])["code"] == self.code
         # An event that was cut is ended first, or the error would become a part of it.
-        closing = b"" if sent == b"" or sent.endswith((b"\n\n", b"\n\r\n")) else b"\n\n"
+        between = sent == b"" or sent.endswith((b"\n\n", b"\n\r\n"))
+        closing = b"" if between else b"\n" if sent.endswith(b"\n") else b"\n\n"
         assert body[: found.start()] == sent + closing
         assert _TRAILER_TYPE.fullmatch(exchange.trailer_type)
         assert exchange.trailer_body["errorType"] == exchange.trailer_type

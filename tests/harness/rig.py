@@ -22,9 +22,10 @@ RESERVE_SECONDS = 0.5
 
 
 def chat_request(**fields: Any) -> dict[str, Any]:
-    """A streamed chat request with a planted prompt."""
+    """A streamed chat request with a planted prompt. It asks for usage, so that the relay need not add it."""
     message = {"role": "user", "content": planted.PROMPT}
-    return {"model": "gpt-5", "messages": [message], "stream": True, **fields}
+    options = {} if fields.get("stream") is False else {"stream_options": {"include_usage": True}}
+    return {"model": "gpt-5", "messages": [message], "stream": True, **options, **fields}
 
 
 def event(body: object, *, method: str = "POST", path: str = CHAT) -> bytes:
