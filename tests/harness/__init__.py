@@ -2,5 +2,5 @@
 
 import pytest
 
-# Its assertions are to explain themselves as those in test files do.
-pytest.register_assert_rewrite("tests.harness")
+# The assertions in these are to explain themselves as those in test files do.
+pytest.register_assert_rewrite(*(f"tests.harness.{name}" for name in ("cases", "outcomes", "parsers", "rig")))
