@@ -15,7 +15,8 @@ from cdk_app.stage import RelayStage
 
 
 def main() -> int:
-    app = cdk.App()
+    # A slow synth would leave its timings beside the templates, and no two runs would be alike.
+    app = cdk.App(performance_reporting=False)
     try:
         environment = environments.find(app.node.try_get_context("env") or "dev")
         with tempfile.TemporaryDirectory() as scratch:
