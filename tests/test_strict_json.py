@@ -146,18 +146,20 @@ def test_brackets_and_commas_in_text_do_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "word"),
+    ("unit", "most", "word"),
     [
-        (b"[],", "objects and lists"),
-        (b"{},", "objects and lists"),
-        (b'"",', "strings"),
-        (b"0,", "values"),
+        (b"[],", strict_json.MOST_CONTAINERS, "objects and lists"),
+        (b"{},", strict_json.MOST_CONTAINERS, "objects and lists"),
+        (b'"",', strict_json.MOST_STRINGS, "strings"),
+        (b"0,", strict_json.MOST_VALUES, "values"),
+        (b"0.5,", strict_json.MOST_OTHERS, "neither whole numbers nor text"),
+        (b"1E5,", strict_json.MOST_OTHERS, "neither whole numbers nor text"),
+        (b"true,", strict_json.MOST_OTHERS, "neither whole numbers nor text"),
     ],
 )
-def test_bodies_that_swell_when_parsed_are_refused_before_that(unit: bytes, word: str) -> None:
-    many = {"objects and lists": strict_json.MOST_CONTAINERS, "strings": strict_json.MOST_STRINGS}
-    count = many.get(word, strict_json.MOST_VALUES) + 1
-    assert word in refusal(b'{"v":[' + unit * count + unit[:-1] + b"]}")
+def test_bodies_that_swell_when_parsed_are_refused_before_that(unit: bytes, most: int, word: str) -> None:
+    assert word in refusal(b'{"v":[' + unit * (most + 1) + unit[:-1] + b"]}")
+    assert strict_json.parse(b'{"v":[' + unit * (most - 3) + unit[:-1] + b"]}")
 
 
 def test_the_longest_list_of_tokens_that_openai_takes_passes() -> None:

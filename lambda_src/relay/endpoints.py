@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from relay import dialects, request_policy
+from relay import dialects, shapes
 from relay.dialects import Dialect
 from relay.errors import Kind, RelayError
-from relay.request_policy import Shape
+from relay.shapes import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,18 +22,26 @@ class Endpoint:
 
     `path` is what callers use, a last segment of "{id}" standing for any one segment. `upstream` is relative to
     OPENAI_BASE_URL. `shape` checks a request's fields and changes them to what may be sent. `dialect` is how the
-    endpoint streams, where it does. `answers` are the content types of what does not stream, "audio/" being any of
-    these. `caller_id`: whether OpenAI takes a `safety_identifier` here.
+    endpoint streams, where it does, and `stream_when` the field and the value that ask for it. `answers` are the
+    content types of what does not stream, "audio/" being any of these. `caller_id`: whether OpenAI takes a
+    `safety_identifier` here.
     """
 
     method: str
     path: str
     upstream: str
     body: Literal["json", "form", "none"] = "json"
-    shape: Shape = request_policy.model
+    shape: Shape = shapes.model
     dialect: Dialect | None = None
+    stream_when: tuple[str, bool | str] = ("stream", True)
     answers: tuple[str, ...] = ("application/json",)
     caller_id: bool = False
+
+    def streams(self, fields: Mapping[str, Any]) -> bool:
+        """Whether a request with these fields is answered by an event stream."""
+        name, value = self.stream_when
+        # By type too: 1 equals True.
+        return self.dialect is not None and type(fields.get(name)) is type(value) and fields[name] == value
 
 
 MODELS = "/v1/models"
@@ -43,7 +51,7 @@ TABLE = (
         method="POST",
         path="/v1/chat/completions",
         upstream="/chat/completions",
-        shape=request_policy.chat,
+        shape=shapes.chat,
         dialect=dialects.CHAT,
         caller_id=True,
     ),
@@ -51,25 +59,26 @@ TABLE = (
         method="POST",
         path="/v1/responses",
         upstream="/responses",
-        shape=request_policy.responses,
+        shape=shapes.responses,
         dialect=dialects.RESPONSES,
         caller_id=True,
     ),
     Endpoint(method="POST", path="/v1/embeddings", upstream="/embeddings"),
-    Endpoint(method="POST", path="/v1/moderations", upstream="/moderations", shape=request_policy.moderations),
+    Endpoint(method="POST", path="/v1/moderations", upstream="/moderations", shape=shapes.moderations),
     Endpoint(
         method="POST",
         path="/v1/images/generations",
         upstream="/images/generations",
-        shape=request_policy.images,
+        shape=shapes.images,
         dialect=dialects.IMAGES,
     ),
     Endpoint(
         method="POST",
         path="/v1/audio/speech",
         upstream="/audio/speech",
-        shape=request_policy.speech,
+        shape=shapes.speech,
         dialect=dialects.SPEECH,
+        stream_when=("stream_format", "sse"),
         answers=("audio/", "application/octet-stream"),
     ),
     Endpoint(
@@ -77,8 +86,9 @@ TABLE = (
         path="/v1/audio/transcriptions",
         upstream="/audio/transcriptions",
         body="form",
-        shape=request_policy.transcriptions,
+        shape=shapes.transcriptions,
         dialect=dialects.TRANSCRIPTION,
+        stream_when=("stream", "true"),
         answers=("application/json", "text/plain", "text/vtt", "text/srt", "application/x-subrip"),
     ),
     # Both from one upstream list, so that the id in the path never becomes part of an upstream URL.
@@ -86,7 +96,7 @@ TABLE = (
     Endpoint(method="GET", path=f"{MODELS}/{{id}}", upstream="/models", body="none"),
 )
 
-_REALTIME = ("/v1/realtime", "/v1/responses/ws")
+_REALTIME = ("/v1/realtime/", "/v1/responses/ws/")
 
 
 def match(method: str, path: str, headers: Mapping[str, str]) -> tuple[Endpoint, str]:
@@ -94,7 +104,7 @@ def match(method: str, path: str, headers: Mapping[str, str]) -> tuple[Endpoint,
 
     Raises RelayError: NO_WEBSOCKETS, NOT_FOUND, or METHOD_NOT_ALLOWED with an `allow` header.
     """
-    if path.startswith(_REALTIME) or headers.get("upgrade", "").lower() == "websocket":
+    if f"{path}/".startswith(_REALTIME) or headers.get("upgrade", "").lower() == "websocket":
         raise RelayError(Kind.NO_WEBSOCKETS)
     found = [(endpoint, id) for endpoint in TABLE if (id := _matches(endpoint, path)) is not None]
     if not found:
@@ -111,8 +121,3 @@ def _matches(endpoint: Endpoint, path: str) -> str | None:
         return "" if path == fixed else None
     rest = path.removeprefix(fixed)
     return unquote(rest) if path.startswith(fixed) and rest and "/" not in rest else None
-
-
-def wants_stream(fields: Mapping[str, Any]) -> bool:
-    """Whether the caller asks for an event stream: in JSON, in a form, or in the speech endpoint's own words."""
-    return fields.get("stream") in (True, "true") or fields.get("stream_format") == "sse"

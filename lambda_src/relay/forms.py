@@ -13,9 +13,18 @@ from dataclasses import dataclass
 
 from relay.errors import Kind, RelayError
 
-_BOUNDARY = re.compile(r'multipart/form-data\s*;\s*boundary="?([0-9A-Za-z\'()+_,./:=?-]{1,70})"?\s*', re.IGNORECASE)
-_DISPOSITION = re.compile(rb'form-data; name="([A-Za-z0-9_\[\]]{1,64})"(?:; filename="([^"\r\n]{0,255})")?')
+_BOUNDARY = re.compile(r'multipart/form-data\s*;\s*boundary=("?)([0-9A-Za-z\'()+_,./:=?-]{1,70})\1\s*', re.IGNORECASE)
+# Lists are called "include[]", objects "chunking_strategy[type]". No backslash in a file's name: some readers take it
+# for an escape, others do not.
+_DISPOSITION = re.compile(
+    rb'form-data; name="([A-Za-z0-9_]{1,64}(?:\[[A-Za-z0-9_]{0,32}\]){0,3})"(?:; filename="([^"\\\x00-\x1f\x7f]{0,255})")?',
+    re.IGNORECASE,
+)
+# What browsers record is called "audio/webm;codecs=opus".
+_MEDIA_TYPE = re.compile(rb'[\w.+-]{1,64}/[\w.+-]{1,64}(?:; ?[\w-]{1,32}="?[\w.,+-]{1,64}"?){0,3}')
 _MOST_PARTS = 64
+# Of one part; what clients write is under 300 bytes.
+_HEAD_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +42,23 @@ def parse(body: bytes, content_type: str) -> list[Part]:
     found = _BOUNDARY.fullmatch(content_type.strip())
     if found is None:
         raise RelayError(Kind.UNSUPPORTED_MEDIA, "This path takes multipart/form-data with a boundary.")
-    delimiter = b"\r\n--" + found[1].encode()
-    head, *raw = (b"\r\n" + body).split(delimiter)
-    if head or len(raw) < 2 or len(raw) > _MOST_PARTS or raw[-1].rstrip(b"\r\n") != b"--":
+    delimiter = b"\r\n--" + found[2].encode()
+    head, *raw = (b"\r\n" + body).split(delimiter, _MOST_PARTS + 1)
+    if head or len(raw) < 2 or len(raw) > _MOST_PARTS + 1 or raw[-1].rstrip(b"\r\n") != b"--":
         raise _bad("the parts are not delimited as the content type says")
     return [_part(each) for each in raw[:-1]]
 
 
 def text_fields(parts: list[Part]) -> dict[str, str]:
-    """The plain fields by name; lists (`name[]`) are left out. Raises when a name that counts once comes twice."""
+    """The plain fields by name; lists and objects (`name[...]`) are left out. Raises when a plain one comes twice."""
     fields: dict[str, str] = {}
+    structured = {part.name.partition("[")[0] for part in parts if "[" in part.name}
     for part in parts:
-        if part.name.endswith("[]"):
+        if "[" in part.name:
             continue
+        if part.name in structured:
+            # Some readers let the list replace the field.
+            raise _bad(f"the field {part.name!r} appears as a list too")
         if part.name in fields:
             raise _bad(f"the field {part.name!r} appears twice")
         if part.filename is None:
@@ -71,7 +84,7 @@ def serialise(parts: list[Part], fields: Mapping[str, str]) -> tuple[bytes, str]
 
 
 def _plain(part: Part) -> bool:
-    return part.filename is None and not part.name.endswith("[]")
+    return part.filename is None and "[" not in part.name
 
 
 def _head(part: Part) -> bytes:
@@ -85,7 +98,7 @@ def _head(part: Part) -> bytes:
 
 def _part(raw: bytes) -> Part:
     head, separator, value = raw.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-    if not raw.startswith(b"\r\n") or not separator:
+    if not raw.startswith(b"\r\n") or not separator or len(head) > _HEAD_BYTES:
         raise _bad("a part has no headers")
     headers: dict[bytes, bytes] = {}
     for line in head.split(b"\r\n"):
@@ -93,9 +106,11 @@ def _part(raw: bytes) -> Part:
         if not colon or name.lower() in headers:
             raise _bad("a part's headers cannot be read")
         headers[name.lower()] = text.strip()
+    if headers.get(b"content-transfer-encoding", b"binary").lower() not in (b"binary", b"8bit", b"7bit"):
+        raise _bad("a part is encoded")
     found = _DISPOSITION.fullmatch(headers.get(b"content-disposition", b""))
     media = headers.get(b"content-type")
-    if found is None or (media is not None and not re.fullmatch(rb"[\w.+/-]{1,100}(; ?charset=[\w-]{1,20})?", media)):
+    if found is None or (media is not None and not _MEDIA_TYPE.fullmatch(media)):
         raise _bad("a part's name or content type cannot be read")
     return Part(name=found[1].decode(), value=value, filename=found[2], content_type=media)
 

@@ -70,7 +70,7 @@ def prepare(request: Request, policy: RequestPolicy, *, max_body_bytes: int, ide
     asked_for_usage = _asks_for_usage(fields)
     endpoint.shape(fields, policy)
     outgoing.added_usage = _asks_for_usage(fields) and not asked_for_usage
-    outgoing.wants_stream = endpoint.dialect is not None and endpoints.wants_stream(fields)
+    outgoing.wants_stream = endpoint.streams(fields)
     outgoing.as_text = outgoing.wants_stream and _accepts_text(request)
     if endpoint.caller_id and not fields.get("safety_identifier"):
         fields["safety_identifier"] = identifier
@@ -79,7 +79,9 @@ def prepare(request: Request, policy: RequestPolicy, *, max_body_bytes: int, ide
 
 def caller_identifier(caller: Caller, key: str) -> str:
     """A stable name for `caller` that does not give away who it is: a keyed hash, so it cannot be guessed backwards."""
-    return hashlib.blake2b(caller.key.encode(), key=key.encode()[:64], digest_size=16).hexdigest()
+    # BLAKE2 takes keys of up to 64 bytes; what makes a secret's ARN hard to guess is its end.
+    secret = hashlib.blake2b(key.encode()).digest()
+    return hashlib.blake2b(caller.key.encode(), key=secret, digest_size=16).hexdigest()
 
 
 def _parsed(endpoint: Endpoint, request: Request) -> Outgoing:

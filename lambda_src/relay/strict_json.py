@@ -24,6 +24,8 @@ MOST_DEPTH = 100
 MOST_VALUES = 310_000
 MOST_CONTAINERS = 50_000
 MOST_STRINGS = 100_000
+# Fractions, exponents, true and false: tokens are whole numbers, and fractions take ten times as long to write.
+MOST_OTHERS = 50_000
 
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _STRING = re.compile(rb'"[^"]*"')
@@ -81,6 +83,8 @@ def _measure(body: bytes) -> None:
     skeleton = _STRING.sub(b"", bare)
     if skeleton.count(b",") > MOST_VALUES:
         raise _bad(f"it holds more than {MOST_VALUES} values")
+    if sum(map(skeleton.count, (b".", b"e", b"E"))) > MOST_OTHERS:
+        raise _bad(f"it holds more than {MOST_OTHERS} values that are neither whole numbers nor text")
     if _LONG_NUMBER.search(skeleton):
         raise _bad("it holds a number of more than 100 digits")
     brackets = skeleton.translate(None, _NOT_BRACKETS)
