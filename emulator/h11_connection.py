@@ -107,10 +107,9 @@ class Connection:
         transport.abort()
 
     async def shut(self) -> None:
-        """Close and wait for the serving task."""
-        self._writer.close()
+        """Close, and wait for the serving task, which sees the end of the connection as if the peer had left."""
+        self._writer.transport.abort()
         if self.task is not None and self.task is not asyncio.current_task():
-            self.task.cancel()
             await asyncio.wait({self.task})
 
     async def run(self, handle: Callable[[Connection, h11.Request], Awaitable[None]]) -> None:
