@@ -20,7 +20,7 @@ from emulator.session import Session
 from emulator.stand_in import StandInError
 from emulator.template import TemplateError
 
-EXPECTED = (SynthesisError, StandInError, TemplateError, demo.DemoError, ValueError, OSError)
+EXPECTED = (SynthesisError, StandInError, TemplateError, ValueError, OSError)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -104,7 +104,9 @@ def run_demo(wanted: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     logs = LogSink()
     with session(wanted, logs) as running:
-        answer = demo.ask(running, prompt=wanted.prompt, model=wanted.model, out=sys.stdout)
+        answer = demo.ask(
+            running.relay, upstream=running.upstream_name, prompt=wanted.prompt, model=wanted.model, out=sys.stdout
+        )
     if not answer.complete:
         print(f"error: {answer.problem}; the last lines of the function's log:", file=sys.stderr)
         for line in logs.lines()[-10:]:

@@ -23,6 +23,7 @@ import boto3
 from emulator import child
 from emulator.stand_in import StandInError, wait_until_it_answers
 
+NAME = "the AWS stand-in (MiniStack)"
 TRIES = 3  # somebody else may take the port between choosing and binding it
 
 
@@ -82,12 +83,13 @@ class AwsStandIn:
 
     def _start(self) -> None:
         folder = Path(self._folder.name)
-        port = free_port()
+        port, mark = free_port(), secrets.token_hex(8)
         variables = {
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(port),
             "HOME": str(folder),
             "LOG_LEVEL": "WARNING",
+            "MINISTACK_EDITION": mark,  # its health check repeats this
             "PATH": "/usr/bin:/bin",
             "S3_DATA_DIR": str(folder / "s3"),
             "TMPDIR": str(folder),
@@ -96,7 +98,7 @@ class AwsStandIn:
         self._process = child.start_logged([sys.executable, "-m", "ministack"], env=variables, log=log)
         self.url = f"http://127.0.0.1:{port}"
         try:
-            wait_until_it_answers("the AWS stand-in (MiniStack)", self._process, log, f"{self.url}/_ministack/health")
+            wait_until_it_answers(NAME, self._process, log, f"{self.url}/_ministack/health", mark)
         except StandInError:
             child.stop_logged(self._process)
             raise

@@ -11,11 +11,7 @@ from typing import Any, TextIO
 import httpx
 from rich.console import Console
 
-from emulator.session import Session
-
-
-class DemoError(Exception):
-    """The request could not even be made."""
+from emulator.local import LocalLambda
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,13 +32,13 @@ class Shown:
         return self.status == 200 and self.done and bool(self.finish_reason) and not self.problem
 
 
-def ask(session: Session, *, prompt: str, model: str, out: TextIO) -> Shown:
+def ask(relay: LocalLambda, *, upstream: str, prompt: str, model: str, out: TextIO) -> Shown:
     console = Console(file=out, highlight=False, soft_wrap=True)
-    relay, path = session.relay, "/v1/chat/completions"
+    path = "/v1/chat/completions"
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}]}).encode()
     headers = relay.sign("POST", path, body=body, headers={"content-type": "application/json"})
     console.print(f"[dim]POST {relay.url}{path}, signed by {relay.identities[0].arn}[/]")
-    console.print(f"[dim]upstream: {session.upstream_name}[/]\n")
+    console.print(f"[dim]upstream: {upstream}[/]\n")
     console.print(f"[bold]> {prompt}[/]\n", markup=True)
     shown, began = Shown(), time.monotonic()
     try:
@@ -56,7 +52,7 @@ def ask(session: Session, *, prompt: str, model: str, out: TextIO) -> Shown:
     except httpx.HTTPError as error:
         shown.problem = f"the stream broke: {error}"
     shown.duration = time.monotonic() - began
-    summarise(console, session, shown)
+    summarise(console, relay, shown)
     return shown
 
 
@@ -89,9 +85,9 @@ def sse_data(lines: Iterator[str]) -> Iterator[str]:
             yield line[5:].strip()
 
 
-def summarise(console: Console, session: Session, shown: Shown) -> None:
-    starts = session.relay.init_seconds()
-    cold = f" (the process started within {starts[0]:.2f} s of it)" if starts else ""
+def summarise(console: Console, relay: LocalLambda, shown: Shown) -> None:
+    starts = relay.init_seconds()
+    cold = f", {starts[0]:.2f} s of which started the process" if starts else ""
     console.print("\n")
     console.print(f"[dim]status[/] {shown.status}   [dim]request[/] {shown.request_id}")
     console.print(f"[dim]first token after[/] {shown.first_token:.2f} s{cold}")

@@ -21,6 +21,7 @@ from emulator.template import Attributes, Deployed, TemplateError, resolve
 ROOT = Path(__file__).resolve().parent.parent
 KEY_SETTING = "OPENAI_SECRET_ARN"  # the one setting whose meaning has to be known: it names the secret to fill
 
+STDERR = 2  # the descriptor: stdout is for the one line that others read
 BOOTSTRAP = "/var/runtime/bootstrap.py"  # the managed client's file, which the wrapper is told and leaves alone
 
 
@@ -39,7 +40,7 @@ def synthesise(environment: str, out: Path) -> Path:
             "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20"
         ),
     }
-    done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=variables, stdout=sys.stderr, check=False)
+    done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=variables, stdout=STDERR, check=False)
     if done.returncode != 0:
         raise SynthesisError(f"`python app.py` for the environment {environment!r} failed (see above)")
     return out

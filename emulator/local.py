@@ -204,6 +204,10 @@ class RuntimeApiOnly:
     def calls(self) -> list[str]:
         return self._loop.call(lambda: list(self.api.calls))
 
+    def waiting(self) -> bool:
+        """Whether a client waits in `/next` now."""
+        return self._loop.call(lambda: self.api.waiting)
+
     def invoke(self, event: bytes, *, deadline_in: float = 30.0, timeout: float = 10.0, **fields: Any) -> Received:
         """Waits for `/next`, hands the event over, and collects the answer to its end, all within `timeout`
         s.

@@ -7,13 +7,13 @@ with OpenAIStandIn(key="sk-...") as openai:
 
 from __future__ import annotations
 
-import json
 import shutil
-import urllib.request
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
+
+import httpx
 
 from emulator import child
 from emulator.stand_in import StandInError, wait_for_text
@@ -64,6 +64,6 @@ class OpenAIStandIn:
 
     def journal(self) -> list[dict[str, Any]]:
         origin = self.url.removesuffix("/v1")
-        with urllib.request.urlopen(f"{origin}/__aimock/journal", timeout=5) as answer:  # noqa: S310  (loopback)
-            entries: list[dict[str, Any]] = json.load(answer)
+        headers = {"authorization": f"Bearer {self._key}"}
+        entries: list[dict[str, Any]] = httpx.get(f"{origin}/__aimock/journal", headers=headers).json()
         return entries

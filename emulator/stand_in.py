@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
+
+import httpx
 
 PATIENCE = 30.0  # seconds; each starts in one or two, on a busy machine in ten
 
@@ -16,18 +15,19 @@ class StandInError(Exception):
     """A stand-in did not start. The text is one line for a person."""
 
 
-def wait_until_it_answers(what: str, process: subprocess.Popen[bytes], log: Path, url: str) -> None:
+def wait_until_it_answers(what: str, process: subprocess.Popen[bytes], log: Path, url: str, mark: str) -> None:
+    """Waits for a 200 with `mark` in it: another process may have taken the port, and would answer, too."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         check_it_runs(what, process, log)
         try:
-            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310  (a loopback address of our own)
-            return
-        except urllib.error.HTTPError as answer:
-            answer.close()
-            return
-        except (urllib.error.URLError, OSError, http.client.HTTPException):
+            answer = httpx.get(url, timeout=5)
+        except httpx.HTTPError:
             time.sleep(0.02)
+            continue
+        if mark in answer.text:
+            return
+        time.sleep(0.02)
     raise StandInError(f"{what} did not answer within {PATIENCE:g} s: {last_line(log)}")
 
 
