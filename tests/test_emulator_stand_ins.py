@@ -15,8 +15,6 @@ from emulator.openai_stand_in import OpenAIStandIn
 from emulator.stand_in import StandInError
 from emulator.template import Deployed, TemplateError
 
-pytestmark = pytest.mark.xdist_group("emulator-stand-ins")
-
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[AwsStandIn]:
