@@ -163,7 +163,7 @@ def test_an_answer_over_its_bound_is_booked_and_said_aloud(gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("body", "caller", "kind", "param"),
     [
-        ({"model": "gpt-5.5"}, CALLER, Kind.MODEL_REFUSED, "model"),
+        ({"model": "gpt-5.5"}, CALLER, Kind.MODEL_NOT_ALLOWED, "model"),
         ({"model": "unheard-of"}, CALLER, Kind.COST_UNBOUNDED, "unbounded"),
         ({"tools": [{"type": "web_search"}]}, CALLER, Kind.COST_UNBOUNDED, "unbounded"),
         (
@@ -213,7 +213,7 @@ def test_what_a_refusal_looks_like(
 def test_store_trouble_is_503_and_may_be_retried(gate: Gate) -> None:
     gate.book.failures.append(StoreError("Unreachable"))
     error = gate.refusal()
-    assert (error.kind, error.kind.row.status, error.kind.row.retry) == (Kind.LIMITS_UNAVAILABLE, 503, True)
+    assert (error.kind, error.kind.row.status, error.kind.row.retry) == (Kind.STORE_UNAVAILABLE, 503, True)
 
 
 def test_a_refusal_that_cannot_be_counted_is_still_that_refusal(gate: Gate) -> None:
@@ -240,20 +240,21 @@ def test_without_a_table_policies_still_hold() -> None:
     gate = Gate(ledger=None)
     assert gate.ask(max_completion_tokens=5000).changes["max_completion_tokens"] == 100
     gate.ask().settle(None, "ok")
-    assert gate.refusal(model="gpt-5.5").kind is Kind.MODEL_REFUSED
+    assert gate.refusal(model="gpt-5.5").kind is Kind.MODEL_NOT_ALLOWED
     with pytest.raises(RelayError, match="NOT_FOUND"):
         gate.admission.usage(CALLER)
 
 
 def test_a_caller_sees_its_models_and_its_usage(gate: Gate) -> None:
-    assert gate.admission.models(CALLER) == frozenset({"gpt-5-mini", "gpt-5", "unheard-of"})
+    assert gate.admission.policy(CALLER).models == frozenset({"gpt-5-mini", "gpt-5", "unheard-of"})
     usage = gate.admission.usage(CALLER)
     assert (usage["object"], usage["caller"]) == ("caller.usage", "123456789012:role/app")
     assert usage["day"]["usd"] == {"used": "0", "limit": "1", "remaining": "1"}
     nobody = Caller(account="1", principal="X", arn="arn:aws:sts::1:assumed-role/none/x")
-    assert gate.admission.models(nobody) == frozenset()
+    with pytest.raises(RelayError, match="CALLER_REFUSED"):
+        gate.admission.policy(nobody)
     with pytest.raises(RelayError, match="CALLER_REFUSED"):
         gate.admission.usage(nobody)
     gate.book.failures.append(StoreError("Unreachable"))
-    with pytest.raises(RelayError, match="LIMITS_UNAVAILABLE"):
+    with pytest.raises(RelayError, match="STORE_UNAVAILABLE"):
         gate.admission.usage(CALLER)

@@ -115,8 +115,8 @@ def test_a_fine_tuned_model_has_a_price_of_its_own() -> None:
 
 
 def test_an_environments_prices_replace_whole_models() -> None:
-    listed = parse('{"as_of": "2026-01-01", "models": {"a": {"input": 1, "output": 2}, "b": {"input": 3}}}',
-                   '{"models": {"a": {"input": 5}}}')  # fmt: skip
+    shipped = parse('{"as_of": "2026-01-01", "models": {"a": {"input": 1, "output": 2}, "b": {"input": 3}}}')
+    listed = shipped.replaced_by(parse('{"models": {"a": {"input": 5}}}'))
     assert listed.as_of == "2026-01-01"
     assert listed.models["a"].cost(Usage(input=1_000_000, output=1_000_000), "") == 5 * PICO
     assert listed.models["b"].cost(Usage(input=1_000_000), "") == 3 * PICO

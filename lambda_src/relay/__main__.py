@@ -6,10 +6,18 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relay.logs import Log
 from relay.runtime_api import ResponseRefusedError, RuntimeApi, RuntimeApiError
 from relay.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from relay.admission import Admission
 
 
 def main() -> int:
@@ -51,10 +59,42 @@ def _serve(api: RuntimeApi, log: Log) -> int:
         settings=settings,
         upstream=Upstream(settings.openai_base_url, tls_context),
         keys=Keys(aws.SecretsManager(secrets, settings.openai_secret_arn).read),
+        admission=_admission(settings, tls_context, log),
         log=log,
         stop_fd=stop.fd,
     )
     return Runtime(api, handler, log, stop).run()
+
+
+def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Log) -> "Admission":
+    from relay import aws, prices
+    from relay.admission import Admission
+    from relay.ledger import Ledger
+    from relay.table import Table
+
+    def clock() -> int:
+        return int(time.time() * 1000)
+
+    ledger = None
+    if settings.table_name:
+        client = aws.Client(
+            aws.DYNAMODB,
+            url=aws.endpoint(aws.DYNAMODB, os.environ),
+            region=os.environ.get("AWS_REGION", ""),
+            credentials=aws.credentials_from(os.environ),
+            tls_context=tls_context,
+        )
+        table = Table(aws.DynamoDb(client), name=settings.table_name, monotonic=time.monotonic, sleep=time.sleep)
+        ledger = Ledger(table, clock=clock, retention_days=settings.usage_days)
+    listed = prices.parse(Path(prices.__file__).with_name("prices.json").read_text(encoding="utf-8"))
+    return Admission(
+        policies=settings.caller_policies,
+        prices=listed.replaced_by(settings.prices),
+        ledger=ledger,
+        clock=clock,
+        log=log,
+        settle_failure=settings.settle_failure,
+    )
 
 
 def _fail_init(api: RuntimeApi, error_type: str, message: str) -> int:

@@ -27,6 +27,8 @@ LEASE_GRACE = 5_000
 """Milliseconds beyond the deadline, when Lambda kills the process, until a reservation counts as abandoned: room for
 clocks of different hosts to differ."""
 
+_LIMIT_HEADERS = "x-ratelimit-"
+
 SettleFailure = Literal["keep", "retry"]
 """What becomes of a settlement that the store did not take: the upper bound stays, or this process tries again after
 its next request. Both are logged with all that is needed to book it later."""
@@ -36,7 +38,7 @@ _KINDS = {
     "stopped": Kind.CALLER_STOPPED,
     "duplicate": Kind.DUPLICATE,
     "policy": Kind.CALLER_REFUSED,
-    "model": Kind.MODEL_REFUSED,
+    "model": Kind.MODEL_NOT_ALLOWED,
     "unbounded": Kind.COST_UNBOUNDED,
 }
 
@@ -65,9 +67,19 @@ class Permit:
 
     changes: Mapping[str, Any]
     headers: Mapping[str, str]
-    settle: Callable[[Usage | None, str], None]
+    settle: Callable[[Usage | None, str], int]
     """To be called once, after the last byte, with what was billed (`Usage()`: nothing; None: not known, so the upper
-    bound) and how it ended. Never raises: what fails is logged."""
+    bound) and how it ended. Gives the cost in pico-USD. Never raises: what fails is logged."""
+
+    @classmethod
+    def free(cls) -> Permit:
+        """For what costs nothing and is not counted."""
+        return cls(changes={}, headers={}, settle=lambda usage, outcome: 0)
+
+    def in_place_of(self, theirs: Mapping[str, str]) -> dict[str, str]:
+        """`theirs` with the caller's own limits, where it has any, in place of those of the whole organisation."""
+        kept = {name: text for name, text in theirs.items() if not (self.headers and name.startswith(_LIMIT_HEADERS))}
+        return {**kept, **self.headers}
 
 
 class Book(Protocol):
@@ -107,33 +119,35 @@ class Admission:
             policy = self._policy(ask)
             bound = _bound(ask, policy, price)
             if self._ledger is None:
-                return Permit(changes=bound.changes, headers={}, settle=lambda usage, outcome: None)
+                return Permit(
+                    changes=bound.changes, headers={}, settle=lambda usage, outcome: _price(usage, bound, price)
+                )
             admitted = self._reserve(self._ledger, ask, bound, policy.limits)
         except RefusedError as error:
             self._count(ask, error.refusal.reason)
             raise _refused(error.refusal) from None
         except StoreError as error:
-            raise RelayError(Kind.LIMITS_UNAVAILABLE, log=str(error)) from None
+            raise RelayError(Kind.STORE_UNAVAILABLE, log=str(error)) from None
         left = verdicts.headers(admitted.account, admitted.limits, self._clock())
         settlement = _Settlement(self, ask.caller.key, admitted, bound, price)
         return Permit(changes=bound.changes, headers=left, settle=settlement)
 
-    def models(self, caller: Caller) -> frozenset[str] | None:
-        """The models that `caller` may use; None: all that the environment allows; none at all for a refused caller."""
+    def policy(self, caller: Caller) -> Policy:
+        """The policy of `caller`. Raises RelayError when there is none: such a caller is not even told of models."""
         policy = self._policies.of(caller)
-        return policy.models if policy else frozenset()
+        if policy is None:
+            raise RelayError(Kind.CALLER_REFUSED, f"No policy lets {subject(caller)} in.", param="policy")
+        return policy
 
     def usage(self, caller: Caller) -> dict[str, Any]:
         """What `caller` has used and what remains, for `GET /v1/usage`. Raises RelayError."""
-        policy = self._policies.of(caller)
-        if policy is None:
-            raise RelayError(Kind.CALLER_REFUSED)
+        policy = self.policy(caller)
         if self._ledger is None:
             raise RelayError(Kind.NOT_FOUND, "This relay keeps no account of usage.")
         try:
             account = self._ledger.account(caller.key)
         except StoreError as error:
-            raise RelayError(Kind.LIMITS_UNAVAILABLE, log=str(error)) from None
+            raise RelayError(Kind.STORE_UNAVAILABLE, log=str(error)) from None
         now = self._clock()
         limits = account.overrides.over(policy.limits, Windows.at(now))
         return {"object": "caller.usage", "caller": subject(caller), **verdicts.usage(account, limits, now)}
@@ -198,23 +212,20 @@ class _Settlement:
         self._price = price
         self._open = True
 
-    def __call__(self, usage: Usage | None, outcome: str) -> None:
+    def __call__(self, usage: Usage | None, outcome: str) -> int:
+        usd = _price(usage, self._bound, self._price)
         if not self._open:
-            return
+            return usd
         self._open = False
         entry, bound = self._admitted.entry, self._bound
-        usd, tokens = (entry.usd, entry.tokens) if usage is None else (self._cost(usage), usage.total)
+        tokens = entry.tokens if usage is None else usage.total
         record = Record(
             id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, outcome=outcome, usd=usd,
             tokens=tokens, bound_usd=bound.usd, bound_tokens=bound.tokens,
             tier=(usage.service_tier if usage else "") or bound.tier, counts=_counts(usage),
         )  # fmt: skip
         self._admission.book(self._caller, self._admitted, record)
-
-    def _cost(self, usage: Usage) -> int:
-        if self._price is None or usage == Usage():
-            return 0
-        return self._price.cost(usage, self._bound.tier, self._bound.characters)
+        return usd
 
 
 def _bound(ask: Ask, policy: Policy, price: Price | None) -> Bound:
@@ -223,6 +234,15 @@ def _bound(ask: Ask, policy: Policy, price: Price | None) -> Bound:
     except bounds.UnboundedError as error:
         text = f"A budget applies to this caller, and the cost of this request is not known: {error}."
         raise RefusedError(Refusal(reason="unbounded", text=text)) from None
+
+
+def _price(usage: Usage | None, bound: Bound, price: Price | None) -> int:
+    """What an answer costs; its upper bound when nobody knows."""
+    if usage is None:
+        return bound.usd
+    if price is None or usage == Usage():
+        return 0
+    return price.cost(usage, bound.tier, bound.characters)
 
 
 def _refused(refusal: Refusal) -> RelayError:

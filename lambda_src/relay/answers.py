@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from relay import sse
 from relay.errors import Kind, RelayError
 from relay.metering import EventMeter, Meter
 from relay.models import Response
-from relay.request_policy import RequestPolicy
 from relay.runtime import Reply
 from relay.upstream import Answer
 from relay.waiting import Watch
@@ -154,12 +153,12 @@ def refusal(answer: Answer, *, begun: bool) -> Response:
     return Response(status=answer.status, headers=headers, body=iter([body]))
 
 
-def models(answer: Answer, policy: RequestPolicy, id: str) -> Response:
-    """The list of models that the policy allows, or the one called `id`."""
+def models(answer: Answer, allows: Callable[[str], bool], id: str) -> Response:
+    """The list of models that `allows` lets pass, or the one called `id`."""
     listed = _object(_bounded(answer.chunks, _MODELS_BYTES)).get("data")
     if not isinstance(listed, list):
         raise RelayError(Kind.UPSTREAM_BROKEN, log="the list of models cannot be read")
-    allowed = [each for each in listed if isinstance(each, dict) and policy.allows_model(_word(each.get("id")))]
+    allowed = [each for each in listed if isinstance(each, dict) and allows(_word(each.get("id")))]
     body: dict[str, Any] = {"object": "list", "data": allowed}
     if id:
         found = [each for each in allowed if each.get("id") == id]
@@ -168,6 +167,12 @@ def models(answer: Answer, policy: RequestPolicy, id: str) -> Response:
         body = found[0]
     headers = {**passed_headers(answer), "content-type": "application/json"}
     return Response(status=200, headers=headers, body=iter([json.dumps(body, separators=(",", ":")).encode()]))
+
+
+def own(fields: Mapping[str, Any]) -> Response:
+    """An answer that is the relay's own."""
+    body = json.dumps(fields, separators=(",", ":")).encode()
+    return Response(status=200, headers={"content-type": "application/json"}, body=iter([body]))
 
 
 def _from_event(error: Mapping[str, Any]) -> RelayError:

@@ -45,6 +45,7 @@ class Endpoint:
 
 
 MODELS = "/v1/models"
+USAGE = "/v1/usage"
 
 TABLE = (
     Endpoint(
@@ -94,6 +95,8 @@ TABLE = (
     # Both from one upstream list, so that the id in the path never becomes part of an upstream URL.
     Endpoint(method="GET", path=MODELS, upstream="/models", body="none"),
     Endpoint(method="GET", path=f"{MODELS}/{{id}}", upstream="/models", body="none"),
+    # The relay's own: what the caller has used and what remains. It goes nowhere.
+    Endpoint(method="GET", path=USAGE, upstream="", body="none"),
 )
 
 _REALTIME = ("/v1/realtime/", "/v1/responses/ws/")

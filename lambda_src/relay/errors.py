@@ -49,7 +49,6 @@ class Kind(Enum):
     NO_IDENTITY = Row(403, "invalid_request_error", "no_identity", "The request carries no verified AWS identity.")
     CALLER_REFUSED = Row(403, "invalid_request_error", "caller_not_allowed", "No policy lets this caller in.")
     CALLER_STOPPED = Row(403, "invalid_request_error", "caller_stopped", "This caller was stopped by its operator.")
-    MODEL_REFUSED = Row(403, "invalid_request_error", "model_not_allowed", "This caller may not use this model.")
     COST_UNBOUNDED = Row(
         400, "invalid_request_error", "cost_not_bounded", "The cost of this request cannot be bounded."
     )
@@ -57,8 +56,8 @@ class Kind(Enum):
     RATE_LIMITED = Row(429, "rate_limit_error", "rate_limit_exceeded", "A limit of this caller is reached.", retry=True)
     BUDGET_EXHAUSTED = Row(429, "insufficient_quota", "insufficient_quota", "A budget of this caller is used up.")
     STOPPED = Row(503, "api_error", "relay_stopped", "The relay was stopped by its operator.")
-    LIMITS_UNAVAILABLE = Row(
-        503, "api_error", "limits_unavailable", "The relay cannot read its limits just now.", retry=True
+    STORE_UNAVAILABLE = Row(
+        503, "api_error", "store_unavailable", "The relay cannot read its limits just now.", retry=True
     )
     KEY_UNAVAILABLE = Row(
         503, "api_error", "key_unavailable", "The relay cannot read its OpenAI key just now.", retry=True

@@ -106,6 +106,10 @@ class PriceList:
     as_of: str = ""
     models: Mapping[str, Price] = field(default_factory=dict)
 
+    def replaced_by(self, other: PriceList) -> PriceList:
+        """This list with whole models replaced by, or added from, `other`."""
+        return PriceList(as_of=other.as_of or self.as_of, models={**self.models, **other.models})
+
     def of(self, model: str) -> Price | None:
         """The price of `model`, of the family of a dated snapshot, or of the base of a fine-tuned model; else None.
 
@@ -116,20 +120,16 @@ class PriceList:
         return self.models.get(name) or self.models.get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name))
 
 
-def parse(*texts: str) -> PriceList:
-    """The list in `texts` (JSON), later ones replacing whole models of earlier ones. Raises PolicyError."""
-    as_of = ""
-    models: dict[str, Price] = {}
-    for text in texts:
-        if not text.strip():
-            continue
-        try:
-            root = json.loads(text, parse_float=Decimal)
-            as_of = str(root.get("as_of", as_of))
-            models |= {name: _price(entry, f"prices[{name!r}]") for name, entry in root["models"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PolicyError(str(error) if isinstance(error, PolicyError) else f"prices: {error!r}") from None
-    return PriceList(as_of=as_of, models=models)
+def parse(text: str) -> PriceList:
+    """The list in `text` (JSON); an empty one for no text. Raises PolicyError."""
+    if not text.strip():
+        return PriceList()
+    try:
+        root = json.loads(text, parse_float=Decimal)
+        models = {name: _price(entry, f"prices[{name!r}]") for name, entry in root["models"].items()}
+        return PriceList(as_of=str(root.get("as_of", "")), models=models)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PolicyError(str(error) if isinstance(error, PolicyError) else f"prices: {error!r}") from None
 
 
 _FIGURES = ("context", "max_output", "image_tokens", "output_per_image", "long_above", "long_input", "long_output")

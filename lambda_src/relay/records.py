@@ -58,9 +58,13 @@ class Record:
             self._fields |= {"InputTokens": usage.input, "OutputTokens": usage.output}
             self._fields |= {"cachedTokens": usage.cached_input, "reasoningTokens": usage.reasoning}
 
+    def cost(self, dollars: str) -> None:
+        """What was booked for the request, in US dollars."""
+        self._fields["usd"] = dollars
+
     def finish(self, failure: BaseException | None) -> None:
         """Writes the line. `failure` is what ended the request, if anything did."""
-        outcome = _outcome(failure)
+        outcome = outcome_of(failure)
         seconds = time.monotonic() - self._started
         fields = self._fields | {
             "outcome": outcome,
@@ -101,7 +105,7 @@ _OURS = frozenset(
 )
 
 
-def _outcome(failure: BaseException | None) -> str:
+def outcome_of(failure: BaseException | None) -> str:
     """One word from a fixed set: "ok", the name of an error kind, or what became of the answer."""
     if failure is None:
         return "ok"

@@ -9,18 +9,20 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from relay import answers, outgoing, transforms
-from relay.errors import Kind
+from relay import answers, endpoints, outgoing, transforms
+from relay.admission import Admission, Ask, Permit
+from relay.errors import Kind, RelayError
 from relay.events import to_request
 from relay.keys import Keys
 from relay.logs import Log
 from relay.metering import BodyMeter, EventMeter, Meter
-from relay.models import Response
+from relay.models import Request, Response
 from relay.outgoing import Outgoing
 from relay.records import Record
 from relay.runtime import Reply
 from relay.runtime_api import Invocation
 from relay.settings import Settings
+from relay.tab import Tab
 from relay.upstream import Answer, Call, Upstream
 from relay.waiting import Watch
 
@@ -31,10 +33,20 @@ _RESERVE_SHARE = 0.2
 class Relay:
     """Answers invocations. One at a time: an environment never has two."""
 
-    def __init__(self, *, settings: Settings, upstream: Upstream, keys: Keys, log: Log, stop_fd: int = -1) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        upstream: Upstream,
+        keys: Keys,
+        admission: Admission,
+        log: Log,
+        stop_fd: int = -1,
+    ) -> None:
         self._settings = settings
         self._upstream = upstream
         self._keys = keys
+        self._admission = admission
         self._log = log
         self._stop_fd = stop_fd
 
@@ -51,57 +63,103 @@ class Relay:
             request, settings.request_policy, max_body_bytes=settings.max_body_bytes, identifier=identifier
         )
         record.model(str(wanted.fields.get("model", "")), stream=wanted.wants_stream)
-        watch = self._watch(invocation, reply, wanted)
-        answer = self._open(wanted, invocation.id, watch)
+        if wanted.endpoint.path == endpoints.USAGE:
+            return answers.own(self._admission.usage(request.caller))
+        tab = Tab(self._permit(request, wanted, invocation), record)
+        reply.when_done(tab.close)
+        watch = self._watch(invocation, reply, wanted, tab)
+        answer = self._sent(wanted, invocation.id, watch, tab)
         reply.when_done(lambda _: answer.close())
         record.upstream(answer.status)
         if not 200 <= answer.status < 300:
+            tab.free()
             return answers.refusal(answer, begun=reply.begun)
         if wanted.endpoint.body == "none":
-            return answers.models(answer, settings.request_policy, wanted.id)
-        return self._body(wanted, answer, reply, watch, record)
+            return answers.models(answer, self._allows(request), wanted.id)
+        return self._body(wanted, answer, reply, watch, record, tab)
 
-    def _open(self, wanted: Outgoing, request_id: str, watch: Watch) -> Answer:
+    def _permit(self, request: Request, wanted: Outgoing, invocation: Invocation) -> Permit:
+        """Leave to send `wanted`, which is narrowed to what was granted. A list of models costs nothing."""
+        if wanted.endpoint.body == "none":
+            self._admission.policy(request.caller)
+            return Permit.free()
+        permit = self._admission.admit(
+            Ask(
+                request_id=request.id,
+                caller=request.caller,
+                endpoint=wanted.endpoint.path,
+                body=wanted.fields,
+                size=len(request.body),
+                seconds=invocation.deadline - time.monotonic(),
+            )
+        )
+        wanted.fields.update(permit.changes)
+        return permit
+
+    def _allows(self, request: Request) -> Callable[[str], bool]:
+        policy = self._admission.policy(request.caller)
+        return lambda model: self._settings.request_policy.allows_model(model) and policy.allows(model)
+
+    def _sent(self, wanted: Outgoing, request_id: str, watch: Watch, tab: Tab) -> Answer:
+        try:
+            return self._open(wanted, request_id, watch, tab)
+        except RelayError as error:
+            if error.kind is Kind.UPSTREAM_UNREACHABLE:
+                tab.free()
+            raise
+
+    def _open(self, wanted: Outgoing, request_id: str, watch: Watch, tab: Tab) -> Answer:
         body, content_type = wanted.body()
         key = self._keys.current()
         headers = wanted.headers(key=key, content_type=content_type, request_id=request_id)
         call = Call(method=wanted.endpoint.method, path=wanted.endpoint.upstream, headers=headers, body=body)
+        tab.sending()
         answer = self._upstream.open(call, watch)
         if answer.status == 401:
             self._keys.refused(key)
         return answer
 
-    def _watch(self, invocation: Invocation, reply: Reply, wanted: Outgoing) -> Watch:
+    def _watch(self, invocation: Invocation, reply: Reply, wanted: Outgoing, tab: Tab) -> Watch:
         left = max(0.0, invocation.deadline - time.monotonic())
         reserve = min(self._settings.deadline_reserve_seconds, left * _RESERVE_SHARE)
         watch = Watch(downstream=reply, deadline=invocation.deadline - reserve, stop_fd=self._stop_fd)
         if wanted.wants_stream and self._settings.heartbeat_seconds:
             watch.silence = self._settings.heartbeat_seconds
-            watch.on_silence = _heartbeat(reply, watch, wanted)
+            watch.on_silence = _heartbeat(reply, watch, tab.headers(_stream_headers(wanted)))
         return watch
 
-    def _body(self, wanted: Outgoing, answer: Answer, reply: Reply, watch: Watch, record: Record) -> Response:
+    def _body(self, wanted: Outgoing, answer: Answer, reply: Reply, watch: Watch, record: Record, tab: Tab) -> Response:
         answers.check(answer, wants_stream=wanted.wants_stream, kinds=wanted.endpoint.answers)
-        headers = answers.passed_headers(answer)
+        headers = tab.headers(answers.passed_headers(answer))
         meter: Meter = BodyMeter(headers.get("content-type", ""))
         if wanted.wants_stream:
             assert wanted.endpoint.dialect is not None  # `wants_stream` is checked against it
             meter = EventMeter(wanted.endpoint.dialect)
         # Last in, first out: the record learns the usage before it is written.
         reply.when_done(lambda _: record.usage(meter.usage))
+        tab.metered(meter)
         chunks = answers.to_the_end(answer.chunks, meter, watch)
         if wanted.wants_stream:
-            chunks = chain(answers.first_event(chunks, meter, reply), chunks)
+            chunks = chain(_first_event(chunks, meter, reply, tab), chunks)
             headers |= _stream_headers(wanted)
         watch.overdue = Kind.DEADLINE
         return Response(status=answer.status, headers=headers, body=_transformed(chunks, wanted))
 
 
-def _heartbeat(reply: Reply, watch: Watch, wanted: Outgoing) -> Callable[[], None]:
+def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, tab: Tab) -> list[bytes]:
+    try:
+        return answers.first_event(chunks, meter, reply)
+    except RelayError:
+        if meter.error is not None:
+            tab.free()  # a refusal in the form of an event
+        raise
+
+
+def _heartbeat(reply: Reply, watch: Watch, headers: dict[str, str]) -> Callable[[], None]:
     def beat() -> None:
         # The bounded wait for a real status is over: from here on a failure travels in the stream.
         if not reply.begun:
-            reply.begin(200, _stream_headers(wanted))
+            reply.begin(200, headers)
         watch.overdue = Kind.DEADLINE
         reply.keep_alive()
 

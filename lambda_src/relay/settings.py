@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeVar, cast
 
+from relay import policy, prices
+from relay.policy import Policies
+from relay.prices import PriceList
 from relay.request_policy import RequestPolicy
+
+T = TypeVar("T")
 
 
 class SettingsError(Exception):
@@ -21,6 +27,10 @@ class Settings:
     openai_secret_arn: str
     table_name: str
     request_policy: RequestPolicy
+    caller_policies: Policies
+    prices: PriceList
+    settle_failure: Literal["keep", "retry"]
+    usage_days: int
     function_name: str
     max_body_bytes: int
     heartbeat_seconds: float
@@ -35,7 +45,12 @@ class Settings:
             openai_base_url=_url(environ, "OPENAI_BASE_URL", "https://api.openai.com/v1"),
             openai_secret_arn=_required(environ, "OPENAI_SECRET_ARN"),
             table_name=environ.get("TABLE_NAME", ""),
-            request_policy=_policy(environ, "REQUEST_POLICY"),
+            request_policy=_parsed(environ, "REQUEST_POLICY", RequestPolicy.from_json),
+            caller_policies=_parsed(environ, "CALLER_POLICIES", policy.parse),
+            # Only what differs from the list that comes with the relay.
+            prices=_parsed(environ, "PRICES", prices.parse),
+            settle_failure=_settle_failure(environ, "SETTLE_FAILURE"),
+            usage_days=int(_number(environ, "USAGE_DAYS", 400, low=1, high=3653)),
             function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
             max_body_bytes=int(_number(environ, "MAX_BODY_BYTES", 6_000_000, low=1, high=6_291_456)),
             heartbeat_seconds=_number(environ, "HEARTBEAT_SECONDS", 10, low=0, high=3600),
@@ -58,11 +73,18 @@ def _url(environ: Mapping[str, str], name: str, default: str) -> str:
     return value.rstrip("/")
 
 
-def _policy(environ: Mapping[str, str], name: str) -> RequestPolicy:
+def _parsed(environ: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
     try:
-        return RequestPolicy.from_json(environ.get(name, ""))
+        return parse(environ.get(name, ""))
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from None
+
+
+def _settle_failure(environ: Mapping[str, str], name: str) -> Literal["keep", "retry"]:
+    text = environ.get(name, "").strip() or "keep"
+    if text not in ("keep", "retry"):
+        raise SettingsError(f"{name} is {text!r}; it has to be keep or retry")
+    return cast(Literal["keep", "retry"], text)
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:
