@@ -8,21 +8,19 @@ import socket
 import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from relay import aws
-from relay.aws import DynamoDb
+from relay.aws import DYNAMODB, Client, Credentials, DynamoDb
 from relay.store import DynamoDb as Store
 from relay.store import StoreError
 
 ROOT = Path(__file__).resolve().parent.parent
 KEYS = ("pk", "sk")
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+REGION = "eu-central-1"
 
 
 def free_port() -> int:
@@ -78,17 +76,17 @@ def ministack() -> contextlib.AbstractContextManager[str]:
     return _server([sys.executable, "-m", "ministack"], port, environ)
 
 
-def client(url: str) -> Any:
+def client(url: str, region: str = REGION) -> Any:
     """boto3's client for a stand-in."""
     return boto3.client(
-        "dynamodb", endpoint_url=url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test",
+        "dynamodb", endpoint_url=url, region_name=region, aws_access_key_id="test", aws_secret_access_key="test",
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20),
     )  # fmt: skip
 
 
-def create_table(url: str, name: str) -> str:
+def create_table(url: str, name: str, region: str = REGION) -> str:
     """A table such as the stack makes, empty and ready."""
-    dynamodb = client(url)
+    dynamodb = client(url, region)
     dynamodb.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in zip(KEYS, ("HASH", "RANGE"), strict=True)],
@@ -99,15 +97,15 @@ def create_table(url: str, name: str) -> str:
     return name
 
 
-def store(url: str) -> DynamoDb:
+@contextlib.contextmanager
+def store(url: str) -> Iterator[DynamoDb]:
     """The relay's own store, pointed at a stand-in."""
-    fixed = aws.Credentials(
-        access_key=CREDENTIALS["AWS_ACCESS_KEY_ID"], secret_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
-    )
-    wire = aws.Client(aws.DYNAMODB, url=url, region="us-east-1", credentials=lambda: fixed, tls_context=None)
-    made = DynamoDb(wire)
-    weakref.finalize(made, wire.close)
-    return made
+    credentials = Credentials(access_key="test", secret_key="test")
+    client = Client(DYNAMODB, url=url, region=REGION, credentials=lambda: credentials, tls_context=None)
+    try:
+        yield DynamoDb(client)
+    finally:
+        client.close()
 
 
 def items(url: str, table: str) -> list[dict[str, Any]]:

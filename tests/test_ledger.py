@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import uuid
 from collections.abc import Iterator, Mapping
@@ -39,12 +40,14 @@ class Bench:
         self.table = dynamo.create_table(url, f"table-{uuid.uuid4().hex}")
         self.now = NOON
         self.ids = itertools.count(1)
+        self.open = contextlib.ExitStack()
+
+    def store(self) -> DynamoDb:
+        return self.open.enter_context(dynamo.store(self.url))
 
     def ledger(self, db: DynamoDb | None = None) -> Ledger:
         seconds = itertools.count()
-        table = Table(
-            db or dynamo.store(self.url), name=self.table, monotonic=lambda: next(seconds) / 1000, sleep=lambda _: None
-        )
+        table = Table(db or self.store(), name=self.table, monotonic=lambda: next(seconds) / 1000, sleep=lambda _: None)
         return Ledger(table, clock=lambda: self.now)
 
     def entry(self, **fields: Any) -> Reservation:
@@ -79,8 +82,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(url: str) -> Bench:
-    return Bench(url)
+def bench(url: str) -> Iterator[Bench]:
+    made = Bench(url)
+    with made.open:
+        yield made
 
 
 def reserve(ledger: Ledger, entry: Reservation, **limits: Any) -> Admitted:
@@ -111,7 +116,7 @@ def test_books_the_bound_then_what_it_came_to_and_leaves_one_record(bench: Bench
 
 
 def test_admission_is_one_round_trip_and_settling_two(bench: Bench) -> None:
-    db = dynamo.Counting(dynamo.store(bench.url))
+    db = dynamo.Counting(bench.store())
     ledger = bench.ledger(db)
     first = reserve(ledger, bench.entry())
     ledger.settle(CALLER, first, record(first))
@@ -208,7 +213,7 @@ def test_what_is_out_of_date_is_cleared(bench: Bench) -> None:
 @pytest.mark.parametrize("lost", range(1, 8))
 def test_every_call_may_fail_once_before_or_after_it_is_applied(bench: Bench, lost: int, fault: str) -> None:
     """Calls of one request of a new caller: reserve, (read,) introduce, switch, create, settle, record."""
-    ledger = bench.ledger(dynamo.Lossy(dynamo.store(bench.url), lambda count, *_: fault if count == lost else None))
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), lambda count, *_: fault if count == lost else None))
     admitted = reserve(ledger, bench.entry())
     ledger.settle(CALLER, admitted, record(admitted))
     assert bench.used() == (1, 4, 40)
@@ -217,13 +222,13 @@ def test_every_call_may_fail_once_before_or_after_it_is_applied(bench: Bench, lo
 
 
 def test_a_store_that_answers_nothing_is_given_up_in_time(bench: Bench) -> None:
-    ledger = bench.ledger(dynamo.Lossy(dynamo.store(bench.url), lambda *_: "before"))
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), lambda *_: "before"))
     with pytest.raises(StoreError, match="Unreachable"):
         reserve(ledger, bench.entry())
 
 
 def test_an_error_that_no_patience_helps_against_is_not_repeated(bench: Bench) -> None:
-    db = dynamo.Counting(dynamo.store(bench.url))
+    db = dynamo.Counting(bench.store())
     bench.table = "no-such-table"
     with pytest.raises(StoreError, match="ResourceNotFoundException"):
         reserve(bench.ledger(db), bench.entry())
@@ -233,7 +238,7 @@ def test_an_error_that_no_patience_helps_against_is_not_repeated(bench: Bench) -
 def test_a_reservation_whose_admission_gave_up_is_taken_back(bench: Bench) -> None:
     """Applied each time, and never an answer: the caller got 503 and nothing was sent."""
     down = [False]
-    ledger = bench.ledger(dynamo.Lossy(dynamo.store(bench.url), lambda *_: "after" if down[0] else None))
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), lambda *_: "after" if down[0] else None))
     first = reserve(ledger, bench.entry())
     down[0] = True
     with pytest.raises(StoreError):
@@ -257,7 +262,7 @@ def test_a_write_that_arrives_after_it_was_taken_back_is_kept_out(bench: Bench) 
                 raise StoreError("Unreachable")
             return inner.call(operation, body)
 
-    inner, holding = dynamo.store(bench.url), [False]
+    inner, holding = bench.store(), [False]
     ledger = bench.ledger(Held())
     first = reserve(ledger, bench.entry())
     holding[0] = True
@@ -288,15 +293,15 @@ def test_a_late_copy_of_a_settled_reservation_is_kept_out_or_refunded(bench: Ben
     plain = bench.ledger()
     first = reserve(plain, bench.entry())
     plain.settle(CALLER, first, record(first))
-    ledger = bench.ledger(dynamo.Lossy(dynamo.store(bench.url), fault))
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), fault))
     admitted = reserve(ledger, bench.entry())
     ledger.settle(CALLER, admitted, record(admitted))
     with pytest.raises(StoreError):
-        dynamo.store(bench.url).call("UpdateItem", captured[0])
+        bench.store().call("UpdateItem", captured[0])
     assert bench.used() == (2, 8, 80), "kept out for a minute"
     bench.now += 120_000
     bench.ledger().sweep(CALLER)
-    dynamo.store(bench.url).call("UpdateItem", captured[0])
+    bench.store().call("UpdateItem", captured[0])
     assert bench.used() == (3, 18, 180), "after that it does get in"
     bench.now += 120_000
     bench.ledger().sweep(CALLER)
@@ -321,7 +326,7 @@ def test_a_process_that_died_leaves_the_upper_bound_and_no_slot(bench: Bench) ->
 
 def test_a_process_that_died_between_settling_and_its_record_leaves_both(bench: Bench) -> None:
     dying = bench.ledger(
-        dynamo.Lossy(dynamo.store(bench.url), lambda _, operation, __: "before" if operation == "PutItem" else None)
+        dynamo.Lossy(bench.store(), lambda _, operation, __: "before" if operation == "PutItem" else None)
     )
     first = reserve(bench.ledger(), bench.entry())
     with pytest.raises(StoreError):
@@ -358,7 +363,7 @@ def test_many_expired_reservations_go_in_portions(bench: Bench) -> None:
 
 
 def say(bench: Bench, fields: Mapping[str, Any], lifted: tuple[str, ...] = ()) -> None:
-    dynamo.store(bench.url).call("UpdateItem", bookings.say(bench.table, CALLER, fields, lifted))
+    bench.store().call("UpdateItem", bookings.say(bench.table, CALLER, fields, lifted))
 
 
 def test_the_operators_word_holds_at_the_next_admission(bench: Bench) -> None:
@@ -394,7 +399,7 @@ def test_a_raised_budget_holds_for_its_day_only(bench: Bench) -> None:
 
 
 def test_an_override_costs_a_round_trip_once(bench: Bench) -> None:
-    db = dynamo.Counting(dynamo.store(bench.url))
+    db = dynamo.Counting(bench.store())
     ledger = bench.ledger(db)
     reserve(ledger, bench.entry())
     say(bench, {"over:day": "d:2026-11-23", "over:usd_per_day": 300})
@@ -420,7 +425,7 @@ def test_a_new_caller_is_written_down_before_it_is_admitted(bench: Bench) -> Non
         key = body.get("Item") or body["Key"]
         order.append(f"{operation} {key['pk']['S'].partition('#')[0]}")
 
-    reserve(bench.ledger(dynamo.Lossy(dynamo.store(bench.url), watch)), bench.entry())
+    reserve(bench.ledger(dynamo.Lossy(bench.store(), watch)), bench.entry())
     steps = [step for step in order if step != "GetItem caller"]
     assert steps == ["UpdateItem caller", "PutItem callers", "GetItem switch", "UpdateItem caller"]
 
@@ -432,7 +437,7 @@ def test_a_caller_stopped_while_it_is_being_introduced_is_not_admitted(bench: Be
             said.append(operation)
 
     said: list[str] = []
-    ledger = bench.ledger(dynamo.Lossy(dynamo.store(bench.url), halt_everybody))
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), halt_everybody))
     assert refusal(ledger, bench.entry()) == "halted"
     assert said
 

@@ -15,6 +15,7 @@ from relay.store import DynamoDb, StoreError
 PASSING = frozenset(
     {
         "Unreachable",
+        "Unreadable",
         "InternalServerError",
         "ServiceUnavailable",
         "ThrottlingException",
@@ -24,7 +25,8 @@ PASSING = frozenset(
         "ReplicatedWriteConflictException",
     }
 )
-"""Errors that may be gone at the next attempt; the last two come from other writers of the same item.
+"""Errors that may be gone at the next attempt; the last two come from other writers of the same item, the first
+two from the way there.
 Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.025, 0.4
