@@ -146,7 +146,7 @@ class Relay:
         return Response(status=answer.status, headers=headers, body=_transformed(chunks, wanted))
 
 
-def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, tab: Tab) -> list[bytes]:
+def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, tab: Tab) -> Iterator[bytes]:
     try:
         return answers.first_event(chunks, meter, reply)
     except RelayError:
