@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from emulator import child
 from emulator.answer import Answer, Ending, Invocation, Outcome
-from emulator.function import Function
+from emulator.function import Function, Idle
 from emulator.logs import LogLine, LogSink
 from emulator.runtime_api import Phase, RuntimeApi
 
@@ -109,6 +109,7 @@ class Environment:
         )
         self._logs.platform(f"START RequestId: {request_id} Version: $LATEST")
         self.last_used = time.monotonic()
+        self._signal(signal.SIGCONT)
         answer = self.api.deliver(invocation)
         self._deadline = asyncio.get_running_loop().call_later(timeout, self._time_out, request_id)
         self._reports.add(report := asyncio.create_task(self._report(answer, request_id, time.monotonic())))
@@ -116,12 +117,12 @@ class Environment:
         return answer
 
     def kill(self) -> None:
-        if self._process is not None:
-            child.signal_group(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
 
     async def stop(self) -> None:
         self._stopping = True
         if self._process is not None:
+            self._signal(signal.SIGCONT)  # SIGTERM waits for a stopped process to go on
             await child.stop(self._process)
         self._cancel_deadline()
         await self.api.close()
@@ -135,6 +136,8 @@ class Environment:
             self._cancel_deadline()
             if not self._ready.is_set():
                 self.init_seconds = time.monotonic() - self._started_at
+            if self._function.idle is Idle.FROZEN and not self._stopping:
+                self._signal(signal.SIGSTOP)
         if phase in (Phase.READY, Phase.FAILED):
             self._ready.set()
         self._on_change()
@@ -181,6 +184,10 @@ class Environment:
 
     def _log(self, source: str, line: bytes) -> None:
         self._logs.add(LogLine(source=source, text=line.decode("utf-8", "replace"), pid=self.pid))
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            child.signal_group(self._process.pid, number)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:

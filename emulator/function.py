@@ -6,6 +6,7 @@ docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-en
 
 from __future__ import annotations
 
+import enum
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from emulator.identities import ACCOUNT
+
+
+class Idle(enum.Enum):
+    """What becomes of a process between two invocations."""
+
+    FROZEN = "frozen"  # as on Lambda: no thread of it runs, its sockets age
+    AWAKE = "awake"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +38,7 @@ class Function:
     timeout: float = 30.0
     init_timeout: float = 10.0  # docs: lambda-runtime-environment.html, "Init phase"
     concurrency: int = 4
+    idle: Idle = Idle.FROZEN
     log_format: str = "JSON"
     log_level: str = "INFO"
 

@@ -15,7 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from emulator import prelude
 from emulator.answer import Answer, Ending
@@ -140,7 +140,10 @@ class FunctionUrl:
             return self._broken(request_id, Ending.REFUSED)
         if reader.prelude is None or (answer.size == 0 and failed(answer)):
             return self._broken(request_id, answer.outcome.ending if answer.outcome else Ending.RESET)
-        return await self._stream(request, answer, begin(reader.prelude, request_id, trace_id), body)
+        response = begin(reader.prelude, request_id, trace_id)
+        if request.version >= HttpVersion11:
+            response.enable_chunked_encoding()
+        return await self._stream(request, answer, response, body)
 
     async def _stream(
         self, request: web.BaseRequest, answer: Answer, response: web.StreamResponse, body: bytes
@@ -201,7 +204,6 @@ def begin(head: prelude.Prelude, request_id: str, trace_id: str) -> web.StreamRe
         response.headers["content-type"] = "application/octet-stream"
     response.headers["x-amzn-RequestId"] = request_id
     response.headers["X-Amzn-Trace-Id"] = trace_id
-    response.enable_chunked_encoding()
     return response
 
 

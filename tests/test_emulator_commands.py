@@ -24,6 +24,7 @@ from emulator.raw_upstream import RawUpstream, chat_chunk, chat_events, chat_str
 pytestmark = pytest.mark.timeout(180)  # app.py takes seconds on a quiet machine
 ROOT = Path(__file__).resolve().parent.parent
 DOUBLE = Path(__file__).parent / "doubles" / "raw_runtime.py"
+KEY = "sk-developers-own"
 BODY = json.dumps({"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": "hi"}]})
 
 
@@ -44,8 +45,8 @@ class Local:
         )
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    environment = {name: text for name, text in os.environ.items() if name != "OPENAI_API_KEY"}
+def start(*arguments: str, **settings: str) -> subprocess.Popen[str]:
+    environment = {name: text for name, text in os.environ.items() if name != "OPENAI_API_KEY"} | settings
     return subprocess.Popen(
         [sys.executable, "-m", "emulator", *arguments],
         cwd=ROOT,
@@ -82,7 +83,7 @@ def gone(pids: list[int], within: float = 10.0) -> bool:
 @pytest.fixture(scope="module")
 def local() -> Iterator[Local]:
     with RawUpstream() as upstream:
-        process = start("local", "--port", "0", "--upstream", upstream.url)
+        process = start("local", "--port", "0", "--upstream", upstream.url, OPENAI_API_KEY=KEY)
         try:
             told = ready(process)
             user = f"{told['access-key']}:{told['secret-key']}"
@@ -105,7 +106,7 @@ def test_curl_gets_what_the_upstream_sent_byte_for_byte_as_it_comes(local: Local
     done = local.curl("-D", str(dump), user=local.user)
     assert done.stdout == b"".join(chat_events(*words))
     assert "text/event-stream" in dump.read_text()
-    assert "sk-local-" in (local.upstream.requests[-1].header("authorization") or "")
+    assert local.upstream.requests[-1].header("authorization") == f"Bearer {KEY}"
 
 
 def test_unsigned_and_wrongly_signed_requests_never_reach_the_relay(local: Local) -> None:

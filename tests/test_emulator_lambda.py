@@ -10,13 +10,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from emulator.function import Function
+from emulator.function import Function, Idle
 from emulator.function_url import Disconnects
 from emulator.local import LocalLambda
 from emulator.runtime_api import EarlyRefusal
@@ -298,6 +298,46 @@ def test_a_slow_caller_slows_the_function_down(one: LocalLambda) -> None:
             if any(line.text == "all written" for line in one.logs.lines()):
                 break
         assert one.logs.wait_for(lambda line: line.text == "all written")
+
+
+def ticks(running: LocalLambda) -> int:
+    return sum(line.text == "tick" for line in running.logs.lines())
+
+
+def test_between_invocations_the_process_is_frozen(one: LocalLambda) -> None:
+    assert send(one, [["tick", 60], ["begin", None], ["sleep", 0.2], ["write", "x"], ["end", None]]).status_code == 200
+    state = pathlib.Path(f"/proc/{one.pids()[0]}/stat")
+    eventually(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
+    before = ticks(one)
+    assert before > 5
+    time.sleep(0.2)
+    assert ticks(one) - before <= 1  # one may have been on its way
+    assert send(one, [["begin", None], ["sleep", 0.2], ["write", "x"], ["end", None]]).status_code == 200
+    assert ticks(one) > before + 5
+
+
+def test_a_function_may_be_left_awake() -> None:
+    with LocalLambda(function(concurrency=1, idle=Idle.AWAKE)) as running:
+        assert send(running, [["tick", 60], *PLAIN]).status_code == 200
+        before = ticks(running)
+        eventually(lambda: ticks(running) > before + 5)
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_caller_who_speaks_http_1_0_gets_an_answer_that_ends_with_the_connection(one: LocalLambda) -> None:
+    body = json.dumps({"do": PLAIN}).encode()
+    headers = one.sign("POST", "/v1/x", body=body, headers={"content-type": "application/json"})
+    lines = [f"{name}: {text}" for name, text in headers.items() if name.lower() != "host"]
+    head = ["POST /v1/x HTTP/1.0", f"Host: 127.0.0.1:{one.port}", *lines, f"Content-Length: {len(body)}"]
+    with socket.create_connection(("127.0.0.1", one.port)) as caller, caller.makefile("rb") as answer:
+        caller.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+        assert answer.read().endswith(b"\r\n\r\ndata: 1\n\ndata: 2\n\n")
 
 
 def test_the_process_sees_lambdas_environment_and_nothing_of_the_developers() -> None:

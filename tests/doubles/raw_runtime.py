@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from typing import Any
 
@@ -187,6 +188,18 @@ def do_echo(client: Client, part: str) -> None:
 def do_say(_: Client, text: str) -> None:
     print(text, flush=True)
     print(text, file=sys.stderr, flush=True)
+
+
+def do_tick(_: Client, seconds: float) -> None:
+    """A thread that goes on after the answer, as long as it is let."""
+
+    def run() -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            print("tick", flush=True)
+            time.sleep(0.01)
+
+    threading.Thread(target=run, daemon=True).start()
 
 
 EVENT: dict[str, Any] = {}
