@@ -23,7 +23,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -66,7 +66,7 @@ class Reset:
 
 
 Step = Send | Sleep | Stall | WaitFor | Close | Reset
-Script = Sequence[Step]
+Script = Iterable[Step]
 
 # -- bytes to send -------------------------------------------------------------------------------------------
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -61,24 +63,58 @@ def node() -> Iterator[EventSourceParser]:
         yield parser
 
 
+class SharedRig:
+    """The rig that many tests pass through: a new one only when the last test has left it unfit."""
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Rig]]) -> None:
+        self._make = make
+        self._stack = ExitStack()
+        self._rig: Rig | None = None
+
+    def fit(self) -> Rig:
+        """A rig whose relay waits for work."""
+        if self._rig is None or not self._rig.relay.alive or not self._rig.api.wait_idle(1.0):
+            self.close()
+            self._rig = self._stack.enter_context(self._make())
+            self._rig.assert_serves()
+        return self._rig
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._rig = None
+        self._stack.close()
+
+
 @pytest.fixture(scope="session")
-def _shared_rig(bundle: Path, lambda_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with make_rig(bundle, lambda_python, tmp_path_factory.mktemp("relay") / "process") as made:
-        yield made
+def _shared_rig(bundle: Path, lambda_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedRig]:
+    shared = SharedRig(lambda: make_rig(bundle, lambda_python, tmp_path_factory.mktemp("relay") / "process"))
+    yield shared
+    shared.close()
 
 
 @pytest.fixture
-def rig(_shared_rig: Rig) -> Iterator[Rig]:
+def rig(_shared_rig: SharedRig) -> Iterator[Rig]:
     """One relay process that many faults pass through, each of which has to leave it as good as new (I7, I8)."""
-    if not _shared_rig.api.next_calls:
-        _shared_rig.assert_serves()
-    before = _shared_rig.relay.footprint()
-    yield _shared_rig
-    after = _shared_rig.relay.footprint()
+    rig = _shared_rig.fit()
+    before = rig.relay.footprint()
+    yield rig
+    after = rig.relay.footprint()
     # One connection upstream may have been kept, or given up.
     assert abs(after.descriptors - before.descriptors) <= 1
     assert after.threads <= before.threads
-    _shared_rig.assert_no_leak()
+    rig.assert_no_leak()
+
+
+@pytest.fixture
+def new_rig(
+    bundle: Path, lambda_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., AbstractContextManager[Rig]]:
+    """Makes rigs with a process of their own, for faults that end it and for other settings."""
+
+    def make(**given: Any) -> AbstractContextManager[Rig]:
+        return make_rig(bundle, lambda_python, tmp_path_factory.mktemp("relay") / "process", **given)
+
+    return make
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

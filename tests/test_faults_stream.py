@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from emulator.raw_upstream import LAST_CHUNK, Close, Reset, Send, Stall, Step, chunk, head
+from tests.harness import planted
 from tests.harness.cases import EVENTS, Case, Delivered, Point, play, point
 from tests.harness.outcomes import Cut, Outcome, Refused, Whole
 from tests.harness.parsers import EventSourceParser
@@ -48,7 +49,7 @@ ENDINGS: dict[str, tuple[Step, ...]] = {
     "connection closed": (Close(),),
     "connection reset": (Reset(),),
     SILENCE: (Stall(),),
-    "bytes that are no chunk": (Send(b"zz: not a chunk size\r\n\r\n"), Stall()),
+    "bytes that are no chunk": (Send(f"{planted.COMPLETION}: no size\r\n\r\n".encode()), Stall()),
     "clean end": (Send(LAST_CHUNK),),
 }
 

@@ -159,9 +159,12 @@ class Runtime:
     def run(self) -> int:
         """Serves until told to stop (0) or until the Runtime API cannot be spoken to (1)."""
         failures = 0
-        while not self._stop.requested:
+        while True:
+            self._stop.idle = True
+            # Asked after `idle` is set: a signal that came before is seen here, a later one ends the wait itself.
+            if self._stop.requested:
+                return 0
             try:
-                self._stop.idle = True
                 invocation = self._api.next()
                 self._stop.idle = False
             except (RuntimeApiError, ResponseRefusedError) as error:
@@ -174,16 +177,11 @@ class Runtime:
                 continue
             failures = 0
             self._serve(invocation)
-        return 0
 
     def _serve(self, invocation: Invocation) -> None:
         # Stock runtimes set this per invocation, and tracing libraries read it.
         os.environ["_X_AMZN_TRACE_ID"] = invocation.trace_id
-        try:
-            reply = Reply(self._api.respond(invocation), invocation.id)
-        except RuntimeApiError as error:
-            self._log.warn("response_lost", requestId=invocation.id, error=str(error))
-            return
+        reply = Reply(self._api.respond(invocation), invocation.id)
         failure = self._answer(invocation, reply)
         reply.close(failure, self._log)
 
@@ -226,6 +224,10 @@ class Runtime:
             reply.fail(RelayError(Kind.INTERNAL, f"{Kind.INTERNAL.row.text} Request id: {invocation.id}"))
         except (ResponseRefusedError, RuntimeApiError) as refused:
             self._refused(invocation, refused)
+        except Exception as bug:
+            # Not even the failure could be told; the next invocation gets a connection of its own.
+            self._log.error("bug", failure=bug, requestId=invocation.id)
+            self._api.close()
 
     def _refused(self, invocation: Invocation, error: Exception) -> None:
         """410: this invocation is not ours any more; 413, 400, 403: the answer was not taken. Either way it is over."""

@@ -8,11 +8,13 @@ chunks are framed here, because that is one bytes join instead of a trip through
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import re
 import select
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import h11
@@ -25,6 +27,8 @@ _READ_SIZE = 65536
 _FLUSH_AT = 65536
 # The API is on the loopback of the same machine: an answer that takes longer than this is not coming.
 _ANSWER_SECONDS = 5.0
+# An id becomes a part of a path; AWS's are UUIDs.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 # What a missing deadline header is taken for. AWS always sends one.
 _UNKNOWN_DEADLINE_SECONDS = 60.0
 
@@ -54,19 +58,25 @@ class ResponseRefusedError(Exception):
 
 
 class ResponseStream:
-    """The answer to one invocation, written piece by piece. Nothing touches the wire before `begin`.
+    """The answer to one invocation, written piece by piece. Nothing touches the wire before `begin`, and until then the
+    service may close the connection that the invocation came over: `begin` takes one that is good.
 
     Blocks when the service does not take more, which is the back-pressure that reaches upstream. Every method raises
     ResponseRefusedError when the service has answered before the end, RuntimeApiError when the connection broke.
     """
 
-    def __init__(self, connection: _Connection, invocation: Invocation) -> None:
-        self._connection = connection
+    def __init__(self, connect: Callable[[], _Connection], invocation: Invocation) -> None:
+        self._connect = connect
+        self._open: _Connection | None = None
         self._invocation = invocation
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._body_size = 0
-        self.begun = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the prelude is written, or queued."""
+        return self._open is not None
 
     @property
     def body_size(self) -> int:
@@ -74,12 +84,12 @@ class ResponseStream:
         return self._body_size
 
     def fileno(self) -> int:
-        """The descriptor that becomes readable when the service answers early."""
-        return self._connection.fileno()
+        """The descriptor that becomes readable when the service answers early; -1 before `begin`, when nothing is due."""
+        return self._connection.fileno() if self._open else -1
 
     def begin(self, prelude: bytes) -> None:
         """Starts the streamed answer with `prelude`, which ends with eight NULs."""
-        self.begun = True
+        self._open = self._connect()
         headers = [
             ("Lambda-Runtime-Function-Response-Mode", "streaming"),
             ("Transfer-Encoding", "chunked"),
@@ -107,7 +117,7 @@ class ResponseStream:
 
     def check_refused(self) -> None:
         """Raises when the service has answered already: it will read no more of this stream."""
-        if self._connection.readable():
+        if self._open and self._connection.readable():
             raise ResponseRefusedError(self._answer())
 
     def end(self) -> None:
@@ -120,6 +130,11 @@ class ResponseStream:
     def fail(self, error_type: str, message: str) -> None:
         """Ends the stream with Lambda's error trailers. `error_type` is "Function.Name" or "Runtime.Name"."""
         self._finish(_error_headers(error_type, message))
+
+    @property
+    def _connection(self) -> _Connection:
+        assert self._open is not None, "begin first"
+        return self._open
 
     def _queue(self, data: bytes) -> None:
         self._pending.append(data)
@@ -170,8 +185,8 @@ class RuntimeApi:
         return _invocation(headers, event)
 
     def respond(self, invocation: Invocation) -> ResponseStream:
-        """The stream that answers `invocation`. Raises RuntimeApiError when there is no connection to write it to."""
-        return ResponseStream(self.connection(), invocation)
+        """The stream that answers `invocation`."""
+        return ResponseStream(self.connection, invocation)
 
     def fail(self, invocation: Invocation, error_type: str, message: str) -> None:
         """Reports an invocation that cannot even be answered. Only before a response has begun (else 403)."""
@@ -266,6 +281,9 @@ class _Connection:
                 if self.readable():
                     raise ResponseRefusedError(self.receive(deadline)[0]) from None
             except OSError as error:
+                # Who refuses may close at once, with its answer still to be read.
+                with contextlib.suppress(RuntimeApiError):
+                    raise ResponseRefusedError(self.receive(time.monotonic())[0]) from None
                 raise self._gone(f"write failed: {error}") from error
 
     def receive(self, deadline: float | None) -> tuple[int, Mapping[str, str], bytes]:
@@ -275,7 +293,8 @@ class _Connection:
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
-                raise self._gone(f"not an HTTP answer: {error}") from error
+                # h11's text quotes what came, which may be an event.
+                raise self._gone(f"not an HTTP answer: {str(error).partition(':')[0]}") from error
             if event is h11.NEED_DATA:
                 self._h11.receive_data(self._read(deadline))
             elif isinstance(event, h11.Response):
@@ -328,7 +347,7 @@ def _error_headers(error_type: str, message: str) -> list[tuple[str, str]]:
 
 def _invocation(headers: Mapping[str, str], event: bytes) -> Invocation:
     request_id = headers.get("lambda-runtime-aws-request-id", "")
-    if not request_id:
+    if not _REQUEST_ID.fullmatch(request_id):
         raise RuntimeApiError("/next gave no request id")
     return Invocation(
         id=request_id,

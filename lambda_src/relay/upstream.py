@@ -83,9 +83,11 @@ class Upstream:
         """Sends `call` and returns the answer as soon as its head is there.
 
         Raises RelayError: UPSTREAM_UNREACHABLE when no byte of the request can have been processed,
-        UPSTREAM_BROKEN when that is not certain, and what `watch` raises. Nothing is ever sent a second time
-        after a byte of it has gone out.
+        UPSTREAM_BROKEN when that is not certain, DEADLINE when there is no time for it, and what `watch` raises.
+        Nothing is ever sent a second time after a byte of it has gone out.
         """
+        if not watch.seconds_left():
+            raise RelayError(Kind.DEADLINE, log="no time left to ask upstream")
         self._drop_stale_connection()
         self._backend.watch = watch
         request = httpx.Request(call.method, self._base_url + call.path, headers=dict(call.headers), content=call.body)
@@ -127,7 +129,11 @@ def _errors() -> Iterator[None]:
 
 
 def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    text = str(error)
+    if isinstance(error, httpx.ProtocolError):
+        # What follows a colon in h11's texts is what came, quoted: it may be a completion.
+        text = text.partition(":")[0]
+    return f"{type(error).__name__}: {text}"
 
 
 _TO_HTTPX: dict[type[Exception], type[httpx.TransportError]] = {
@@ -232,6 +238,7 @@ class _NetworkStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         while True:
+            self._backend.watch.look()
             try:
                 return self._sock.recv(max_bytes)
             except (BlockingIOError, ssl.SSLWantReadError):

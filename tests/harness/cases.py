@@ -66,7 +66,7 @@ class Case:
     outcome: Outcome
     sent: bytes = b""
     stream: bool = True
-    deadline: float = 10.0
+    deadline: float | None = 10.0
     begins_within: float = 0.0
     # Seconds after which the whole answer is over.
     over_within: float = 0.5

@@ -80,7 +80,7 @@ class Exchange:
 
     def wait_body(self, size: int, timeout: float = 10.0) -> bytes:
         """The body as soon as it has at least `size` bytes."""
-        self._wait(lambda: len(self.body) >= size, timeout, f"{size} bytes of body")
+        self._wait(lambda: self._decoder.size >= size and len(self.body) >= size, timeout, f"{size} bytes of body")
         return self.body
 
     def wait_begun(self, timeout: float = 10.0) -> None:
@@ -108,14 +108,13 @@ class Exchange:
             self._changed.notify_all()
 
     def fed(self, data: bytes) -> int:
-        """Takes bytes of the request's body; returns how many decoded bytes there are now."""
+        """Takes bytes of the request's body; returns how many bytes the complete chunks hold now."""
         with self._changed:
             self._decoder.feed(data)
-            size = len(self._decoder.data)
             if not self.begun_at and _PRELUDE_END in self._decoder.data:
                 self.begun_at = time.monotonic()
             self._changed.notify_all()
-            return size
+            return self._decoder.size
 
     def failed(self, error: dict[str, Any]) -> None:
         with self._changed:

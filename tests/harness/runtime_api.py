@@ -63,7 +63,7 @@ class ResetAfter:
 
 @dataclass(frozen=True, slots=True)
 class StallAfter:
-    """Stop reading after `after` bytes, until the relay leaves."""
+    """Stop reading after `after` bytes."""
 
     after: int = 1
 
@@ -101,6 +101,7 @@ class ScriptedRuntimeApi:
         self.errors: list[tuple[str, dict[str, Any]]] = []
         self.broken_rules: list[str] = []
         self.next_calls = 0
+        self._waiting = 0
         self._receive_buffer = receive_buffer
         self._handouts: deque[_Handout] = deque()
         self._exchanges: dict[str, tuple[Exchange, Reader]] = {}
@@ -157,6 +158,11 @@ class ScriptedRuntimeApi:
             if not self._changed.wait_for(lambda: self.next_calls >= calls, timeout):
                 raise TimeoutError(f"/next was asked {self.next_calls} times, not {calls}, within {timeout} s")
 
+    def wait_idle(self, timeout: float) -> bool:
+        """Whether a /next waits for an invocation, now or soon."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._waiting > 0 and not self._handouts, timeout)
+
     def wait_errors(self, count: int, timeout: float = 10.0) -> list[tuple[str, dict[str, Any]]]:
         """The errors reported so far, once there are `count`."""
         with self._changed:
@@ -166,9 +172,10 @@ class ScriptedRuntimeApi:
 
     def drop_connections(self) -> None:
         """Closes every connection, as a service does that does not keep idle ones."""
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        with self._changed:
+            for connection in list(self._open):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -231,22 +238,26 @@ class ScriptedRuntimeApi:
     def _next(self, wire: Wire) -> None:
         with self._changed:
             self.next_calls += 1
+            self._waiting += 1
             self._changed.notify_all()
-        while not (handout := self._handout()):
-            if _left(wire.sock):
-                raise PeerLeftError("while waiting for an invocation")
+        try:
+            while not (handout := self._handout(wire)):
+                pass
+        finally:
+            with self._changed:
+                self._waiting -= 1
         if handout.exchange is not None:
             handout.exchange.handed_out()
         wire.send(handout.data)
         if handout.exchange is None:
             raise PeerLeftError("closed by the script")
 
-    def _handout(self) -> _Handout | None:
-        """The next one, or None after a while, or when the server stops."""
+    def _handout(self, wire: Wire) -> _Handout | None:
+        """The next one, or None after a while. Raises PeerLeftError when nobody waits for it any more."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._handouts), 0.02)
-            if self._stopping.is_set():
-                raise PeerLeftError("stopping")
+            if self._stopping.is_set() or _left(wire.sock):
+                raise PeerLeftError("while waiting for an invocation")
             return self._handouts.popleft() if self._handouts else None
 
     def _error(self, wire: Wire, head: Head, parts: list[str]) -> None:
@@ -306,6 +317,8 @@ def _play(wire: Wire, exchange: Exchange, reader: Reader) -> str:
             return "reset"
         case StallAfter(after):
             _read_until(wire, exchange, after)
+            # The relay's FIN waits behind what is not read, so that its leaving cannot be seen here.
+            exchange.ended("stalled")
             _wait_left(wire)
         case Slow(size, pause):
             while not exchange.complete:

@@ -45,11 +45,12 @@ def parse_head(data: bytes) -> Head:
 
 @dataclass(slots=True)
 class ChunkDecoder:
-    """Decodes a chunked body however it is cut. `chunks` are those that are complete, `partial` is of the one that is not."""
+    """Decodes a chunked body however it is cut. `chunks` are those that are complete, `size` is their sum."""
 
     chunks: list[bytes] = field(default_factory=list)
     trailers: dict[str, str] = field(default_factory=dict)
     done: bool = False
+    size: int = 0
     _buffer: bytearray = field(default_factory=bytearray)
     _last_size: bool = False
 
@@ -87,6 +88,7 @@ class ChunkDecoder:
             raise FramingError("a chunk is longer than its size says")
         self.chunks.append(bytes(self._buffer[end : end + size]))
         del self._buffer[: end + size + 2]
+        self.size += size
         return True
 
     def _trailers(self) -> bool:
