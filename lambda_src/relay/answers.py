@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from relay import sse
+from relay import openai_errors, sse
 from relay.errors import Kind, RelayError
 from relay.metering import EventMeter, Meter
 from relay.models import Response
@@ -23,18 +23,16 @@ SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-contro
 TEXT_HEADERS = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-cache"}
 
 # What of upstream's headers reaches the caller. Everything else (cookies, organisation, hop-by-hop, servers) does not.
-_PASSED = ("content-type", "retry-after", "retry-after-ms", "openai-processing-ms", "openai-version")
+_PASSED = ("content-type", "retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version")
 _PASSED_PREFIX = "x-ratelimit-"
 # A header's value beyond this is not one of those; all of them have to fit the prelude's 16 KB.
 _VALUE_CHARACTERS = 512
+_HEADER_CHARACTERS = 8192
 # An error body is read up to here; what OpenAI sends is a few hundred bytes. The list of models is some 20 KB.
 _ERROR_BYTES = 65_536
 _MODELS_BYTES = 4_194_304
 # How long upstream may take to close after its terminal event; nothing of the answer is missing then.
 _AFTER_END_SECONDS = 1.0
-# 429s that no waiting helps against. Source: platform.openai.com/docs/guides/error-codes.
-_EXHAUSTED = ("insufficient_quota", "credit_balance_exhausted", "organization_usage_limit_exceeded")
-_EXHAUSTED_SUFFIX = "_spend_limit_exceeded"
 
 
 def is_sse(answer: Answer) -> bool:
@@ -49,7 +47,14 @@ def passed_headers(answer: Answer) -> dict[str, str]:
     }
     if "x-request-id" in answer.headers:
         headers["x-openai-request-id"] = answer.headers["x-request-id"]
-    return {name: text for name, text in headers.items() if text.isprintable() and len(text) <= _VALUE_CHARACTERS}
+    headers = {name: text for name, text in headers.items() if _is_plain(text) and len(text) <= _VALUE_CHARACTERS}
+    if sum(len(name) + len(text) for name, text in headers.items()) > _HEADER_CHARACTERS:
+        return {"content-type": headers.get("content-type", "")}
+    return headers
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def check(answer: Answer, *, wants_stream: bool, kinds: tuple[str, ...]) -> None:
@@ -93,10 +98,16 @@ def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Watch) -> Iterator[
         failure = error
     meter.finish(failure)
     if not meter.ended:
-        raise failure or RelayError(Kind.UPSTREAM_BROKEN, log="ended without its end")
+        raise failure or _without_end(meter)
     if isinstance(meter, EventMeter) and not sse.is_over(sent):
         # The terminal event came whole, only the line breaks that dispatch it are missing.
         yield sse.ending(sent)
+
+
+def _without_end(meter: Meter) -> RelayError:
+    if meter.error is not None:
+        return openai_errors.meaning(meter.error)
+    return RelayError(Kind.UPSTREAM_BROKEN, log="ended without its end")
 
 
 def first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply) -> Iterator[bytes]:
@@ -109,7 +120,7 @@ def first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply) -> Iterator
         for chunk in chunks:
             first += chunk
             if meter.error is not None and not reply.begun:
-                raise _from_event(meter.error)
+                raise openai_errors.meaning(meter.error)
             started = len(first) - len(chunk) - sse.TAIL
             if reply.begun or sse.holds_event(first, started) or len(first) > _ERROR_BYTES:
                 break
@@ -138,19 +149,16 @@ def refusal(answer: Answer, *, begun: bool) -> Response:
         raise RelayError(kind, headers=_retry_after(answer), log=f"upstream {answer.status}")
     body = _bounded(answer.chunks, _ERROR_BYTES)
     error = _error_in(body)
-    code = _word(error.get("code"))
-    if not error and answer.status == 429:
-        raise RelayError(
-            Kind.UPSTREAM_RATE_LIMIT, headers=_retry_after(answer), log="upstream 429 without an error body"
-        )
+    otherwise = Kind.UPSTREAM_RATE_LIMIT if answer.status == 429 else Kind.UPSTREAM_ERROR
     if not error:
-        raise RelayError(Kind.UPSTREAM_ERROR, log=f"upstream {answer.status} without an error body")
+        raise RelayError(otherwise, headers=_retry_after(answer), log=f"upstream {answer.status} without an error body")
     if begun:
-        raise _from_event(error)
+        raise openai_errors.meaning(error, otherwise)
     headers = {**passed_headers(answer), "content-type": "application/json"}
     if answer.status == 429:
-        headers["x-should-retry"] = "false" if _is_exhausted(code) else "true"
-    return Response(status=answer.status, headers=headers, body=iter([body]))
+        exhausted = openai_errors.is_exhausted(openai_errors.word(error.get("code")))
+        headers["x-should-retry"] = "false" if exhausted else "true"
+    return Response(status=answer.status, headers=headers, body=iter([openai_errors.public(body.decode()).encode()]))
 
 
 def models(answer: Answer, allows: Callable[[str], bool], id: str) -> Response:
@@ -158,7 +166,7 @@ def models(answer: Answer, allows: Callable[[str], bool], id: str) -> Response:
     listed = _object(_bounded(answer.chunks, _MODELS_BYTES)).get("data")
     if not isinstance(listed, list):
         raise RelayError(Kind.UPSTREAM_BROKEN, log="the list of models cannot be read")
-    allowed = [each for each in listed if isinstance(each, dict) and allows(_word(each.get("id")))]
+    allowed = [each for each in listed if isinstance(each, dict) and allows(openai_errors.word(each.get("id")))]
     body: dict[str, Any] = {"object": "list", "data": allowed}
     if id:
         found = [each for each in allowed if each.get("id") == id]
@@ -175,24 +183,6 @@ def own(fields: Mapping[str, Any]) -> Response:
     return Response(status=200, headers={"content-type": "application/json"}, body=iter([body]))
 
 
-def _from_event(error: Mapping[str, Any]) -> RelayError:
-    code = _word(error.get("code")) or _word(error.get("type"))
-    text = _word(error.get("message")) or None
-    if _is_exhausted(code):
-        return RelayError(Kind.UPSTREAM_EXHAUSTED, text, code=code)
-    if code in ("rate_limit_exceeded", "slow_down"):
-        return RelayError(Kind.UPSTREAM_RATE_LIMIT, text, code=code)
-    if code == "server_is_overloaded":
-        return RelayError(Kind.UPSTREAM_OVERLOADED, log=code)
-    if error.get("type") == "invalid_request_error" and code != "invalid_api_key":
-        return RelayError(Kind.BAD_REQUEST, text, code=code, param=_word(error.get("param")) or None)
-    return RelayError(Kind.UPSTREAM_ERROR, log="an error event")
-
-
-def _is_exhausted(code: str) -> bool:
-    return code in _EXHAUSTED or code.endswith(_EXHAUSTED_SUFFIX)
-
-
 def _retry_after(answer: Answer) -> dict[str, str]:
     return {name: text for name, text in passed_headers(answer).items() if name.startswith("retry-after")}
 
@@ -207,17 +197,14 @@ def _bounded(chunks: Iterator[bytes], most: int) -> bytes:
 
 
 def _error_in(body: bytes) -> Mapping[str, Any]:
+    """OpenAI's error object, which always says something; what has none is not from OpenAI."""
     error = _object(body).get("error")
-    return error if isinstance(error, dict) else {}
+    return error if isinstance(error, dict) and openai_errors.word(error.get("message")) else {}
 
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(body)
+        fields = json.loads(body.decode())
     except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}
-
-
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else ""

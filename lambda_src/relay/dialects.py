@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relay import openai_errors
+
 
 def _no_text(fields: Mapping[str, Any]) -> str:
     return ""
@@ -17,11 +19,13 @@ def _no_text(fields: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """`terminal_types` end a stream, and so does [DONE] in all of them; `text` is what an event adds to the text."""
+    """`terminal_types` end a stream, and so does [DONE] in all of them; `text` is what an event adds to the text, and
+    `error` is OpenAI's error object in an event that tells of a failure."""
 
     name: str
     terminal_types: frozenset[str] = frozenset()
     text: Callable[[Mapping[str, Any]], str] = _no_text
+    error: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] = openai_errors.in_event
 
 
 def _chat_text(fields: Mapping[str, Any]) -> str:
@@ -33,6 +37,14 @@ def _chat_text(fields: Mapping[str, Any]) -> str:
         if isinstance(delta, dict) and choice.get("index", 0) == 0:
             parts.append(delta.get("content") or delta.get("refusal") or "")
     return "".join(part for part in parts if isinstance(part, str))
+
+
+def _responses_error(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    if fields.get("type") != "response.failed":
+        return openai_errors.in_event(fields)
+    response = fields.get("response")
+    error = response.get("error") if isinstance(response, dict) else None
+    return error if isinstance(error, dict) else {"code": "response_failed"}
 
 
 def _delta(*types: str) -> Callable[[Mapping[str, Any]], str]:
@@ -48,6 +60,7 @@ RESPONSES = Dialect(
     name="responses",
     terminal_types=frozenset({"response.completed", "response.incomplete", "response.failed"}),
     text=_delta("response.output_text.delta", "response.refusal.delta"),
+    error=_responses_error,
 )
 IMAGES = Dialect(name="images", terminal_types=frozenset({"image_generation.completed"}))
 SPEECH = Dialect(name="speech", terminal_types=frozenset({"speech.audio.done"}))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from relay import sse
+from relay import openai_errors, sse
 from relay.dialects import Dialect
 from relay.models import Usage
 
@@ -21,7 +21,12 @@ _HEAD_BYTES = 1 << 10
 _TAIL_BYTES = 1 << 16
 
 _INTERESTING = re.compile(rb'\[DONE\]|"usage":\s*\{|"error"|"type":\s*"[a-z_.]+\.(?:completed|incomplete|failed|done)"')
-_TYPE = re.compile(rb'^\{\s*"type":\s*"([a-z_.]+)"')
+# The type of an event of which only the head is at hand: among the plain values before the first long one.
+_TYPE = re.compile(
+    rb'\{(?:\s*"[a-z_]+":\s*(?:"[^"\\]*"|[0-9.]+|null|true|false)\s*,)*?\s*"type":\s*"([a-z_.]+)"',
+)
+_USAGE = re.compile(r'"usage":\s*(?=\{)')
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class Meter(Protocol):
@@ -67,11 +72,12 @@ class _Text:
 
 
 class EventMeter:
-    """Of an event stream. Reads no further than its terminal event."""
+    """Of an event stream. Reads no further than its terminal event, of which there is one for each of `answers` (images)."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, *, answers: int = 1) -> None:
         self._dialect = dialect
         self._line = _Text()
+        self._left = answers
         self.ended = False
         self.surplus: int | None = None
         self.error: Mapping[str, Any] | None = None
@@ -79,7 +85,7 @@ class EventMeter:
 
     def feed(self, chunk: bytes) -> None:
         """Sees the next bytes."""
-        if self.ended:
+        if self._left <= 0:
             self.surplus = len(chunk)
             return
         if not self._line and chunk.endswith(b"\n") and not _INTERESTING.search(chunk):
@@ -90,7 +96,7 @@ class EventMeter:
             surplus -= len(line) + 1
             self._line.add(line)
             self._end_line()
-            if self.ended:
+            if self._left <= 0:
                 self.surplus = surplus
                 return
         self._line.add(rest)
@@ -109,22 +115,26 @@ class EventMeter:
 
     def _read(self, data: bytes) -> None:
         if data.startswith(b"[DONE]"):
-            self.ended = True
+            self._end(self._left)
             return
         fields = _object(data)
-        error = fields.get("error")
-        if isinstance(error, dict) and error:
-            # An event that OpenAI's SDKs raise on ends a stream as surely as a good one.
-            self.error, self.ended = error, True
+        self.error = openai_errors.in_event(fields) or self.error
+        if openai_errors.raises_in_sdks(fields):
+            # It ends a stream as surely as a good end does.
+            self._end(self._left)
         if fields.get("type") in self._dialect.terminal_types:
-            self.ended = True
+            self._end(1)
         self.usage = usage_in(fields) or self.usage
+
+    def _end(self, answers: int) -> None:
+        self.ended = True
+        self._left -= answers
 
     def _read_long(self, head: bytes, tail: bytes) -> None:
         """A line too long to be read as a whole: its type is at its head, its usage near its tail."""
         found = _TYPE.match(head)
         if found and found[1].decode() in self._dialect.terminal_types:
-            self.ended = True
+            self._end(1)
         self.usage = _usage_near_end(tail) or self.usage
 
 
@@ -132,7 +142,7 @@ class BodyMeter:
     """Of a body that is not a stream. JSON has to be complete; of anything else (audio, text) only the transport can tell."""
 
     def __init__(self, content_type: str) -> None:
-        self._is_json = content_type.startswith("application/json")
+        self._is_json = content_type.lower().startswith("application/json")
         self._body = _Text()
         self.ended = False
         self.surplus: int | None = None
@@ -151,7 +161,9 @@ class BodyMeter:
             self.ended = failure is None
         elif head:
             self.usage = _usage_near_end(body)
-            self.ended = failure is None and body.rstrip().endswith((b"}", b"]"))
+            # Usage comes last as a rule, and is read only where the outermost bracket closes behind it.
+            whole = self.usage is not None or b'"usage"' not in body
+            self.ended = failure is None and whole and body.rstrip().endswith(b"}")
         else:
             fields = _object(body)
             self.usage = usage_in(fields)
@@ -208,18 +220,28 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def _usage_near_end(tail: bytes) -> Usage | None:
-    """The last object called "usage" that counts tokens. In text such a key would have its quotes escaped."""
-    found = None
-    for counts in _objects_called_usage(tail.decode("utf-8", "replace")):
-        found = _usage(counts, {}) or found
-    return found
+    """The usage of an answer, in the last bytes of its JSON: a member of the outermost object, or of its `response`.
 
-
-def _objects_called_usage(text: str) -> Iterator[dict[str, Any]]:
+    Where it stands decides, not what it is called: a caller's own JSON schema comes back in the answer and may hold
+    an object of that name, but deeper down. (In text, its quotes would be escaped.)
+    """
+    text = tail.decode("utf-8", "replace")
     decoder = json.JSONDecoder()
-    for match in re.finditer(r'"usage":\s*(?=\{)', text):
+    for match in reversed(list(_USAGE.finditer(text))):
         try:
-            value, _ = decoder.raw_decode(text, match.end())
+            counts, end = decoder.raw_decode(text, match.end())
         except (ValueError, RecursionError):
             continue
-        yield value
+        if _closings(text[end:]) in ("}", "}}"):
+            return _usage(counts, {})
+    return None
+
+
+def _closings(text: str) -> str:
+    """The brackets in `text` that close what was opened before it."""
+    closing, depth = "", 0
+    for mark in re.findall(r"[][{}]", _STRING.sub("", text)):
+        depth += 1 if mark in "[{" else -1
+        if depth < 0:
+            closing, depth = closing + mark, 0
+    return closing

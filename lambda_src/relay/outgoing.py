@@ -34,6 +34,12 @@ class Outgoing:
     as_text: bool = False
     parts: list[forms.Part] = field(default_factory=list)
 
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for."""
+        wanted = self.fields.get("n")
+        return wanted if isinstance(wanted, int) else 1
+
     def body(self) -> tuple[bytes, str]:
         """The bytes to send and their content type."""
         if self.endpoint.body == "none":

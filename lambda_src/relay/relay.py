@@ -134,7 +134,7 @@ class Relay:
         meter: Meter = BodyMeter(headers.get("content-type", ""))
         if wanted.wants_stream:
             assert wanted.endpoint.dialect is not None  # `wants_stream` is checked against it
-            meter = EventMeter(wanted.endpoint.dialect)
+            meter = EventMeter(wanted.endpoint.dialect, answers=wanted.choices)
         # Last in, first out: the record learns the usage before it is written.
         reply.when_done(lambda _: record.usage(meter.usage))
         tab.metered(meter)
