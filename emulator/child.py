@@ -1,6 +1,4 @@
-"""Child processes that never outlive us: own session, killed by the kernel when we die, SIGTERM then SIGKILL
-at the end.
-"""
+"""Child processes that never outlive us: own session, killed by the kernel when we die, asked before they are killed."""
 
 from __future__ import annotations
 

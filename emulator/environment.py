@@ -1,7 +1,6 @@
 """One execution environment: a Runtime API and the one process that speaks to it, from init to shutdown.
 
-Knows time-outs, crashes and the platform's log lines. Does not know where events come from or where answers
-go.
+Knows time-outs, crashes, the freeze and the platform's log lines. Does not know where events come from or answers go.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""All execution environments of one function: warm ones first, new ones when none is idle, no more than
-allowed.
-"""
+"""All execution environments of one function: warm ones first, a new one when none is idle, no more than allowed."""
 
 from __future__ import annotations
 

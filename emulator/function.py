@@ -1,5 +1,4 @@
-"""What is deployed, as far as running it needs to know: settings of one function, and the environment its
-process sees.
+"""What is deployed, as far as running it needs to know: limits, and the environment the function's process sees.
 
 docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
 """

@@ -1,7 +1,7 @@
 """The Function URL: HTTP in, a signed caller, an event; an answer, HTTP out, chunk by chunk as it comes.
 
-Knows HTTP as Lambda's front end speaks it (AuthType AWS_IAM, InvokeMode RESPONSE_STREAM). Knows nothing of
-processes. docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html and .../urls-auth.html
+Knows HTTP as Lambda's front end speaks it (AuthType AWS_IAM, InvokeMode RESPONSE_STREAM). Knows nothing of processes.
+docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html and .../urls-auth.html
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The prelude of a streamed HTTP answer: JSON, eight NULs, then the body. Pure; finds the NULs in any
-chunking.
+"""The prelude of a streamed HTTP answer: JSON, eight NULs, then the body. Pure; finds the NULs in any chunking.
 
 docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
 """

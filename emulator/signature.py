@@ -1,5 +1,4 @@
-"""Is a request signed by one of our identities? SigV4 recomputed by botocore's own signer. Knows nothing of
-sockets.
+"""Is a request signed by one of our identities? SigV4, recomputed by botocore's own signer. Knows no sockets.
 
 Texts of the refusals are AWS's. docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
 """

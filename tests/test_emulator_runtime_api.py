@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from emulator.answer import Ending
-from emulator.local import RuntimeApiOnly
 from emulator.runtime_api import EarlyRefusal
+from emulator.runtime_api_only import RuntimeApiOnly
 
 BASE = "/2018-06-01/runtime"
 
