@@ -12,19 +12,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import io
 import json
 import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import IO, Any
 from urllib.parse import urlsplit
 
-from relay import store, tls
+from relay import connecting, store, tls
 from relay.keys import StoreError
 
-# How long one call may take, half of it for connecting: a store that is down has to become a 503 within 1.5 s. The
+# How long one call may take, connecting included: a store that is down has to become a 503 within 1.5 s. The
 # ledger repeats what is safe to repeat, so its calls are shorter; DynamoDB answers in under 10 ms as a rule.
 _SECONDS = {"secretsmanager": 1.2, "dynamodb": 0.8}
 # An idle connection is used again only within this time, on the wall clock: the process may have been frozen meanwhile.
@@ -130,8 +132,9 @@ class Client:
     ) -> None:
         parts = urlsplit(url)
         self._service = service
-        self._half = _SECONDS[service.name] / 2
+        self._seconds = _SECONDS[service.name]
         self._host = parts.netloc
+        self._name, self._port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         self._secure = parts.scheme == "https"
         self._region = region
         self._credentials = credentials
@@ -142,8 +145,9 @@ class Client:
     def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One attempt at `operation`; the answer's JSON. Raises AwsError within about a second. Never repeats a call."""
         data = json.dumps(body, separators=(",", ":")).encode()
+        until = time.monotonic() + self._seconds
         try:
-            connection = self._connected()
+            connection = self._connected(until)
             connection.request("POST", "/", body=data, headers=self._headers(operation, data))
             answer = connection.getresponse()
             status, text = answer.status, answer.read(_ANSWER_BYTES)
@@ -161,22 +165,27 @@ class Client:
             self._connection.close()
             self._connection = None
 
-    def _connected(self) -> http.client.HTTPConnection:
+    def _connected(self, until: float) -> http.client.HTTPConnection:
         if self._connection is not None and not self._is_fresh(self._connection):
             self.close()
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection = http.client.HTTPConnection(self._host)
+            self._connection.sock = self._connect(until)
+        self._connection.sock.settimeout(connecting.seconds_left(until))
+        self._connection.response_class = partial(_Response, until)  # type: ignore[assignment]  # it is only called
         return self._connection
 
-    def _connect(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(self._host, timeout=self._half)
-        if self._secure:
-            context = self._tls_context or tls.context()
-            connection = http.client.HTTPSConnection(self._host, timeout=self._half, context=context)
-        connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sock.settimeout(self._half)
-        return connection
+    def _connect(self, until: float) -> socket.socket:
+        sock = connecting.connect(self._name, self._port, until)
+        if not self._secure:
+            return sock
+        context = self._tls_context or tls.context()
+        sock.settimeout(connecting.seconds_left(until))
+        try:
+            return context.wrap_socket(sock, server_hostname=self._name)
+        except OSError:
+            sock.close()
+            raise
 
     def _is_fresh(self, connection: http.client.HTTPConnection) -> bool:
         if not 0.0 <= time.time() - self._used_at <= _IDLE_SECONDS:
@@ -185,7 +194,6 @@ class Client:
             connection.sock.settimeout(0)
             connection.sock.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
-            connection.sock.settimeout(self._half)
             return True
         except OSError:
             return False
@@ -200,6 +208,36 @@ class Client:
         credentials = self._credentials()
         scope = Scope(service=self._service.name, region=self._region)
         return sign(headers, data, credentials=credentials, scope=scope, at=time.time())
+
+
+class _Response(http.client.HTTPResponse):
+    """http.client's, but read to its end by `until`: the time-out of a socket holds for each byte anew."""
+
+    def __init__(self, until: float, sock: socket.socket, *given: Any, **named: Any) -> None:
+        super().__init__(sock, *given, **named)
+        self.fp = io.BufferedReader(_Reader(sock, self.fp, until))
+
+
+class _Reader(io.RawIOBase):
+    """Reads `sock` by `until`; `file` is what holds it open."""
+
+    def __init__(self, sock: socket.socket, file: IO[bytes], until: float) -> None:
+        self._sock = sock
+        self._file = file
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if time.monotonic() >= self._until:
+            raise TimeoutError("the answer takes too long")
+        self._sock.settimeout(connecting.seconds_left(self._until))
+        return self._sock.recv_into(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class SecretsManager:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from relay import connecting
 from relay.errors import Kind, RelayError
 from relay.waiting import Watch
 
@@ -205,27 +205,15 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        last: OSError | None = None
-        for family, kind, protocol, _, address in _resolve(host, port, self.seconds_left()):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(self.seconds_left())
-                sock.connect(address)
-            except OSError as error:
-                sock.close()
-                last = error
-                continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the tools also run on macOS
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
-            return _NetworkStream(sock, self)
-        if isinstance(last, TimeoutError):
-            raise httpcore.ConnectTimeout(str(last)) from last
-        raise httpcore.ConnectError(str(last or "the name has no address")) from last
-
-    def seconds_left(self) -> float:
-        # Zero would make a socket non-blocking instead of timed out.
-        return max(0.001, self.connect_by - time.monotonic())
+        try:
+            sock = connecting.connect(host, port, self.connect_by)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the tools also run on macOS
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+        return _NetworkStream(sock, self)
 
 
 class _NetworkStream(httpcore.NetworkStream):
@@ -267,7 +255,7 @@ class _NetworkStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         try:
-            self._sock.settimeout(self._backend.seconds_left())
+            self._sock.settimeout(connecting.seconds_left(self._backend.connect_by))
             return _NetworkStream(ssl_context.wrap_socket(self._sock, server_hostname=server_hostname), self._backend)
         except TimeoutError as error:
             self._sock.close()
@@ -293,24 +281,3 @@ class _NetworkStream(httpcore.NetworkStream):
         except OSError:
             return True
         return True
-
-
-def _resolve(host: str, port: int, seconds: float) -> list[Any]:
-    """The addresses of `host`, within `seconds`: getaddrinfo itself knows no time limit, so it runs beside us."""
-    found: list[Any] = []
-    failure: list[OSError] = []
-
-    def look_up() -> None:
-        try:
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=look_up, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failure:
-        raise httpcore.ConnectError(str(failure[0])) from failure[0]
-    if not found:
-        raise httpcore.ConnectTimeout(f"{host} was not resolved in time")
-    return found
