@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from dataclasses import field as made_by
 from typing import Literal, get_args
 from urllib.parse import urlsplit
+
+from cdk_app import caller_policies
+from cdk_app.caller_policies import CallerPolicies, Prices
 
 # What CloudWatch Logs accepts: docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 LogRetentionDays = Literal[
@@ -89,7 +93,15 @@ class Environment:
     # How long before the time-out a stream is ended with an error that clients understand.
     deadline_reserve_seconds: int = 3
 
-    # What happens to logs and key when the stack is destroyed.
+    # What each caller may use and spend.
+    callers: CallerPolicies = made_by(default_factory=CallerPolicies)
+    prices: Prices = made_by(default_factory=dict)
+    # When the store does not take what a request came to: "keep" its upper bound booked, or "retry" after the next one.
+    settle_failure: Literal["keep", "retry"] = "keep"
+    # How long the record of each request is kept.
+    usage_days: int = 400
+
+    # What happens to logs, usage and key when the stack is destroyed.
     on_destroy: Literal["delete", "keep"] = "keep"
 
     waivers: tuple[Waiver, ...] = ()
@@ -113,6 +125,8 @@ def _problems(environment: Environment) -> Iterator[str]:
             yield f"requests.{field} is {_shown(value)}; allowed: {allowed}"
     for field in ("invokers", "direct_invokers"):
         yield from _principal_problems(field, getattr(environment, field))
+    yield from caller_policies.problems(environment.callers)
+    yield from caller_policies.price_problems(environment.prices)
     if environment.openai_secret_kms_key is not None and environment.openai_secret is None:
         yield "openai_secret_kms_key is set; allowed: only beside openai_secret, the existing secret that it encrypts"
     yield from _waiver_problems(environment)
@@ -237,5 +251,7 @@ _RULES: dict[str, tuple[str, Check]] = {
     "max_body_bytes": ("a whole number from 1024 to 6291456, Lambda's own limit", _whole(1024, 6_291_456)),
     "heartbeat_seconds": ("a whole number from 0 (none) to 14; proxies give up from 15 on", _whole(0, 14)),
     "deadline_reserve_seconds": ("a whole number from 1 to 60", _whole(1, 60)),
+    "settle_failure": ("'keep' or 'retry'", _one_of(Literal["keep", "retry"])),
+    "usage_days": ("a whole number from 1 to 3653", _whole(1, 3653)),
     "on_destroy": ("'delete' or 'keep'", _one_of(Literal["delete", "keep"])),
 }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from cdk_app.caller_policies import CallerPolicies, CallerPolicy
 from cdk_app.config import ConfigurationError, Environment, check
 
 ENVIRONMENTS = (
@@ -13,6 +14,7 @@ ENVIRONMENTS = (
         invokers=(),  # such as "arn:aws:iam::123456789012:role/my-service"
         reserved_concurrency=5,
         log_retention_days=7,
+        callers=CallerPolicies(default=CallerPolicy(requests_per_minute=60, concurrent=5, usd_per_day=2)),
         on_destroy="delete",
     ),
     Environment(
@@ -20,6 +22,7 @@ ENVIRONMENTS = (
         invokers=(),
         reserved_concurrency=10,
         log_retention_days=30,
+        callers=CallerPolicies(default=CallerPolicy(requests_per_minute=60, concurrent=5, usd_per_day=5)),
         on_destroy="delete",
     ),
     Environment(
@@ -28,6 +31,10 @@ ENVIRONMENTS = (
         timeout_seconds=600,
         reserved_concurrency=50,
         log_retention_days=90,
+        # For everybody who is not named in `rules`, such as rules={"123456789012:role/ci-*": CallerPolicy(...)}.
+        callers=CallerPolicies(
+            default=CallerPolicy(requests_per_minute=120, concurrent=20, usd_per_day=20, usd_per_month=200)
+        ),
     ),
 )
 

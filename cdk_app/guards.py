@@ -20,7 +20,7 @@ Found = Iterator[str]
 
 def problems(template: Template, environment: Environment) -> list[str]:
     """One readable line for each thing in the template that must not be there or is missing."""
-    rules = (_urls, _permissions, _policies, _secrets, _logs, _functions)
+    rules = (_urls, _permissions, _policies, _secrets, _logs, _functions, _environments, _tables)
     return [line for rule in rules for line in rule(template, environment)]
 
 
@@ -125,6 +125,40 @@ def _logs(template: Template, _: Environment) -> Found:
     for name, function in _of(template, "AWS::Lambda::Function"):
         if "LogGroup" not in function.get("LoggingConfig", {}):
             yield f"{name}: without a LogGroup, Lambda makes one that keeps its logs for ever"
+
+
+# Of all variables together: docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
+_ENVIRONMENT_BYTES = 4096
+# What a reference may become when it is deployed: the ARN of a secret or the name of a table.
+_REFERENCE_BYTES = 160
+
+
+def _environments(template: Template, _: Environment) -> Found:
+    for name, function in _of(template, "AWS::Lambda::Function"):
+        variables = function.get("Environment", {}).get("Variables", {})
+        sizes = {
+            k: len(k) + (len(v.encode()) if isinstance(v, str) else _REFERENCE_BYTES) for k, v in variables.items()
+        }
+        if sum(sizes.values()) > _ENVIRONMENT_BYTES:
+            largest = max(sizes, key=lambda variable: sizes[variable])
+            yield (
+                f"{name}: its variables take {sum(sizes.values())} bytes, {sizes[largest]} of them {largest}; "
+                f"Lambda allows {_ENVIRONMENT_BYTES} together"
+            )
+
+
+def _tables(template: Template, environment: Environment) -> Found:
+    for name, table in _of(template, "AWS::DynamoDB::Table"):
+        if table.get("BillingMode") != "PAY_PER_REQUEST":
+            yield f"{name}: BillingMode is {table.get('BillingMode')}; it would cost while idle; allowed: PAY_PER_REQUEST"
+        if not table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
+            yield f"{name}: without point-in-time recovery what callers have spent can be lost"
+        if not table.get("SSESpecification", {}).get("SSEEnabled"):
+            yield f"{name}: SSEEnabled is missing; use AWS's managed key"
+        if not table.get("TimeToLiveSpecification", {}).get("Enabled"):
+            yield f"{name}: without a time to live records are kept, and paid for, for ever"
+        if environment.on_destroy == "keep" and not table.get("DeletionProtectionEnabled"):
+            yield f"{name}: DeletionProtectionEnabled is missing, but on_destroy is 'keep'"
 
 
 def _functions(template: Template, environment: Environment) -> Found:

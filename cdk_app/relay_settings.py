@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from cdk_app import caller_policies
 from cdk_app.config import Environment
 
 
@@ -16,6 +17,10 @@ def of(environment: Environment) -> dict[str, str]:
     return {
         "OPENAI_BASE_URL": environment.openai_base_url,
         "REQUEST_POLICY": json.dumps(asdict(environment.requests), separators=(",", ":")),
+        "CALLER_POLICIES": caller_policies.encoded(environment.callers),
+        "PRICES": caller_policies.encoded_prices(environment.prices),
+        "SETTLE_FAILURE": environment.settle_failure,
+        "USAGE_DAYS": str(environment.usage_days),
         "MAX_BODY_BYTES": str(environment.max_body_bytes),
         "HEARTBEAT_SECONDS": str(environment.heartbeat_seconds),
         "DEADLINE_RESERVE_SECONDS": str(environment.deadline_reserve_seconds),

@@ -11,6 +11,7 @@ from constructs import Construct
 from cdk_app import callers, relay_settings
 from cdk_app.bundle import digest
 from cdk_app.config import Environment
+from cdk_app.limits import Limits
 from cdk_app.openai_key import OpenAIKey
 from cdk_app.relay_function import RelayFunction
 
@@ -35,12 +36,17 @@ class RelayStack(cdk.Stack):
             existing_kms_key=environment.openai_secret_kms_key,
             removal_policy=removal_policy,
         )
+        limits = Limits(self, "Limits", removal_policy=removal_policy)
         relay = RelayFunction(
             self,
             "Relay",
             # A hash of our own: the CDK's covers no file modes, and without the +x of `bootstrap` nothing starts.
             code=lambda_.Code.from_asset(str(bundle), asset_hash=digest(bundle)),
-            environment={"OPENAI_SECRET_ARN": key.secret_id, **relay_settings.of(environment)},
+            environment={
+                "OPENAI_SECRET_ARN": key.secret_id,
+                "TABLE_NAME": limits.table_name,
+                **relay_settings.of(environment),
+            },
             memory_mb=environment.memory_mb,
             timeout=cdk.Duration.seconds(environment.timeout_seconds),
             reserved_concurrency=environment.reserved_concurrency,
@@ -49,24 +55,26 @@ class RelayStack(cdk.Stack):
             removal_policy=removal_policy,
         )
 
-        self._grant(environment, key, relay)
-        self._tell(key, relay)
+        self._grant(environment, key, limits, relay)
+        self._tell(key, limits, relay)
         cdk.Tags.of(self).add("application", "openai-lambda-relay")
         cdk.Tags.of(self).add("environment", environment.name)
 
-    def _grant(self, environment: Environment, key: OpenAIKey, relay: RelayFunction) -> None:
+    def _grant(self, environment: Environment, key: OpenAIKey, limits: Limits, relay: RelayFunction) -> None:
         """Every permission there is, but for the function's right to write its own log."""
         key.grant_read(relay.role)
+        limits.grant_use(relay.role)
         for invoker in environment.invokers:
             # Both permissions that a Function URL demands: InvokeFunctionUrl, and InvokeFunction only through the URL.
             relay.url.grant_invoke_url(callers.principal(invoker))
         for invoker in environment.direct_invokers:
             relay.function.grant_invoke(callers.principal(invoker))
 
-    def _tell(self, key: OpenAIKey, relay: RelayFunction) -> None:
+    def _tell(self, key: OpenAIKey, limits: Limits, relay: RelayFunction) -> None:
         """The outputs: what is there, and the two commands that come next, ready to paste."""
         cdk.CfnOutput(self, "FunctionUrl", value=relay.url.url)
         cdk.CfnOutput(self, "FunctionName", value=relay.function.function_name)
+        cdk.CfnOutput(self, "LimitsTable", description="For `python -m operate`", value=limits.table_name)
         cdk.CfnOutput(
             self,
             "SetKeyCommand",

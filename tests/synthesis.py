@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdk_app import environments
+from cdk_app.caller_policies import CallerPolicies, CallerPolicy
 from cdk_app.config import Environment, RequestPolicy
 
 if TYPE_CHECKING:
@@ -35,6 +36,24 @@ EVERYTHING = Environment(
     openai_base_url="https://eu.api.openai.com/v1",
     requests=RequestPolicy(models=("gpt-5", "gpt-5-mini"), max_output_tokens=4096, stateful=True, tools=("function",)),
     heartbeat_seconds=5,
+    callers=CallerPolicies(
+        default=CallerPolicy(
+            models=("gpt-5-mini",),
+            requests_per_minute=60,
+            concurrent=10,
+            tokens_per_day=1_000_000,
+            usd_per_day=5,
+            usd_per_month="99.5",
+            output_cap=2048,
+        ),
+        rules={
+            "123456789012:role/ci-*": CallerPolicy(models=("gpt-5-mini",), requests_per_minute=60, usd_per_day=50),
+            "*:user/*": "refuse",
+        },
+    ),
+    prices={"gpt-5-mini": {"input": "0.25", "output": 2, "context": 400_000, "tiers": {"flex": {"input": 1}}}},
+    settle_failure="retry",
+    usage_days=90,
     openai_secret="shared/openai",
     openai_secret_kms_key="arn:aws:kms:eu-central-1:123456789012:key/12345678-1234-1234-1234-123456789012",
     on_destroy="keep",

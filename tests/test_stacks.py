@@ -103,10 +103,14 @@ def test_nobody_may_call_until_somebody_is_named(name: str, templates: dict[str,
     assert count == 2 * len(made.environment.invokers) + len(made.environment.direct_invokers)
 
 
-def test_the_role_may_read_one_secret_and_write_one_log(templates: dict[str, Synthesised]) -> None:
+def test_the_role_may_read_one_secret_write_one_log_and_use_one_table(templates: dict[str, Synthesised]) -> None:
     (policy,) = (p for _, p in _of(templates["dev"].stacks["relay"], "AWS::IAM::Policy"))
     allowed = {str(s["Action"]): s["Resource"] for s in policy["PolicyDocument"]["Statement"]}
-    assert set(allowed) == {"['logs:CreateLogStream', 'logs:PutLogEvents']", "secretsmanager:GetSecretValue"}
+    assert set(allowed) == {
+        "['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem']",
+        "['logs:CreateLogStream', 'logs:PutLogEvents']",
+        "secretsmanager:GetSecretValue",
+    }
     assert "*" not in json.dumps(policy)
     assert "ManagedPolicyArns" not in _one(templates["dev"].stacks["relay"], "AWS::IAM::Role")
 
@@ -135,7 +139,7 @@ def test_what_is_destroyed_with_the_stack_is_the_environments_choice(templates: 
 
 def test_outputs_are_what_a_person_needs_next(templates: dict[str, Synthesised]) -> None:
     outputs = {name: json.dumps(o["Value"]) for name, o in relay(templates)["Outputs"].items()}
-    assert set(outputs) == {"FunctionUrl", "FunctionName", "SetKeyCommand", "FirstRequest"}
+    assert set(outputs) == {"FunctionUrl", "FunctionName", "LimitsTable", "SetKeyCommand", "FirstRequest"}
     assert "put-secret-value --region eu-central-1 --secret-id shared/openai" in outputs["SetKeyCommand"]
     assert "aws:amz:eu-central-1:lambda" in outputs["FirstRequest"]
     assert "v1/chat/completions" in outputs["FirstRequest"]
@@ -185,7 +189,8 @@ def _add(kind: str, **properties: object) -> Mutation:
     return lambda template: template["Resources"].update(Added={"Type": kind, "Properties": properties})
 
 
-URL, FUNCTION, ROLE = "AWS::Lambda::Url", "AWS::Lambda::Function", "arn:aws:iam::123456789012:role/service"
+URL, FUNCTION, TABLE = "AWS::Lambda::Url", "AWS::Lambda::Function", "AWS::DynamoDB::Table"
+ROLE = "arn:aws:iam::123456789012:role/service"
 ALLOW_ALL = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}
 MUTATIONS: dict[str, tuple[Mutation, str]] = {
     "unsigned calls": (_set(URL, "AuthType", "NONE"), "AuthType is NONE"),
@@ -227,6 +232,12 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
     "no retention": (_drop("AWS::Logs::LogGroup", "RetentionInDays"), "RetentionInDays is missing"),
     "no log group": (_drop(FUNCTION, "LoggingConfig"), "without a LogGroup"),
     "no concurrency cap": (_drop(FUNCTION, "ReservedConcurrentExecutions"), "nothing caps"),
+    "a table that costs while idle": (_set(TABLE, "BillingMode", "PROVISIONED"), "it would cost while idle"),
+    "no recovery": (_drop(TABLE, "PointInTimeRecoverySpecification"), "without point-in-time recovery"),
+    "no encryption": (_drop(TABLE, "SSESpecification"), "SSEEnabled is missing"),
+    "no expiry": (_drop(TABLE, "TimeToLiveSpecification"), "without a time to live"),
+    "a table that can be dropped": (_drop(TABLE, "DeletionProtectionEnabled"), "DeletionProtectionEnabled is missing"),
+    "variables too large": (_set(FUNCTION, "Environment.Variables.X", "x" * 4096), "Lambda allows 4096 together"),
     "another wrapper": (
         _set(FUNCTION, "Environment.Variables.AWS_LAMBDA_EXEC_WRAPPER", "/opt/otel"),
         "only one wrapper",

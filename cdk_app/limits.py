@@ -1,0 +1,40 @@
+"""The table in which callers' limits and usage are kept. Knows nothing of what is in it but its keys and its expiry."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+
+class Limits(Construct):
+    """`table_name` is for the relay. Costs nothing while nobody calls, but for what is stored: some 0.5 KB a request."""
+
+    def __init__(self, scope: Construct, id: str, *, removal_policy: cdk.RemovalPolicy) -> None:
+        super().__init__(scope, id)
+        self._table = dynamodb.Table(
+            self,
+            "Table",
+            partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            time_to_live_attribute="expires",
+            # What was spent is not to be lost with a mistaken command: 35 days back, to the second.
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            # AWS's own key for the account: shows in CloudTrail who decrypts, and costs nothing while idle.
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            removal_policy=removal_policy,
+            deletion_protection=removal_policy is cdk.RemovalPolicy.RETAIN,
+        )
+        self.table_name = self._table.table_name
+
+    def grant_use(self, grantee: iam.IGrantable) -> None:
+        """The three calls that the relay makes. It lists nothing and deletes nothing."""
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+            resource_arns=[self._table.table_arn],
+        )
