@@ -119,16 +119,22 @@ def first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply) -> Iterator
     try:
         for chunk in chunks:
             first += chunk
-            if meter.error is not None and not reply.begun:
+            complete = sse.holds_event(first, len(first) - len(chunk) - sse.TAIL)
+            if meter.error is not None and not reply.begun and (not complete or _begins_with_error(bytes(first))):
                 raise openai_errors.meaning(meter.error)
-            started = len(first) - len(chunk) - sse.TAIL
-            if reply.begun or sse.holds_event(first, started) or len(first) > _ERROR_BYTES:
+            if reply.begun or complete or len(first) > _ERROR_BYTES:
                 break
     except RelayError as failure:
         if not reply.begun:
             raise
         return _then(bytes(first), failure)
     return iter([bytes(first)] if first else [])
+
+
+def _begins_with_error(data: bytes) -> bool:
+    """Whether the first event in `data` is the error; the one read that brought it may have brought others before it."""
+    end = sse.end_of_event(data, 0, b"")
+    return any(openai_errors.in_event(_object(line)) for line in sse.data_lines(data[:end] if end >= 0 else data))
 
 
 def _then(data: bytes, failure: RelayError) -> Iterator[bytes]:

@@ -18,8 +18,11 @@ from relay.dialects import Dialect
 
 Transform = Callable[[Iterator[bytes]], Iterator[bytes]]
 
-# What `include_usage` puts into every chunk but the last: a key that no text can hold, because quotes are escaped there.
-_NULL_USAGE = re.compile(rb',\s*"usage":\s*null|"usage":\s*null\s*,\s*')
+# What `include_usage` puts into every chunk but the last, as OpenAI writes it and in every other spelling. No text can
+# hold such a key, because quotes are escaped there.
+_NULL_USAGE = b',"usage":null'
+_ANY_NULL_USAGE = re.compile(rb',\s*"usage":\s*null|"usage":\s*null\s*,\s*')
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
 # An event longer than this is passed on in pieces: it is not one of those that the transforms below look for.
 _EVENT_BYTES = 1 << 20
@@ -37,9 +40,13 @@ def for_request(*, strip_usage: bool, text_of: Dialect | None) -> list[Transform
 
 def without_usage(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Takes out what `stream_options.include_usage` added, for a caller who has not asked for it."""
-    for event in events(chunks):
-        if not _is_only_usage(event):
-            yield _NULL_USAGE.sub(b"", event)
+    for block in whole_events(chunks):
+        # The work of every chunk: one replacement. What is left over is the last event, or another spelling.
+        rest = block.replace(_NULL_USAGE, b"")
+        if b'"usage"' in rest:
+            rest = b"".join(_ANY_NULL_USAGE.sub(b"", event) for event in _split(rest) if not _is_only_usage(event))
+        if rest:
+            yield rest
 
 
 def only_text(chunks: Iterator[bytes], dialect: Dialect) -> Iterator[bytes]:
@@ -58,22 +65,24 @@ def only_text(chunks: Iterator[bytes], dialect: Dialect) -> Iterator[bytes]:
 
 def events(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Cuts a stream into its events, each with the blank line that ends it; what was left at a failure comes first."""
+    for block in whole_events(chunks):
+        yield from _split(block)
+
+
+def whole_events(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Passes on what has come as soon as it ends with an event; what was left at a failure comes before it."""
     held = b""
     try:
         for chunk in chunks:
-            held += chunk
-            if b"\n" not in chunk and len(held) <= _EVENT_BYTES:
-                continue
-            if sse.at_boundary(held) or len(held) > _EVENT_BYTES:
-                # The common case: upstream writes whole events.
-                parts, held = held, b""
+            block = held + chunk if held else chunk
+            # The common case: upstream writes whole events.
+            if sse.at_boundary(block) or len(block) > _EVENT_BYTES:
+                end = len(block)
             else:
-                end = max(
-                    held.rfind(b"\n\n") + 2 if b"\n\n" in held else 0,
-                    held.rfind(b"\n\r\n") + 3 if b"\n\r\n" in held else 0,
-                )
-                parts, held = held[:end], held[end:]
-            yield from _split(parts)
+                end = _last_boundary(block) if b"\n" in chunk else 0
+            held = block[end:]
+            if end:
+                yield block[:end]
     except Exception:
         if held:
             yield held
@@ -82,8 +91,15 @@ def events(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield held
 
 
-def _split(complete: bytes) -> list[bytes]:
-    return [event for event in re.split(rb"(?<=\n\n)|(?<=\n\r\n)", complete) if event]
+def _split(block: bytes) -> list[bytes]:
+    """The events in `block`; what follows the last one counts as one."""
+    ends = [found.end() for found in _BLANK_LINE.finditer(block)]
+    return [event for start, end in zip([0, *ends], [*ends, len(block)], strict=True) if (event := block[start:end])]
+
+
+def _last_boundary(block: bytes) -> int:
+    lf, crlf = block.rfind(b"\n\n"), block.rfind(b"\n\r\n")
+    return max(lf + 2 if lf >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
 
 
 def _is_only_usage(event: bytes) -> bool:

@@ -19,6 +19,7 @@ import httpx
 
 from relay import connecting
 from relay.errors import Kind, RelayError
+from relay.joining import AnswerJoiner
 from relay.waiting import Watch
 
 # DNS, TCP and TLS together. OpenAI's edge answers in tens of milliseconds; 4 s is one lost SYN and its retries.
@@ -223,12 +224,16 @@ class _NetworkStream(httpcore.NetworkStream):
         sock.setblocking(False)
         self._sock = sock
         self._backend = backend
+        self._joiner = AnswerJoiner()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         while True:
             self._backend.watch.look()
             try:
-                return self._sock.recv(max_bytes)
+                data = self._sock.recv(max_bytes)
+                joined = self._joiner.feed(data) if data else b""
+                if joined or not data:
+                    return joined
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._backend.watch.readable(self._sock.fileno())
             except ssl.SSLWantWriteError:
@@ -237,6 +242,7 @@ class _NetworkStream(httpcore.NetworkStream):
                 raise httpcore.ReadError(str(error)) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._joiner = AnswerJoiner()  # what is read after this is another answer
         view = memoryview(buffer)
         while view:
             try:

@@ -1,0 +1,106 @@
+"""Joining chunks: h11 has to see the same answer, or refuse it in the same way, with and without."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from relay.joining import AnswerJoiner
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunked(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+def read(pieces: list[bytes]) -> tuple[bytes, str, int]:
+    """What h11 makes of the pieces: the body, how it ended, and how many Data events it took."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
+    connection.send(h11.EndOfMessage())
+    body, events = b"", 0
+    for piece in [*pieces, b""]:
+        connection.receive_data(piece)
+        while True:
+            try:
+                event = connection.next_event()
+            except h11.RemoteProtocolError:
+                return body, "refused", events
+            if isinstance(event, h11.Data):
+                body += bytes(event.data)
+                events += 1
+            elif isinstance(event, h11.EndOfMessage):
+                return body, "complete", events
+            elif not isinstance(event, h11.Response | h11.InformationalResponse):
+                break
+    return body, "cut", events
+
+
+def joined(pieces: list[bytes]) -> list[bytes]:
+    joiner = AnswerJoiner()
+    # An empty read would mean that the connection was closed; the network stream never passes one on for nothing.
+    return [out for piece in pieces if (out := joiner.feed(piece))]
+
+
+def same(pieces: list[bytes]) -> None:
+    plain, with_joiner = read(pieces), read(joined(pieces))
+    assert with_joiner[:2] == plain[:2]
+
+
+ANSWERS = {
+    "plain": HEAD + chunked(b"data: 1\n\n", b"data: 2\n\n", b"x" * 300),
+    "capitals": HEAD.replace(b"Transfer-Encoding", b"TRANSFER-ENCODING") + chunked(b"a", b"b"),
+    "informational": b"HTTP/1.1 103 Early\r\nlink: x\r\n\r\n" + HEAD + chunked(b"a", b"b"),
+    "extension": HEAD + b"3;a=b\r\nabc\r\n" + chunked(b"d"),
+    "extension later": HEAD + b"1\r\na\r\n3;a=b\r\nabc\r\n" + chunked(b"d"),
+    "trailers": HEAD + b"1\r\na\r\n0\r\nx-one: 1\r\n\r\n",
+    "leading zeros": HEAD + b"0003\r\nabc\r\n" + chunked(b"d"),
+    "content length": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n5\r\nab",
+    "no length": b"HTTP/1.1 200 OK\r\n\r\n5\r\nabcde\r\n",
+    "line feeds": HEAD.replace(b"\r\n", b"\n") + chunked(b"a", b"b"),
+    "no break after a chunk": HEAD + b"3\r\nabc3\r\ndef\r\n0\r\n\r\n",
+    "wrong break after a chunk": HEAD + b"3\r\nabcX\r\n3\r\ndef\r\n0\r\n\r\n",
+    "not a size": HEAD + b"3\r\nabc\r\nxyz\r\n",
+    "negative": HEAD + b"3\r\nabc\r\n-1\r\n",
+    "no size": HEAD + b"\r\nabc\r\n",
+    "huge size": HEAD + b"3\r\nabc\r\nffffffffffffffffffff\r\nabc",
+    "cut in a chunk": HEAD + b"3\r\nabc\r\n9\r\nab",
+    "cut in a size": HEAD + b"3\r\nabc\r\n9",
+    "empty": HEAD + b"0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
+def test_the_library_sees_the_same_whole_and_split_at_every_byte(answer: bytes) -> None:
+    same([answer])
+    same([answer[n : n + 1] for n in range(len(answer))])
+    for at in range(1, len(answer)):
+        same([answer[:at], answer[at:]])
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.data())
+def test_any_chunks_in_any_pieces(parts: list[bytes], data: st.DataObject) -> None:
+    answer = HEAD + chunked(*parts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=6)))
+    pieces = [answer[a:b] for a, b in zip([0, *cuts], [*cuts, len(answer)], strict=True) if a < b]
+    body, how, _ = read(joined(pieces))
+    assert (body, how) == (b"".join(parts), "complete")
+
+
+@given(st.binary(max_size=60), st.integers(0, 60))
+def test_any_garbage_after_the_head(garbage: bytes, at: int) -> None:
+    same([piece for piece in (HEAD + b"2\r\nab\r\n", garbage[:at], garbage[at:]) if piece])
+
+
+def test_chunks_that_arrive_together_become_one() -> None:
+    _, _, events = read(joined([HEAD, chunked(*[b"data: x\n\n"] * 100)]))
+    assert events == 1
+
+
+def test_no_byte_of_a_body_waits_for_more() -> None:
+    joiner = AnswerJoiner()
+    joiner.feed(HEAD)
+    assert joiner.feed(b"ffff\r\nab") == b"2\r\nab\r\n"
+    assert joiner.feed(b"c") == b"1\r\nc\r\n"
