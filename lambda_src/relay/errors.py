@@ -84,7 +84,6 @@ class Kind(Enum):
     DEADLINE = Row(
         504, "api_error", "deadline_exceeded", "The time this function has is used up; the answer is not complete."
     )
-    CALLER_GONE = Row(499, "api_error", "caller_gone", "The caller left.")
     SHUTDOWN = Row(
         503, "api_error", "shutting_down", "The relay is being stopped; the answer is not complete.", retry=True
     )

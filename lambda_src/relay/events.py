@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,11 @@ from relay.models import Caller, Request
 
 # The prelude ends with eight NUL bytes (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html and AWS's own clients).
 PRELUDE_END = b"\0" * 8
+
+# docs.aws.amazon.com/IAM/latest/APIReference: UserId is \w+ of at most 128 characters, account ids are twelve digits.
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_ARN = re.compile(r"arn:[!-~]{1,2048}")
+_PRINCIPAL = re.compile(r"\w{1,128}", re.ASCII)
 
 
 class NotHttpError(Exception):
@@ -35,6 +41,7 @@ def to_request(event: bytes, request_id: str) -> Request:
     method, path = http.get("method"), fields.get("rawPath")
     if not isinstance(method, str) or not isinstance(path, str):
         raise NotHttpError("the event has no requestContext.http.method or no rawPath")
+    caller = _caller(context)
     return Request(
         id=request_id,
         method=method,
@@ -42,7 +49,7 @@ def to_request(event: bytes, request_id: str) -> Request:
         query=_text(fields.get("rawQueryString")),
         headers=_headers(fields.get("headers")),
         body=_body(fields),
-        caller=_caller(context),
+        caller=caller,
     )
 
 
@@ -101,6 +108,6 @@ def _caller(context: Mapping[str, Any]) -> Caller:
         raise RelayError(Kind.NO_IDENTITY, log="no IAM context in the event")
     # An assumed role's id is "AROA...:session"; the session name is the caller's own choice, so it identifies nobody.
     principal = user_id.partition(":")[0]
-    if not (account and principal and arn):
-        raise RelayError(Kind.NO_IDENTITY, log="empty IAM context in the event")
+    if not (_ACCOUNT.fullmatch(account) and _PRINCIPAL.fullmatch(principal) and _ARN.fullmatch(arn)):
+        raise RelayError(Kind.NO_IDENTITY, log="the IAM context in the event is not one that AWS writes")
     return Caller(account=account, principal=principal, arn=arn, access_key=_text(iam.get("accessKey")))
