@@ -31,7 +31,10 @@ class RequestPolicy:
     @classmethod
     def from_json(cls, text: str) -> RequestPolicy:
         """Reads the setting. Raises ValueError with one line that names the field."""
-        given: Any = json.loads(text) if text.strip() else {}
+        try:
+            given: Any = json.loads(text) if text.strip() else {}
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"it is not JSON ({type(error).__name__})") from None
         if not isinstance(given, dict):
             raise ValueError("it has to be a JSON object")  # noqa: TRY004 - a value, not an argument
         kinds = {field.name: type(field.default) for field in fields(cls)}

@@ -1,0 +1,35 @@
+"""The nouns: what they are counted under, and that nobody changes them on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from relay.models import Caller, Request, Response, Usage
+
+CALLER = Caller(account="123456789012", principal="AROAEXAMPLE", arn="arn")
+
+
+def test_a_caller_is_counted_under_account_and_principal() -> None:
+    assert CALLER.key == "123456789012/AROAEXAMPLE"
+    assert dataclasses.replace(CALLER, arn="other", access_key="other").key == CALLER.key
+
+
+@pytest.mark.parametrize(
+    "noun",
+    [
+        CALLER,
+        Request(id="i", method="GET", path="/", caller=CALLER),
+        Response(status=200, headers={}, body=iter(())),
+        Usage(),
+    ],
+)
+def test_nothing_changes_on_the_way(noun: Caller | Request | Response | Usage) -> None:
+    name = dataclasses.fields(noun)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(noun, name, "x")
+
+
+def test_details_of_usage_are_parts_and_never_added() -> None:
+    assert Usage(input=5, cached_input=3, output=7, reasoning=6).total == 12
+    assert Usage().total == 0
