@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench import report, scale, simulate, stations, targets
-from bench.fakes import http1, runtime_api
+from bench.fakes import aws, http1, runtime_api
 from bench.fakes.events import DONE, SMALLEST, Stream, digest
 from bench.run import summarise
 
@@ -151,3 +151,23 @@ def test_model_and_simulation_name_the_same_first_limit(setting: str, first: str
 def test_a_setting_that_does_not_exist_is_named() -> None:
     with pytest.raises(ValueError, match="unknown: user"):
         scale.changed(scale.Load(), scale.Site(), ["user=3"])
+
+
+def test_the_table_does_what_the_ledger_builds_on() -> None:
+    table, key = aws.Table(), {"pk": {"S": "a"}, "sk": {"S": "b"}}
+    names = {"#0": "pk", "#1": "open", "#2": "id", "#3": "n"}
+    new = {"Key": key, "ExpressionAttributeNames": names, "ConditionExpression": "attribute_not_exists(#0)"}
+    new |= {"UpdateExpression": "SET #1 = :0", "ExpressionAttributeValues": {":0": {"M": {}}}}
+    grow = {"Key": key, "ExpressionAttributeNames": names, "ConditionExpression": "size(#1) < :4"}
+    grow |= {"UpdateExpression": "SET #1.#2 = :0, #3 = if_not_exists(#3, :1) + :2"}
+    grow |= {"ExpressionAttributeValues": {":0": {"S": "x"}, ":1": {"N": "0"}, ":2": {"N": "2"}}}
+    shrink = {"Key": key, "ExpressionAttributeNames": names, "UpdateExpression": "REMOVE #1.#2, #3"}
+    with pytest.raises(aws.ConditionFailedError):
+        table.call("UpdateItem", grow)
+    table.call("UpdateItem", new)
+    with pytest.raises(aws.ConditionFailedError):
+        table.call("UpdateItem", new)
+    table.call("UpdateItem", grow)
+    item = table.call("UpdateItem", grow)["Attributes"]
+    assert (item["open"], item["n"]) == ({"M": {"id": {"S": "x"}}}, {"N": "4"})
+    assert table.call("UpdateItem", shrink)["Attributes"] == {**key, "open": {"M": {}}}

@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -90,7 +91,7 @@ class RuntimeApi:
         message = http1.answer(
             "200 OK",
             event,
-            f"lambda-runtime-aws-request-id: 00000000-0000-4000-8000-{number:012d}",
+            f"lambda-runtime-aws-request-id: {uuid.uuid4()}",
             f"lambda-runtime-deadline-ms: {int(time.time() * 1000) + 900_000}",
             "lambda-runtime-invoked-function-arn: arn:aws:lambda:eu-central-1:123456789012:function:bench",
             "lambda-runtime-trace-id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0",
