@@ -112,7 +112,8 @@ def new_rig(
     """Makes rigs with a process of their own, for faults that end it and for other settings."""
 
     def make(**given: Any) -> AbstractContextManager[Rig]:
-        return make_rig(bundle, lambda_python, tmp_path_factory.mktemp("relay") / "process", **given)
+        code = given.pop("bundle", bundle)
+        return make_rig(code, lambda_python, tmp_path_factory.mktemp("relay") / "process", **given)
 
     return make
 

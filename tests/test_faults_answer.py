@@ -9,13 +9,11 @@ import pytest
 
 from emulator.raw_upstream import EVENT_STREAM, LAST_CHUNK, Close, Send, Stall, Step, chunk, head, json_answer
 from tests.harness import planted
-from tests.harness.cases import EVENTS, JSON_ANSWER, Case, play
+from tests.harness.cases import EVENTS, GOOD, JSON_ANSWER, WHOLE, Case, play
 from tests.harness.outcomes import CutBody, Outcome, Passed, Refused, UpstreamsError, Whole
 from tests.harness.parsers import EventSourceParser
 from tests.harness.rig import Rig
 
-WHOLE = b"".join(EVENTS)
-STREAMED: tuple[Step, ...] = (Send(head()), *(Send(chunk(event)) for event in EVENTS), Send(LAST_CHUNK))
 HTML = b"<!doctype html><title>Bad gateway</title>"
 
 
@@ -93,7 +91,7 @@ def wrong_kinds() -> Iterator[Case]:
     """200, and yet not what was asked for."""
     broken = Refused(502, "upstream_broken")
     yield Case(fault="JSON", when="a stream was asked for", steps=json_answer(200, JSON_ANSWER), outcome=broken)
-    yield Case(fault="a stream", when="JSON was asked for", steps=STREAMED, outcome=broken, stream=False)
+    yield Case(fault="a stream", when="JSON was asked for", steps=GOOD, outcome=broken, stream=False)
     html = answered(200, HTML, "text/html")
     yield Case(fault="HTML", when="a stream was asked for", steps=html, outcome=broken)
     yield Case(fault="HTML", when="JSON was asked for", steps=html, outcome=broken, stream=False)
@@ -116,15 +114,15 @@ def odd_heads() -> Iterator[Case]:
         return Case(fault=fault, when=when, steps=(Send(data), *more), outcome=outcome, sent=sent)
 
     broken = Refused(502, "upstream_broken")
-    yield case("status 100", "before the answer", b"HTTP/1.1 100 Continue\r\n\r\n", Whole(), *STREAMED)
-    yield case("status 103", "before the answer", b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n", Whole(), *STREAMED)
+    yield case("status 100", "before the answer", b"HTTP/1.1 100 Continue\r\n\r\n", Whole(), *GOOD)
+    yield case("status 103", "before the answer", b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n", Whole(), *GOOD)
     yield case("status 101", "instead of the answer", head(101, [("upgrade", "x")]), broken, Stall())
     yield case("garbage", "instead of a head", f"{planted.COMPLETION}\r\n\r\n".encode(), broken, Stall())
     yield case("a header of 200 KB", "in the head", head(200, [("x-a", "a" * 200_000)]), broken, Stall())
     yield case(
         "a NUL in a header", "in the head", head(200, [*EVENT_STREAM, ("openai-version", "a\0b")]), broken, Stall()
     )
-    rest = STREAMED[1:]
+    rest = GOOD[1:]
     for name, text in (
         ("openai-version", "\x01\x1b[31m"),
         ("x-ratelimit-reset", "s" * 60_000),

@@ -15,10 +15,9 @@ import pytest
 
 from emulator.raw_upstream import LAST_CHUNK, Send, Sleep, Stall, Step, WaitFor, chunk, head
 from tests.harness import planted
-from tests.harness.cases import EVENTS, Case, play
+from tests.harness.cases import EVENTS, GOOD, WHOLE, Case, play
 from tests.harness.outcomes import Cut, Refused, Whole
 from tests.harness.parsers import EventSourceParser
-from tests.harness.process import RelayProcess
 from tests.harness.rig import RESERVE_SECONDS, Rig, event
 from tests.harness.runtime_api import (
     EarlyAnswer,
@@ -33,8 +32,6 @@ from tests.harness.runtime_api import (
 )
 from tests.harness.table import fault
 
-WHOLE = b"".join(EVENTS)
-GOOD: tuple[Step, ...] = (Send(head()), *(Send(chunk(each)) for each in EVENTS), Send(LAST_CHUNK))
 BIG_EVENT = b"data: {" + b'"x":"' + b"x" * 65_000 + b'"}\n\n'
 
 
@@ -336,23 +333,16 @@ def test_sigkill_mid_stream(new_rig: Callable[..., AbstractContextManager[Rig]])
         assert rig.upstream.requests[-1].wait_over(1.0) == "peer left"
 
 
-def stop_and_continue(relay: RelayProcess, seconds: float) -> None:
-    """A freeze, as the service does it to an idle environment."""
-    relay.signal(signal.SIGSTOP)
-    threading.Event().wait(seconds)
-    relay.signal(signal.SIGCONT)
-
-
 @fault("the process is frozen for a second", "mid-stream", "the whole answer")
 def test_frozen_mid_stream(rig: Rig) -> None:
     go_on = threading.Event()
     rig.upstream.answer(*GOOD[:2], WaitFor(go_on), *GOOD[2:])
     exchange = rig.invoke()
     exchange.wait_body(len(EVENTS[0]))
-    rig.relay.signal(signal.SIGSTOP)
+    rig.relay.freeze()
     go_on.set()
     threading.Event().wait(1.0)
-    rig.relay.signal(signal.SIGCONT)
+    rig.relay.thaw()
     exchange.wait_over()
     assert exchange.body.replace(b": keep-alive\n", b"") == WHOLE
     rig.assert_serves()
@@ -363,7 +353,9 @@ def test_frozen_past_the_deadline(rig: Rig) -> None:
     rig.upstream.answer(*GOOD[:2], Stall())
     exchange = rig.invoke(deadline=0.8)
     exchange.wait_body(len(EVENTS[0]))
-    stop_and_continue(rig.relay, 1.0)
+    rig.relay.freeze()
+    threading.Event().wait(1.0)
+    rig.relay.thaw()
     exchange.wait_over(1.0)
     assert exchange.body.endswith(b'"code":"deadline_exceeded"}}\n\n')
     rig.assert_serves()

@@ -12,12 +12,11 @@ import pytest
 
 from emulator.raw_upstream import LAST_CHUNK, Close, Reset, Send, Stall, Step, chunk, head
 from tests.harness import planted
-from tests.harness.cases import EVENTS, Case, Delivered, Point, play, point
+from tests.harness.cases import EVENTS, WHOLE, Case, Delivered, Point, play, point
 from tests.harness.outcomes import Cut, Outcome, Refused, Whole
 from tests.harness.parsers import EventSourceParser
 from tests.harness.rig import HEARTBEAT_SECONDS, Rig
 
-WHOLE = b"".join(EVENTS)
 FIRST, SECOND, THIRD = EVENTS[:3]
 CHARACTER = THIRD.index("\u6f22".encode()) + 1
 

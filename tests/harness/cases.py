@@ -7,14 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emulator.raw_upstream import (
-    Send,
-    Step,
-    WaitFor,
-    chat_events,
-    chunk,
-    head,
-)
+from emulator.raw_upstream import LAST_CHUNK, Send, Step, WaitFor, chat_events, chunk, head
 from tests.harness import planted
 from tests.harness.exchange import Exchange
 from tests.harness.outcomes import Outcome
@@ -30,6 +23,8 @@ def _in_utf8(event: bytes) -> bytes:
 
 
 EVENTS = [_in_utf8(event) for event in chat_events(planted.COMPLETION, " \u00e9\u6f22\U0001f600 ", "the rest")]
+WHOLE = b"".join(EVENTS)
+GOOD: tuple[Step, ...] = (Send(head()), *(Send(chunk(event)) for event in EVENTS), Send(LAST_CHUNK))
 JSON_ANSWER = json.dumps(
     {
         "id": "chatcmpl-raw",

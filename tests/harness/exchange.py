@@ -24,7 +24,9 @@ class Exchange:
         self.over_at = 0.0
         self.over = ""
         self.head: Head | None = None
+        self.discarded = 0
         self.error: dict[str, Any] | None = None
+        self.arrivals: list[tuple[float, int]] = []  # when, and how many bytes of complete chunks there were then
         self._decoder = ChunkDecoder()
         self._changed = threading.Condition()
 
@@ -111,6 +113,7 @@ class Exchange:
         """Takes bytes of the request's body; returns how many bytes the complete chunks hold now."""
         with self._changed:
             self._decoder.feed(data)
+            self.arrivals.append((time.monotonic(), self._decoder.size))
             if not self.begun_at and _PRELUDE_END in self._decoder.data:
                 self.begun_at = time.monotonic()
             self._changed.notify_all()

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,9 +25,14 @@ class Footprint:
 
 
 class RelayProcess:
-    """Starts on entry, is killed on exit. Everything it writes goes to files below `scratch`."""
+    """Starts on entry, is killed on exit. Everything it writes goes to files below `scratch`.
 
-    def __init__(self, bundle: Path, python: Path, environment: Mapping[str, str], scratch: Path) -> None:
+    With `stdout=subprocess.PIPE` its log goes into a pipe instead, which nobody reads before `read_stdout`.
+    """
+
+    def __init__(
+        self, bundle: Path, python: Path, environment: Mapping[str, str], scratch: Path, *, stdout: int | None = None
+    ) -> None:
         self._command = [str(bundle / "bootstrap"), str(python), "/var/runtime/bootstrap.py"]
         self.temporary = scratch / "tmp"
         self.stdout = scratch / "stdout"
@@ -39,13 +44,14 @@ class RelayProcess:
             "HOME": str(self.temporary),
             **environment,
         }
+        self._stdout = stdout
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.temporary.mkdir(parents=True)
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=self._stdout or out, stderr=err
             )
         return self
 
@@ -56,6 +62,8 @@ class RelayProcess:
             self._running.send_signal(signal.SIGCONT)
             self._running.kill()
         self._running.wait(5)
+        if self._running.stdout:
+            self._running.stdout.close()
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
@@ -75,6 +83,14 @@ class RelayProcess:
     def signal(self, number: signal.Signals) -> None:
         """Sends it a signal."""
         self._running.send_signal(number)
+
+    def freeze(self) -> None:
+        """What the service does to an idle environment."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        self.signal(signal.SIGCONT)
 
     def wait(self, timeout: float = 10.0) -> int:
         """Its exit code, negative for a signal."""
@@ -98,6 +114,15 @@ class RelayProcess:
     def log(self) -> list[dict[str, Any]]:
         """The lines it has logged; anything on stdout that is not one JSON object per line raises ValueError."""
         return [json.loads(line) for line in self.stdout.read_bytes().splitlines()]
+
+    def read_stdout(self, then: Callable[[], None]) -> list[dict[str, Any]]:
+        """Empties the pipe, does `then`, and empties it again: the lines of both."""
+        assert self._running.stdout is not None
+        descriptor = self._running.stdout.fileno()
+        os.set_blocking(descriptor, False)
+        read = os.read(descriptor, 1 << 20)
+        then()
+        return [json.loads(line) for line in (read + os.read(descriptor, 1 << 20)).splitlines()]
 
     def leaks(self) -> list[str]:
         """Planted secrets in its log, on stderr and in its temporary files."""

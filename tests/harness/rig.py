@@ -110,15 +110,15 @@ def rig(
     *,
     settings: Mapping[str, str] | None = None,
     upstream: RawUpstream | None = None,
-    receive_buffer: int = 0,
+    stdout: int | None = None,
 ) -> Iterator[Rig]:
     """A rig with a relay process that is started already; the secrets scan is made at its end."""
     with ExitStack() as stack:
-        api = stack.enter_context(ScriptedRuntimeApi(receive_buffer=receive_buffer))
+        api = stack.enter_context(ScriptedRuntimeApi())
         below = stack.enter_context(upstream or RawUpstream())
         secrets = stack.enter_context(ScriptedSecretsManager())
         environment = {**_environment(api, below, secrets), **(settings or {})}
-        relay = stack.enter_context(RelayProcess(bundle, python, environment, scratch))
+        relay = stack.enter_context(RelayProcess(bundle, python, environment, scratch, stdout=stdout))
         made = Rig(api, below, secrets, relay)
         yield made
         made.assert_no_leak()

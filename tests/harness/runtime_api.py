@@ -77,11 +77,16 @@ class Slow:
 
 
 @dataclass(frozen=True, slots=True)
+class Discard:
+    """Read to the end without keeping anything, then answer 202: for answers of a hundred megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Mute:
     """Read to the end, and never answer."""
 
 
-Reader = Take | EarlyAnswer | EarlyAnswerAndClose | ResetAfter | StallAfter | Slow | Mute
+Reader = Take | EarlyAnswer | EarlyAnswerAndClose | ResetAfter | StallAfter | Slow | Discard | Mute
 
 # -- what /next gives
 
@@ -97,12 +102,11 @@ class _Handout:
 class ScriptedRuntimeApi:
     """See the module. `reader` of an exchange is chosen when it is invoked."""
 
-    def __init__(self, *, receive_buffer: int = 0) -> None:
+    def __init__(self) -> None:
         self.errors: list[tuple[str, dict[str, Any]]] = []
         self.broken_rules: list[str] = []
         self.next_calls = 0
         self._waiting = 0
-        self._receive_buffer = receive_buffer
         self._handouts: deque[_Handout] = deque()
         self._exchanges: dict[str, tuple[Exchange, Reader]] = {}
         self._ids = itertools.count(1)
@@ -111,8 +115,6 @@ class ScriptedRuntimeApi:
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
-        if receive_buffer:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
 
     @property
     def address(self) -> str:
@@ -284,7 +286,7 @@ class ScriptedRuntimeApi:
         except FramingError as error:
             exchange.ended(f"broken rule: {error}")
             raise
-        if not isinstance(reader, Take | Slow):
+        if not isinstance(reader, Take | Slow | Discard):
             raise PeerLeftError("closed by the script")
 
 
@@ -326,6 +328,10 @@ def _play(wire: Wire, exchange: Exchange, reader: Reader) -> str:
                 time.sleep(pause)
             wire.send(answer(202))
             return "answered 202"
+        case Discard():
+            exchange.discarded = _discard(wire)
+            wire.send(answer(202))
+            return "answered 202"
         case Mute():
             _read_to_end(wire, exchange)
             _wait_left(wire)
@@ -335,6 +341,15 @@ def _play(wire: Wire, exchange: Exchange, reader: Reader) -> str:
 def _read_to_end(wire: Wire, exchange: Exchange) -> None:
     while not exchange.complete:
         exchange.fed(wire.some())
+
+
+def _discard(wire: Wire) -> int:
+    """Reads until the last chunk of a response without trailers; returns how many bytes that were, framing included."""
+    size, tail = 0, b""
+    while not tail.endswith(b"\r\n0\r\n\r\n"):
+        data = wire.some(1 << 20)
+        size, tail = size + len(data), (tail + data)[-7:]
+    return size
 
 
 def _read_until(wire: Wire, exchange: Exchange, size: int) -> None:
