@@ -132,6 +132,12 @@ def odd_heads() -> Iterator[Case]:
         yield case(
             f"{'long' if len(text) > 99 else 'control bytes in'} `{name}`", "in the head", strange, Whole(), *rest
         )
+    theirs = [("set-cookie", planted.COOKIE), ("openai-organization", "org-x"), ("keep-alive", "x"), ("server", "x")]
+    yield case("headers that are not the caller's", "in the head", head(200, [*EVENT_STREAM, *theirs]), Whole(), *rest)
+    accents = head(200, [*EVENT_STREAM, ("openai-version", "\u00e9"), ("x-request-id", "req_\u00e9")])
+    yield case("bytes beyond ASCII in headers", "in the head", accents, Whole(), *rest)
+    many = head(200, [*EVENT_STREAM, *((f"x-ratelimit-{number}", "9" * 500) for number in range(60))])
+    yield case("60 headers of 500 bytes that may pass", "in the head", many, Whole(), *rest)
     both = head(200, [*EVENT_STREAM, ("content-length", "5")])
     yield case("content-length beside chunked", "in the head", both, Whole(), *rest)
 

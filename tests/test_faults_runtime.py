@@ -210,7 +210,6 @@ def test_error_refused(rig: Rig, status: int) -> None:
     rig.assert_serves()
 
 
-@fault("an invocation id", "from `/next`", "echoed in the answer")
 def test_invocation_id_is_echoed(rig: Rig) -> None:
     rig.upstream.answer(*GOOD)
     exchange = rig.api.invoke(event({"model": "m"}, path="/nowhere"), token="a-token")

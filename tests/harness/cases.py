@@ -99,6 +99,22 @@ def point(name: str, *pieces: bytes, more: bytes = b"", more_sent: bytes = b"") 
     return Point(name=name, steps=steps, sent=sent, between_chunks=not more)
 
 
+def assert_sound_prelude(exchange: Exchange) -> None:
+    """The head is one that the service takes, and holds nothing that is not for the caller.
+
+    Source: docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html; RFC 9110, section 7.6.1 (hop-by-hop).
+    """
+    prelude = exchange.prelude
+    assert len(json.dumps(prelude)) < 16_384
+    assert set(prelude) <= {"statusCode", "headers", "cookies"}
+    for name, text in prelude["headers"].items():
+        assert name == name.lower()
+        assert text.isascii(), name
+        assert text.isprintable(), name
+    unwanted = {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "set-cookie"}
+    assert not unwanted & set(prelude["headers"])
+
+
 def play(rig: Rig, case: Case, node: EventSourceParser) -> Exchange:
     """Plays `case` and checks its outcome, its times, and that upstream's connection is gone or free afterwards."""
     seen = threading.Event()
@@ -111,6 +127,7 @@ def play(rig: Rig, case: Case, node: EventSourceParser) -> Exchange:
     seen.set()
     exchange.wait_over()
     case.outcome.check(exchange, case.sent, node)
+    assert_sound_prelude(exchange)
     assert exchange.begun_at - exchange.handed_out_at <= case.begins_within + 0.5
     assert exchange.over_at - exchange.handed_out_at <= case.over_within + 0.5
     requests = rig.upstream.wait_for_requests(before + 1)

@@ -45,6 +45,15 @@ class Exchange:
             return list(self._decoder.chunks)
 
     @property
+    def body_chunks(self) -> list[bytes]:
+        """The complete chunks of the body, as the caller's reader may get them."""
+        joined, pieces = b"", self.chunks
+        while pieces and _PRELUDE_END not in joined:
+            joined += pieces.pop(0)
+        first = joined.partition(_PRELUDE_END)[2]
+        return [first, *pieces] if first else pieces
+
+    @property
     def complete(self) -> bool:
         """Whether the last chunk came."""
         return self._decoder.done

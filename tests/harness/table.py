@@ -15,12 +15,13 @@ DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs" / "faults.md"
 
 # Heading in the document -> the test files whose faults are listed below it.
 SECTIONS = {
-    "Upstream breaks off": ("test_faults_stream",),
+    "Upstream breaks off": ("test_faults_stream", "test_faults_audio"),
     "Upstream answers with something else": ("test_faults_answer",),
-    "Upstream cannot be reached, or is slow": ("test_faults_connect", "test_faults_pace"),
-    "The Runtime API, the deadline and signals": ("test_faults_runtime", "test_faults_process"),
+    "Upstream is slow, or comes in odd pieces": ("test_faults_pace", "test_faults_split"),
+    "Upstream cannot be reached": ("test_faults_connect",),
+    "The Runtime API, deadlines and signals": ("test_faults_runtime",),
     "Secrets Manager": ("test_faults_secrets",),
-    "The caller": ("test_faults_caller",),
+    "The caller, and a long life": ("test_faults_process",),
 }
 
 Row = tuple[str, str, str]
