@@ -89,10 +89,10 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def run_local(wanted: argparse.Namespace) -> int:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     with session(wanted, LogSink(sys.stderr)) as running:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
         for line in running.hints():
             print(line, file=sys.stderr, flush=True)
         print(running.ready_line(), flush=True)
@@ -101,7 +101,6 @@ def run_local(wanted: argparse.Namespace) -> int:
 
 
 def run_demo(wanted: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     logs = LogSink()
     with session(wanted, logs) as running:
         answer = demo.ask(
@@ -115,4 +114,6 @@ def run_demo(wanted: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    # 128 + 15, as shells report it; an exception, so that everything that was started is stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))
