@@ -8,6 +8,7 @@
 `LocalLambda(function)` runs any `Function`: another command, other limits, `idle=Idle.AWAKE`. Inside the block:
   url, port           where the Function URL listens
   identities, sign()  who may call; an IAM user and a role session unless others are given; the first one signs
+  invoke_url          Lambda's Invoke and InvokeWithResponseStream, for the identities in `direct_invokers=`
   logs                LogSink: lines(), text(), wait_for(...): the processes' output and the platform's lines
   pids(), calls()     the processes that live now, and what each called on its Runtime API, in order
   counters()          what the door and the fleet counted; init_seconds(): process start to first `/next`
@@ -32,6 +33,7 @@ from emulator.fleet import Fleet
 from emulator.function import Function
 from emulator.function_url import Disconnects, FunctionUrl
 from emulator.identities import Identity, local_role_session, local_user
+from emulator.invoke_api import InvokeApi
 from emulator.logs import LogSink
 from emulator.loop_thread import LoopThread
 from emulator.runtime_api import EarlyRefusal
@@ -47,6 +49,7 @@ class LocalLambda:
         *,
         port: int = 0,
         identities: Sequence[Identity] = (),
+        direct_invokers: Sequence[Identity] = (),
         disconnects: Disconnects = Disconnects.HIDDEN,
         logs: LogSink | None = None,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
@@ -55,6 +58,7 @@ class LocalLambda:
         self.identities = tuple(identities) or (local_user(), local_role_session())
         self.logs = logs or LogSink()
         self._wanted_port = port
+        self._direct_invokers = tuple(direct_invokers)
         self._disconnects = disconnects
         self._clock = clock
 
@@ -81,6 +85,11 @@ class LocalLambda:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def invoke_url(self) -> str:
+        """Lambda's own API (Invoke, InvokeWithResponseStream), for `direct_invokers`: boto3's endpoint_url."""
+        return f"http://127.0.0.1:{self._invoke_api.port}"
 
     @property
     def region(self) -> str:
@@ -128,10 +137,13 @@ class LocalLambda:
         verifier = Verifier(self.identities, self.function.region)
         self._door = FunctionUrl(self._fleet, verifier, self.logs, disconnects=self._disconnects, clock=self._clock)
         await self._door.start(self._wanted_port)
+        self._invoke_api = InvokeApi(self._fleet, verifier, invokers=self._direct_invokers, clock=self._clock)
+        await self._invoke_api.start()
 
     async def _stop(self) -> None:
         await self._fleet.close()
         await self._door.close()
+        await self._invoke_api.close()
 
     def _end(self) -> None:
         self._loop.close()
