@@ -228,8 +228,10 @@ def test_a_stream_of_several_images_is_over_with_the_last_of_them() -> None:
     meter = EventMeter(dialects.IMAGES, answers=2)
     meter.feed(image)
     assert (meter.ended, meter.surplus) == (True, None)
+    assert meter.usage == Usage(input=1, output=2)
     meter.feed(image)
     assert meter.surplus is not None
+    assert meter.usage == Usage(input=2, output=4)
 
 
 @given(st.lists(st.integers(0, len(CHAT)), max_size=6))

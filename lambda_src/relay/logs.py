@@ -16,6 +16,8 @@ _LEVELS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERRO
 # A pipe that poll(2) calls writable takes this much without blocking (PIPE_BUF, pipe(7)).
 _LINE_BYTES = 4096
 _FRAMES = 12
+# Of a line that is too long, each text keeps this much; what is written is always JSON.
+_CUT_CHARACTERS = 100
 
 
 class Log:
@@ -48,7 +50,11 @@ class Log:
         line = {"timestamp": stamp, "level": level, "event": event, **fields}
         if self._dropped:
             line["droppedLines"] = self._dropped
-        data = json.dumps(line, default=str, separators=(",", ":")).encode()[: _LINE_BYTES - 1] + b"\n"
+        data = _encoded(line)
+        if len(data) > _LINE_BYTES:
+            data = _encoded({name: _cut(value) for name, value in line.items()} | {"cut": True})
+        if len(data) > _LINE_BYTES:
+            data = _encoded({"timestamp": stamp, "level": level, "event": event, "cut": True})
         self._dropped = 0 if self._put(data) else self._dropped + 1
 
     def _put(self, data: bytes) -> bool:
@@ -58,6 +64,17 @@ class Log:
             return bool(poller.poll(0)) and os.write(self._fd, data) > 0
         except OSError:
             return False
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    # Of an object that JSON does not know, only the type: its text may quote data.
+    return json.dumps(line, default=lambda value: type(value).__name__, separators=(",", ":")).encode() + b"\n"
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, list):
+        return value[-_FRAMES // 3 :]
+    return value[:_CUT_CHARACTERS] if isinstance(value, str) else value
 
 
 def _stack(failure: BaseException) -> list[str]:

@@ -124,9 +124,14 @@ class EventMeter:
         if openai_errors.raises_in_sdks(fields):
             # It ends a stream as surely as a good end does.
             self._end(self._left)
+        self._count(usage_in(fields))
         if fields.get("type") in self._dialect.terminal_types:
             self._end(1)
-        self.usage = usage_in(fields) or self.usage
+
+    def _count(self, usage: Usage | None) -> None:
+        """Of several answers in one stream each counts its own."""
+        if usage is not None:
+            self.usage = self.usage.plus(usage) if self.usage and self.ended else usage
 
     def _end(self, answers: int) -> None:
         self.ended = True
@@ -134,10 +139,10 @@ class EventMeter:
 
     def _read_long(self, head: bytes, tail: bytes) -> None:
         """A line too long to be read as a whole: its type is at its head, its usage near its tail."""
+        self._count(_usage_near_end(tail))
         found = _TYPE.match(head)
         if found and found[1].decode() in self._dialect.terminal_types:
             self._end(1)
-        self.usage = _usage_near_end(tail) or self.usage
 
 
 def _is_interesting(data: bytes) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,3 +77,12 @@ class Usage:
     def total(self) -> int:
         """All tokens of the request, the unit of a limit on tokens per day."""
         return self.input + self.output
+
+    def plus(self, other: Usage) -> Usage:
+        """The tokens of both; model and tier are those of `other`."""
+        sums = {
+            each.name: getattr(self, each.name) + getattr(other, each.name)
+            for each in fields(self)
+            if each.default == 0
+        }
+        return replace(other, **sums)

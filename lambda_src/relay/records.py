@@ -38,7 +38,7 @@ class Record:
         self._reply = reply
         self._log = log
         self._started = time.monotonic()
-        self._sent = False
+        self._in_stream: RelayError | None = None
 
     def request(self, request: Request, caller: str) -> None:
         """Who asks for what. `caller` is a hash."""
@@ -58,12 +58,17 @@ class Record:
             self._fields |= {"InputTokens": usage.input, "OutputTokens": usage.output}
             self._fields |= {"cachedTokens": usage.cached_input, "reasoningTokens": usage.reasoning}
 
+    def in_stream(self, error: RelayError | None) -> None:
+        """What OpenAI said in the stream itself: it passed to the caller as it was, and is a failure all the same."""
+        self._in_stream = error
+
     def cost(self, dollars: str) -> None:
         """What was booked for the request, in US dollars."""
         self._fields["usd"] = dollars
 
     def finish(self, failure: BaseException | None) -> None:
         """Writes the line. `failure` is what ended the request, if anything did."""
+        failure = failure or self._in_stream
         outcome = outcome_of(failure)
         seconds = time.monotonic() - self._started
         fields = self._fields | {

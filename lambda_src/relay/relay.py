@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from relay import answers, endpoints, outgoing, transforms
+from relay import answers, endpoints, openai_errors, outgoing, transforms
 from relay.admission import Admission, Ask, Permit
 from relay.errors import Kind, RelayError
 from relay.events import to_request
@@ -137,6 +137,7 @@ class Relay:
             meter = EventMeter(wanted.endpoint.dialect, answers=wanted.choices)
         # Last in, first out: the record learns the usage before it is written.
         reply.when_done(lambda _: record.usage(meter.usage))
+        reply.when_done(lambda _: record.in_stream(openai_errors.meaning(meter.error) if meter.error else None))
         tab.metered(meter)
         chunks = answers.to_the_end(answer.chunks, meter, watch)
         if wanted.wants_stream:

@@ -118,7 +118,7 @@ class Reply:
             self._stream.write(sse.error_event(body, self.tail))
         elif self._is_text:
             # Plain text has no way to say that it broke off but to say it.
-            self._stream.write(f"\n\n[{error.text}]\n".encode())
+            self._stream.write(f"\n\n[{error.text}]\n".encode("utf-8", "replace"))
         self._stream.fail(f"Function.{_camel(error.kind)}", error.text)
 
     def close(self, failure: BaseException | None, log: Log) -> None:

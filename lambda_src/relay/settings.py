@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar, cast
@@ -12,6 +13,8 @@ from relay.prices import PriceList
 from relay.request_policy import RequestPolicy
 
 T = TypeVar("T")
+
+_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/%-]*)?")
 
 
 class SettingsError(Exception):
@@ -68,7 +71,7 @@ def _required(environ: Mapping[str, str], name: str) -> str:
 
 def _url(environ: Mapping[str, str], name: str, default: str) -> str:
     value = environ.get(name, "").strip() or default
-    if not value.startswith(("https://", "http://")) or any(mark in value for mark in "?#@ "):
+    if not _URL.fullmatch(value):
         raise SettingsError(f"{name} is not an http(s) URL without query and credentials: {value!r}")
     return value.rstrip("/")
 

@@ -1,0 +1,95 @@
+"""Settings: everything checked at start, and each mistake named."""
+
+from __future__ import annotations
+
+import pytest
+from relay.settings import Settings, SettingsError
+
+GIVEN = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "OPENAI_SECRET_ARN": "openai-key"}
+
+
+def read(**changes: str) -> Settings:
+    return Settings.from_environ(GIVEN | changes)
+
+
+def test_little_has_to_be_set() -> None:
+    settings = read()
+    assert settings.openai_base_url == "https://api.openai.com/v1"
+    assert settings.table_name == ""
+    assert settings.max_body_bytes == 6_000_000
+    assert settings.heartbeat_seconds == 10
+    assert settings.log_level == "INFO"
+
+
+@pytest.mark.parametrize("name", list(GIVEN))
+@pytest.mark.parametrize("value", ["", "  "])
+def test_what_has_to_be_set_is_named_when_it_is_not(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read(**{name: value})
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environ({key: text for key, text in GIVEN.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("", "https://api.openai.com/v1"),
+        ("https://eu.api.openai.com/v1/", "https://eu.api.openai.com/v1"),
+        (" http://127.0.0.1:8080 ", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080/v1", "http://[::1]:8080/v1"),
+    ],
+)
+def test_urls(value: str, url: str) -> None:
+    assert read(OPENAI_BASE_URL=value).openai_base_url == url
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "api.openai.com",
+        "ftp://x",
+        "https://",
+        "https:///v1",
+        "https://user:pass@x/v1",
+        "https://x/v1?a=b",
+        "https://x/v1#a",
+        "https://x /v1",
+        "https://x\n/v1",
+        "https://x\r\nhost: y",
+        "https://x/\x00",
+        "https://\u0445.com",
+        "HTTPS://x",
+        "https://x\\y",
+    ],
+)
+def test_what_is_no_plain_url_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="OPENAI_BASE_URL"):
+        read(OPENAI_BASE_URL=value)
+
+
+@pytest.mark.parametrize("name", ["MAX_BODY_BYTES", "HEARTBEAT_SECONDS", "DEADLINE_RESERVE_SECONDS", "USAGE_DAYS"])
+@pytest.mark.parametrize("value", ["x", "-1", "nan", "inf", "1e9", "1,5", "0x10", "1 2"])
+def test_numbers_out_of_range_are_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read(**{name: value})
+
+
+def test_zero_turns_heartbeats_off() -> None:
+    assert read(HEARTBEAT_SECONDS="0").heartbeat_seconds == 0
+
+
+@pytest.mark.parametrize("name", ["REQUEST_POLICY", "CALLER_POLICIES", "PRICES"])
+@pytest.mark.parametrize("value", ["{", "x", '{"nonsense": 1}', "5"])
+def test_structured_settings_are_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read(**{name: value})
+
+
+def test_the_settle_failure_is_one_of_two_words() -> None:
+    assert read(SETTLE_FAILURE="retry").settle_failure == "retry"
+    with pytest.raises(SettingsError, match="SETTLE_FAILURE"):
+        read(SETTLE_FAILURE="Retry")
+
+
+def test_the_log_level_is_lambdas() -> None:
+    assert read(AWS_LAMBDA_LOG_LEVEL="debug").log_level == "DEBUG"
