@@ -12,8 +12,9 @@ from dataclasses import field as made_by
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from cdk_app import caller_policies
+from cdk_app import caller_policies, edge_options
 from cdk_app.caller_policies import CallerPolicies, Prices
+from cdk_app.edge_options import EdgeMode, EdgeOptions
 
 # What CloudWatch Logs accepts: docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 LogRetentionDays = Literal[
@@ -101,6 +102,11 @@ class Environment:
     # How long the record of each request is kept.
     usage_days: int = 400
 
+    # CloudFront and WAF in front of the Function URL: "required" refuses whoever comes past them, "optional" lets both
+    # ways in, "off" builds neither. With an edge, `region` has to be set: the edge is in us-east-1 and has to know.
+    edge: EdgeMode = "off"
+    edge_options: EdgeOptions = made_by(default_factory=EdgeOptions)
+
     # What happens to logs, usage and key when the stack is destroyed.
     on_destroy: Literal["delete", "keep"] = "keep"
 
@@ -129,6 +135,7 @@ def _problems(environment: Environment) -> Iterator[str]:
     yield from caller_policies.price_problems(environment.prices)
     if environment.openai_secret_kms_key is not None and environment.openai_secret is None:
         yield "openai_secret_kms_key is set; allowed: only beside openai_secret, the existing secret that it encrypts"
+    yield from _edge_problems(environment)
     yield from _waiver_problems(environment)
 
 
@@ -146,6 +153,14 @@ def _principal_problems(field: str, principals: object) -> Iterator[str]:
             yield f"{field}[{index}] is {principal!r}; allowed: {_PRINCIPAL_TEXT}"
         elif principal in principals[:index]:
             yield f"{field}[{index}] is {principal!r}; allowed: each principal once"
+
+
+def _edge_problems(environment: Environment) -> Iterator[str]:
+    for problem in edge_options.problems(environment.edge_options):
+        yield f"edge_options.{problem}"
+    # CloudFront and its web ACLs are one service for all regions of this partition, and not there in the others.
+    if environment.edge != "off" and (environment.region or "cn-").startswith(("cn-", "us-gov-", "us-iso")):
+        yield f"region is {environment.region!r}; allowed: with an edge, a region such as 'eu-central-1'"
 
 
 def _waiver_problems(environment: Environment) -> Iterator[str]:
@@ -253,5 +268,6 @@ _RULES: dict[str, tuple[str, Check]] = {
     "deadline_reserve_seconds": ("a whole number from 1 to 60", _whole(1, 60)),
     "settle_failure": ("'keep' or 'retry'", _one_of(Literal["keep", "retry"])),
     "usage_days": ("a whole number from 1 to 3653", _whole(1, 3653)),
+    "edge": ("'off', 'optional' or 'required'", _one_of(EdgeMode)),
     "on_destroy": ("'delete' or 'keep'", _one_of(Literal["delete", "keep"])),
 }

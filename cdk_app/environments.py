@@ -19,6 +19,8 @@ ENVIRONMENTS = (
     ),
     Environment(
         name="staging",
+        region="eu-central-1",
+        edge="required",
         invokers=(),
         reserved_concurrency=10,
         log_retention_days=30,
@@ -27,6 +29,8 @@ ENVIRONMENTS = (
     ),
     Environment(
         name="prod",
+        region="eu-central-1",
+        edge="required",
         invokers=(),
         timeout_seconds=600,
         reserved_concurrency=50,

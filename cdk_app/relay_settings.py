@@ -23,5 +23,6 @@ def of(environment: Environment) -> dict[str, str]:
         "USAGE_DAYS": str(environment.usage_days),
         "MAX_BODY_BYTES": str(environment.max_body_bytes),
         "HEARTBEAT_SECONDS": str(environment.heartbeat_seconds),
+        "EDGE": environment.edge,
         "DEADLINE_RESERVE_SECONDS": str(environment.deadline_reserve_seconds),
     }

@@ -11,8 +11,10 @@ from constructs import Construct
 from cdk_app import callers, relay_settings
 from cdk_app.bundle import digest
 from cdk_app.config import Environment
+from cdk_app.edge_stack import REGION as EDGE_REGION
 from cdk_app.limits import Limits
 from cdk_app.openai_key import OpenAIKey
+from cdk_app.origin_secret import OriginSecret
 from cdk_app.relay_function import RelayFunction
 
 
@@ -37,6 +39,14 @@ class RelayStack(cdk.Stack):
             removal_policy=removal_policy,
         )
         limits = Limits(self, "Limits", removal_policy=removal_policy)
+        self.origin_secret = None
+        if environment.edge != "off":
+            self.origin_secret = OriginSecret(
+                self,
+                "OriginSecret",
+                replicate_to=EDGE_REGION if environment.region != EDGE_REGION else None,
+                removal_policy=removal_policy,
+            )
         relay = RelayFunction(
             self,
             "Relay",
@@ -45,6 +55,7 @@ class RelayStack(cdk.Stack):
             environment={
                 "OPENAI_SECRET_ARN": key.secret_id,
                 "TABLE_NAME": limits.table_name,
+                **({"EDGE_SECRET_ARN": self.origin_secret.arn} if self.origin_secret else {}),
                 **relay_settings.of(environment),
             },
             memory_mb=environment.memory_mb,
@@ -55,6 +66,7 @@ class RelayStack(cdk.Stack):
             removal_policy=removal_policy,
         )
 
+        self.url = relay.url.url
         self._grant(environment, key, limits, relay)
         self._tell(key, limits, relay)
         cdk.Tags.of(self).add("application", "openai-lambda-relay")
@@ -64,6 +76,8 @@ class RelayStack(cdk.Stack):
         """Every permission there is, but for the function's right to write its own log."""
         key.grant_read(relay.role)
         limits.grant_use(relay.role)
+        if self.origin_secret is not None:
+            self.origin_secret.grant_read(relay.role)
         for invoker in environment.invokers:
             # Both permissions that a Function URL demands: InvokeFunctionUrl, and InvokeFunction only through the URL.
             relay.url.grant_invoke_url(callers.principal(invoker))
@@ -75,6 +89,8 @@ class RelayStack(cdk.Stack):
         cdk.CfnOutput(self, "FunctionUrl", value=relay.url.url)
         cdk.CfnOutput(self, "FunctionName", value=relay.function.function_name)
         cdk.CfnOutput(self, "LimitsTable", description="For `python -m operate`", value=limits.table_name)
+        if self.origin_secret is not None:
+            cdk.CfnOutput(self, "OriginSecretArn", value=self.origin_secret.arn)
         cdk.CfnOutput(
             self,
             "SetKeyCommand",

@@ -8,6 +8,7 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from cdk_app.config import Environment
+from cdk_app.edge_stack import EdgeStack
 from cdk_app.relay_stack import RelayStack
 
 
@@ -15,3 +16,11 @@ class RelayStage(cdk.Stage):
     def __init__(self, scope: Construct, id: str, *, environment: Environment, bundle: Path) -> None:
         super().__init__(scope, id, env=cdk.Environment(account=environment.account, region=environment.region))
         self.relay = RelayStack(self, "relay", environment=environment, bundle=bundle)
+        if self.relay.origin_secret is not None:
+            self.edge = EdgeStack(
+                self,
+                "edge",
+                environment=environment,
+                function_url=self.relay.url,
+                origin_secret_arn=self.relay.origin_secret.arn,
+            )

@@ -37,12 +37,15 @@ def ask(relay: LocalLambda, *, upstream: str, prompt: str, model: str, out: Text
     path = "/v1/chat/completions"
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}]}).encode()
     headers = relay.sign("POST", path, body=body, headers={"content-type": "application/json"})
-    console.print(f"[dim]POST {relay.url}{path}, signed by {relay.identities[0].arn}[/]")
+    url = (relay.edge_url or relay.url) + path
+    console.print(f"[dim]POST {url}, signed by {relay.identities[0].arn}[/]")
+    if relay.edge_url:
+        console.print(f"[dim]through the edge, signed for {relay.url}[/]")
     console.print(f"[dim]upstream: {upstream}[/]\n")
     console.print(f"[bold]> {prompt}[/]\n", markup=True)
     shown, began = Shown(), time.monotonic()
     try:
-        with httpx.stream("POST", relay.url + path, content=body, headers=headers, timeout=120) as response:
+        with httpx.stream("POST", url, content=body, headers=headers, timeout=120) as response:
             shown.status = response.status_code
             shown.request_id = response.headers.get("x-request-id", response.headers.get("x-amzn-requestid", ""))
             if response.status_code == 200:

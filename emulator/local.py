@@ -7,6 +7,7 @@
 
 `LocalLambda(function)` runs any `Function`: another command, other limits, `idle=Idle.AWAKE`. Inside the block:
   url, port           where the Function URL listens
+  edge_url            where the distribution listens, when LocalLambda got an Edge; requests are signed for `url`
   identities, sign()  who may call; an IAM user and a role session unless others are given; the first one signs
   invoke_url          Lambda's Invoke and InvokeWithResponseStream, for the identities in `direct_invokers=`
   logs                LogSink: lines(), text(), wait_for(...): the processes' output and the platform's lines
@@ -29,6 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
+from emulator.edge_door import Edge, EdgeDoor
 from emulator.fleet import Fleet
 from emulator.function import Function
 from emulator.function_url import Disconnects, FunctionUrl
@@ -51,6 +53,7 @@ class LocalLambda:
         identities: Sequence[Identity] = (),
         direct_invokers: Sequence[Identity] = (),
         disconnects: Disconnects = Disconnects.HIDDEN,
+        edge: Edge | None = None,
         logs: LogSink | None = None,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
@@ -60,6 +63,8 @@ class LocalLambda:
         self._wanted_port = port
         self._direct_invokers = tuple(direct_invokers)
         self._disconnects = disconnects
+        self._edge = edge
+        self._edge_door: EdgeDoor | None = None
         self._clock = clock
 
     def __enter__(self) -> Self:
@@ -90,6 +95,11 @@ class LocalLambda:
     def invoke_url(self) -> str:
         """Lambda's own API (Invoke, InvokeWithResponseStream), for `direct_invokers`: boto3's endpoint_url."""
         return f"http://127.0.0.1:{self._invoke_api.port}"
+
+    @property
+    def edge_url(self) -> str:
+        """Empty without an edge."""
+        return f"http://127.0.0.1:{self._edge_door.port}" if self._edge_door else ""
 
     @property
     def region(self) -> str:
@@ -139,8 +149,13 @@ class LocalLambda:
         await self._door.start(self._wanted_port)
         self._invoke_api = InvokeApi(self._fleet, verifier, invokers=self._direct_invokers, clock=self._clock)
         await self._invoke_api.start()
+        if self._edge is not None:
+            self._edge_door = EdgeDoor(self._edge, self.url)
+            await self._edge_door.start(0)
 
     async def _stop(self) -> None:
+        if self._edge_door is not None:
+            await self._edge_door.close()
         await self._fleet.close()
         await self._door.close()
         await self._invoke_api.close()

@@ -14,15 +14,17 @@ from typing import Self
 from cdk_app import target_python
 from emulator.aws_stand_in import AwsStandIn
 from emulator.deployment import ROOT, deploy, synthesise
+from emulator.edge_door import Edge
 from emulator.function import Function
 from emulator.function_url import Disconnects
 from emulator.identities import Identity
 from emulator.local import LocalLambda
 from emulator.logs import LogSink
 from emulator.openai_stand_in import OpenAIStandIn
-from emulator.template import read
+from emulator.template import Distribution, distribution, read
 
 PLACE = ROOT / "build"
+EDGE_SETTING = "EDGE_SECRET_ARN"  # the setting that names the secret which the distribution sends
 
 
 class Session:
@@ -55,6 +57,7 @@ class Session:
         self._command = command
         self._logs = logs
         self._stack = contextlib.ExitStack()
+        self._distribution: Distribution | None = None
         self.upstream_name = upstream
 
     def __enter__(self) -> Self:
@@ -65,6 +68,7 @@ class Session:
                 port=self._port,
                 identities=self._identities,
                 disconnects=self._disconnects,
+                edge=self._edge(function),
                 logs=self._logs,
             )
             self.relay = started.enter_context(local)
@@ -79,24 +83,31 @@ class Session:
     def ready_line(self) -> str:
         who = self.relay.identities[0]
         keys = f"access-key={who.access_key} secret-key={who.secret_key}"
-        return f"ready {self.relay.url} region={self._region} {keys}"
+        edge = f" edge={self.relay.edge_url}" if self.relay.edge_url else ""
+        return f"ready {self.relay.url} region={self._region} {keys}{edge}"
 
     def hints(self) -> list[str]:
         who = self.relay.identities[0]
+        # Signed for the Function URL, sent to the edge.
+        edge = self.relay.edge_url.replace("http://", f"--connect-to {self.relay.url.removeprefix('http://')}:")
+        through = [f"    {edge} \\"] if edge else []
         return [
             f"The relay's {self._environment} environment, talking to {self.upstream_name}. Ctrl-C ends it. Try:",
             f'  curl -N --aws-sigv4 "aws:amz:{self._region}:lambda" --user "{who.access_key}:{who.secret_key}" \\',
+            *through,
             f"    -H 'content-type: application/json' {self.relay.url}/v1/chat/completions \\",
             '    -d \'{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hello"}]}\'',
         ]
 
     def _function(self, started: contextlib.ExitStack) -> Function:
         openai = self._stand_in(started)
-        aws = started.enter_context(AwsStandIn(region=self._region))
+        aws = self._aws = started.enter_context(AwsStandIn(region=self._region))
         PLACE.mkdir(exist_ok=True)
         out = started.enter_context(tempfile.TemporaryDirectory(dir=PLACE, prefix="local-"))
         print(f"synthesising {self._environment} ...", file=sys.stderr, flush=True)
-        deployed = read(synthesise(self._environment, Path(out)))
+        assembly = synthesise(self._environment, Path(out))
+        deployed = read(assembly)
+        self._distribution = distribution(assembly)
         python = target_python.find()
         if python is None:
             print(
@@ -116,6 +127,18 @@ class Session:
             overrides=self._overrides,
             command=self._command,
             timeout=self._timeout,
+        )
+
+    def _edge(self, function: Function) -> Edge | None:
+        """The distribution as the template has it, with the secret as it is at each request."""
+        found = self._distribution
+        if found is None:
+            return None
+        aws, secret = self._aws.client("secretsmanager"), function.environment[EDGE_SETTING]
+        return Edge(
+            header=found.header,
+            secret=lambda: str(aws.get_secret_value(SecretId=secret)["SecretString"]),
+            read_timeout=found.read_timeout,
         )
 
     def _stand_in(self, started: contextlib.ExitStack) -> OpenAIStandIn | None:

@@ -41,6 +41,30 @@ def read(assembly: Path) -> Deployed:
     return found[0]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """What a distribution adds to a request, and how long it waits for the origin's next byte, in seconds."""
+
+    header: str
+    read_timeout: float
+
+
+def distribution(assembly: Path) -> Distribution | None:
+    """The one in front of the function, if the assembly has one. Raises TemplateError when it adds no header."""
+    for path in sorted(assembly.rglob("*.template.json")):
+        for one in _of_type(
+            json.loads(path.read_text()).get("Resources", {}), "AWS::CloudFront::Distribution"
+        ).values():
+            (origin,) = one["DistributionConfig"]["Origins"]
+            if not origin.get("OriginCustomHeaders"):
+                raise TemplateError(f"{path.name}: the distribution adds no header by which the relay could know it")
+            return Distribution(
+                header=origin["OriginCustomHeaders"][0]["HeaderName"],
+                read_timeout=float(origin["CustomOriginConfig"].get("OriginReadTimeout", 30)),
+            )
+    return None
+
+
 def resolve(value: Any, attributes: Mapping[str, Attributes], *, region: str) -> str:
     """The text that CloudFormation would put there. Raises TemplateError for what is not known here."""
     match value:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cdk_app import environments
 from cdk_app.caller_policies import CallerPolicies, CallerPolicy
 from cdk_app.config import Environment, RequestPolicy
+from cdk_app.edge_options import EdgeOptions
 
 if TYPE_CHECKING:
     from cdk_app.stage import RelayStage
@@ -56,6 +57,17 @@ EVERYTHING = Environment(
     usage_days=90,
     openai_secret="shared/openai",
     openai_secret_kms_key="arn:aws:kms:eu-central-1:123456789012:key/12345678-1234-1234-1234-123456789012",
+    edge="required",
+    edge_options=EdgeOptions(
+        domain="openai.example.com",
+        certificate="arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012",
+        requests_per_ip=100,
+        requests_per_session=50,
+        networks=("203.0.113.0/24", "2001:db8::/32"),
+        countries=("DE", "CH"),
+        read_timeout_seconds=60,
+        origin_secret_version=3,
+    ),
     on_destroy="keep",
 )
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from relay import edge
 from relay.settings import Settings
 
 from cdk_app import config
@@ -52,6 +53,7 @@ def test_the_relay_understands_the_environment_that_the_stack_writes(
     assert settings.heartbeat_seconds == configured.heartbeat_seconds
     assert settings.deadline_reserve_seconds == configured.deadline_reserve_seconds
     assert settings.max_body_bytes == configured.max_body_bytes
+    assert settings.edge == configured.edge
     assert asdict(settings.request_policy) == asdict(configured.requests)
 
 
@@ -62,11 +64,18 @@ def test_the_relay_reads_every_variable_that_the_stack_sets(templates: dict[str,
     assert set(written) - environ.asked == {"AWS_LAMBDA_EXEC_WRAPPER"}
 
 
+def test_the_distribution_sends_the_header_that_the_relay_reads() -> None:
+    from cdk_app.edge import ORIGIN_HEADER  # not above: it imports the CDK, which starts Node
+
+    assert ORIGIN_HEADER == edge.HEADER
+
+
 def test_both_sides_start_from_the_same_defaults() -> None:
     """A relay started by hand behaves like a deployed one."""
     environment = config.Environment(name="dev", reserved_concurrency=1, log_retention_days=7)
     bare = Settings.from_environ(OF_LAMBDA | {"OPENAI_SECRET_ARN": "name"})
     assert asdict(bare.request_policy) == asdict(environment.requests)
+    assert bare.edge == environment.edge
     assert bare.openai_base_url == environment.openai_base_url
     assert (bare.heartbeat_seconds, bare.deadline_reserve_seconds) == (10, 3)
     assert bare.max_body_bytes == environment.max_body_bytes

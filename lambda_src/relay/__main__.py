@@ -37,6 +37,7 @@ def main() -> int:
 def _serve(api: RuntimeApi, log: Log) -> int:
     # Imported here, so that what fails in an import becomes an init error that Lambda shows.
     from relay import aws, tls
+    from relay.edge import Edge
     from relay.keys import Keys
     from relay.relay import Relay
     from relay.runtime import Runtime, Stop
@@ -48,18 +49,22 @@ def _serve(api: RuntimeApi, log: Log) -> int:
     url = aws.endpoint(aws.SECRETS_MANAGER, os.environ)
     secure = url.startswith("https:") or settings.openai_base_url.startswith("https:")
     tls_context = tls.context() if secure else None
+    # As all AWS SDKs do; for endpoints of one's own with a certificate of one's own. OpenAI is verified as ever.
+    ca_file = os.environ.get("AWS_CA_BUNDLE")
+    aws_tls = tls.context(ca_file) if ca_file else tls_context
     secrets = aws.Client(
         aws.SECRETS_MANAGER,
         url=url,
         region=os.environ.get("AWS_REGION", ""),
         credentials=aws.credentials_from(os.environ),
-        tls_context=tls_context,
+        tls_context=aws_tls,
     )
     handler = Relay(
         settings=settings,
         upstream=Upstream(settings.openai_base_url, tls_context),
         keys=Keys(aws.SecretsManager(secrets, settings.openai_secret_arn).read),
-        admission=_admission(settings, tls_context, log),
+        edge=Edge(settings.edge, aws.SecretsManager(secrets, settings.edge_secret_arn), time.monotonic),
+        admission=_admission(settings, aws_tls, log),
         log=log,
         stop_fd=stop.fd,
     )

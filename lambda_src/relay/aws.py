@@ -249,13 +249,29 @@ class SecretsManager:
 
     def read(self) -> str:
         """The secret's text. Raises StoreError, whose text names the cause and never the value."""
+        return self._read({})
+
+    def read_previous(self) -> str | None:
+        """The text before the last change, or None when there was none. Raises StoreError."""
         try:
-            text = self._client.call("GetSecretValue", {"SecretId": self._secret_id}).get("SecretString")
+            return self._read({"VersionStage": "AWSPREVIOUS"})
+        except StoreError as error:
+            if _code(error) == "ResourceNotFoundException":
+                return None
+            raise
+
+    def _read(self, version: Mapping[str, str]) -> str:
+        try:
+            text = self._client.call("GetSecretValue", {"SecretId": self._secret_id, **version}).get("SecretString")
         except AwsError as error:
             raise StoreError(f"Secrets Manager: {error.code}") from error
         if not isinstance(text, str):
             raise StoreError("Secrets Manager: the secret has no text value")
         return text
+
+
+def _code(error: StoreError) -> str:
+    return error.__cause__.code if isinstance(error.__cause__, AwsError) else ""
 
 
 class DynamoDb:

@@ -47,6 +47,16 @@ class Kind(Enum):
         "answer. Use /v1/chat/completions or /v1/responses with stream: true.",
     )
     NO_IDENTITY = Row(403, "invalid_request_error", "no_identity", "The request carries no verified AWS identity.")
+    EDGE_REQUIRED = Row(
+        403, "invalid_request_error", "edge_required", "Requests come through the edge: send this to its domain."
+    )
+    EDGE_UNAVAILABLE = Row(
+        503,
+        "api_error",
+        "edge_unavailable",
+        "The relay cannot tell just now whether this came through its edge.",
+        retry=True,
+    )
     CALLER_REFUSED = Row(403, "invalid_request_error", "caller_not_allowed", "No policy lets this caller in.")
     CALLER_STOPPED = Row(403, "invalid_request_error", "caller_stopped", "This caller was stopped by its operator.")
     COST_UNBOUNDED = Row(

@@ -44,6 +44,10 @@ class Record:
         """Who asks for what. `caller` is a hash."""
         self._fields |= {"method": request.method[:10], "path": request.path[:100], "caller": caller}
 
+    def through(self, way: str) -> None:
+        """Which way it came: "edge" or "direct"."""
+        self._fields["way"] = way
+
     def model(self, name: str, *, stream: bool) -> None:
         """What model was asked for, once it is known to be one that the environment allows."""
         self._fields |= {"model": name[:80], "stream": stream}
@@ -97,6 +101,7 @@ _OURS = frozenset(
         "response_refused",
         "response_lost",
         "key_unavailable",
+        "edge_unavailable",
         "store_unavailable",
         "upstream_unreachable",
         "upstream_broken",

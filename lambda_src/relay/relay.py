@@ -11,6 +11,7 @@ from itertools import chain
 
 from relay import answers, endpoints, openai_errors, outgoing, transforms
 from relay.admission import Admission, Ask, Permit
+from relay.edge import Edge
 from relay.errors import Kind, RelayError
 from relay.events import to_request
 from relay.keys import Keys
@@ -39,6 +40,7 @@ class Relay:
         settings: Settings,
         upstream: Upstream,
         keys: Keys,
+        edge: Edge,
         admission: Admission,
         log: Log,
         stop_fd: int = -1,
@@ -46,6 +48,7 @@ class Relay:
         self._settings = settings
         self._upstream = upstream
         self._keys = keys
+        self._edge = edge
         self._admission = admission
         self._log = log
         self._stop_fd = stop_fd
@@ -59,6 +62,7 @@ class Relay:
         # The secret's ARN is known in this account only, and stays the same while keys are rotated.
         identifier = outgoing.caller_identifier(request.caller, settings.openai_secret_arn)
         record.request(request, identifier)
+        record.through(self._edge.admit(request.headers))
         wanted = outgoing.prepare(
             request, settings.request_policy, max_body_bytes=settings.max_body_bytes, identifier=identifier
         )

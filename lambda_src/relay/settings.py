@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast, get_args
 
 from relay import policy, prices
 from relay.policy import Policies
@@ -13,6 +13,7 @@ from relay.prices import PriceList
 from relay.request_policy import RequestPolicy
 
 T = TypeVar("T")
+EdgeMode = Literal["off", "optional", "required"]
 
 _URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/%-]*)?")
 
@@ -28,6 +29,8 @@ class Settings:
     runtime_api: str
     openai_base_url: str
     openai_secret_arn: str
+    edge: EdgeMode
+    edge_secret_arn: str
     table_name: str
     request_policy: RequestPolicy
     caller_policies: Policies
@@ -47,6 +50,8 @@ class Settings:
             runtime_api=_required(environ, "AWS_LAMBDA_RUNTIME_API"),
             openai_base_url=_url(environ, "OPENAI_BASE_URL", "https://api.openai.com/v1"),
             openai_secret_arn=_required(environ, "OPENAI_SECRET_ARN"),
+            edge=(mode := _edge(environ, "EDGE")),
+            edge_secret_arn=_edge_secret(environ, "EDGE_SECRET_ARN", mode),
             table_name=environ.get("TABLE_NAME", ""),
             request_policy=_parsed(environ, "REQUEST_POLICY", RequestPolicy.from_json),
             caller_policies=_parsed(environ, "CALLER_POLICIES", policy.parse),
@@ -88,6 +93,20 @@ def _settle_failure(environ: Mapping[str, str], name: str) -> Literal["keep", "r
     if text not in ("keep", "retry"):
         raise SettingsError(f"{name} is {text!r}; it has to be keep or retry")
     return cast(Literal["keep", "retry"], text)
+
+
+def _edge(environ: Mapping[str, str], name: str) -> EdgeMode:
+    text = environ.get(name, "").strip() or "off"
+    if text not in get_args(EdgeMode):
+        raise SettingsError(f"{name} is {text!r}; it has to be one of {', '.join(get_args(EdgeMode))}")
+    return cast(EdgeMode, text)
+
+
+def _edge_secret(environ: Mapping[str, str], name: str, mode: EdgeMode) -> str:
+    text = environ.get(name, "").strip()
+    if mode != "off" and not text:
+        raise SettingsError(f"{name} is not set, and EDGE is {mode}")
+    return text
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:
