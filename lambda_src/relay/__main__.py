@@ -1,8 +1,11 @@
 """Wires everything; nothing else does. Started by `bootstrap` with -I -S, so the task folder is put on the path here."""
 
+import gc
 import os
 import sys
 
+# Nothing that an import makes becomes garbage, so looking for it costs 5 % of the start and finds nothing.
+gc.disable()
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import signal
@@ -68,6 +71,8 @@ def _serve(api: RuntimeApi, log: Log) -> int:
         log=log,
         stop_fd=stop.fd,
     )
+    gc.freeze()
+    gc.enable()
     return Runtime(api, handler, log, stop).run()
 
 

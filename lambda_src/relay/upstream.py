@@ -218,7 +218,7 @@ class _Backend(httpcore.NetworkBackend):
 
 
 class _NetworkStream(httpcore.NetworkStream):
-    """A socket that reads and writes without blocking, and waits in the invocation's Watch when it would have to."""
+    """A socket that never blocks: what has to wait, waits in the invocation's Watch."""
 
     def __init__(self, sock: socket.socket, backend: _Backend) -> None:
         sock.setblocking(False)
@@ -228,18 +228,23 @@ class _NetworkStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         while True:
-            self._backend.watch.look()
+            if not self._decrypted():
+                self._backend.watch.readable(self._sock.fileno())
             try:
                 data = self._sock.recv(max_bytes)
                 joined = self._joiner.feed(data) if data else b""
                 if joined or not data:
                     return joined
             except (BlockingIOError, ssl.SSLWantReadError):
-                self._backend.watch.readable(self._sock.fileno())
+                continue  # half a TLS record, or a socket that only seemed readable
             except ssl.SSLWantWriteError:
                 self._backend.watch.writable(self._sock.fileno())
             except OSError as error:
                 raise httpcore.ReadError(str(error)) from error
+
+    def _decrypted(self) -> bool:
+        """Whether the TLS layer holds bytes that poll(2) no longer sees."""
+        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._joiner = AnswerJoiner()  # what is read after this is another answer
