@@ -125,12 +125,12 @@ def test_over_tls(new_rig: NewRig, node: EventSourceParser, authority: Authority
             rig.upstream.answer(*GOOD)
             Whole().check(rig.serve(), WHOLE, node)
         assert rig.upstream.connections == 1
-        big = [EVENTS[0], b'data: {"x":"' + b"x" * 300_000 + b'"}\n\n', *EVENTS[1:]]
-        rig.upstream.answer(*GOOD[:1], *(Send(chunk(each)) for each in big), *GOOD[-1:])
-        assert rig.serve().body == b"".join(big)
         for end in (Close(), Reset()):
             rig.upstream.answer(*GOOD[:2], end)
             Cut("upstream_broken").check(rig.serve(), EVENTS[0], node)
+        big = [EVENTS[0], b'data: {"x":"' + b"x" * 300_000 + b'"}\n\n', *EVENTS[1:]]
+        rig.upstream.answer(*GOOD[:1], *(Send(chunk(each)) for each in big), *GOOD[-1:])
+        assert rig.serve().body == b"".join(big)
         rig.upstream.answer(*GOOD[:2], Stall())
         Cut("deadline_exceeded").check(rig.serve(deadline=1.0), EVENTS[0], node)
         rig.assert_serves()

@@ -117,6 +117,8 @@ class Relay:
         key = self._keys.current()
         headers = wanted.headers(key=key, content_type=content_type, request_id=request_id)
         call = Call(method=wanted.endpoint.method, path=wanted.endpoint.upstream, headers=headers, body=body)
+        if not watch.seconds_left():
+            raise RelayError(Kind.DEADLINE, log="no time left to ask upstream")
         tab.sending()
         answer = self._upstream.open(call, watch)
         if answer.status == 401:

@@ -27,6 +27,8 @@ _READ_SIZE = 65536
 _FLUSH_AT = 65536
 # The API is on the loopback of the same machine: an answer that takes longer than this is not coming.
 _ANSWER_SECONDS = 5.0
+# Of an error's text as a trailer; the text itself is in the stream. AWS names no limit.
+_TRAILER_CHARACTERS = 1000
 # An id becomes a part of a path; AWS's are UUIDs.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 # What a missing deadline header is taken for. AWS always sends one.
@@ -340,7 +342,7 @@ def _chunk(data: bytes) -> bytes:
 
 
 def _error_headers(error_type: str, message: str) -> list[tuple[str, str]]:
-    fields = {"errorType": error_type, "errorMessage": message, "stackTrace": []}
+    fields = {"errorType": error_type, "errorMessage": message[:_TRAILER_CHARACTERS], "stackTrace": []}
     body = base64.b64encode(json.dumps(fields).encode()).decode()
     return [("Lambda-Runtime-Function-Error-Type", error_type), ("Lambda-Runtime-Function-Error-Body", body)]
 

@@ -84,11 +84,9 @@ class Upstream:
         """Sends `call` and returns the answer as soon as its head is there.
 
         Raises RelayError: UPSTREAM_UNREACHABLE when no byte of the request can have been processed,
-        UPSTREAM_BROKEN when that is not certain, DEADLINE when there is no time for it, and what `watch` raises.
-        Nothing is ever sent a second time after a byte of it has gone out.
+        UPSTREAM_BROKEN when that is not certain, and what `watch` raises. Nothing is ever sent a second time after a
+        byte of it has gone out.
         """
-        if not watch.seconds_left():
-            raise RelayError(Kind.DEADLINE, log="no time left to ask upstream")
         self._drop_stale_connection()
         self._backend.watch = watch
         request = httpx.Request(call.method, self._base_url + call.path, headers=dict(call.headers), content=call.body)

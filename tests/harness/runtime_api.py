@@ -106,6 +106,7 @@ class ScriptedRuntimeApi:
         self.errors: list[tuple[str, dict[str, Any]]] = []
         self.broken_rules: list[str] = []
         self.next_calls = 0
+        self.connections = 0
         self._waiting = 0
         self._handouts: deque[_Handout] = deque()
         self._exchanges: dict[str, tuple[Exchange, Reader]] = {}
@@ -208,6 +209,7 @@ class ScriptedRuntimeApi:
             except OSError:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connections += 1
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
