@@ -104,3 +104,44 @@ def test_no_byte_of_a_body_waits_for_more() -> None:
     joiner.feed(HEAD)
     assert joiner.feed(b"ffff\r\nab") == b"2\r\nab\r\n"
     assert joiner.feed(b"c") == b"1\r\nc\r\n"
+
+
+EXACT = {
+    "chunked": HEAD + chunked(b"a", b"b"),
+    "chunked, empty": HEAD + b"0\r\n\r\n",
+    "content length": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n5\r\nab",
+    "no content": b"HTTP/1.1 200 OK\r\ncontent-length:0\r\n\r\n",
+    "informational": b"HTTP/1.1 103 Early\r\nlink: x\r\n\r\n" + HEAD + chunked(b"a"),
+}
+
+
+@pytest.mark.parametrize("answer", [pytest.param(answer, id=name) for name, answer in EXACT.items()])
+def test_one_whole_answer_is_told_from_less_and_more(answer: bytes) -> None:
+    for at in range(len(answer)):
+        for end in range(at, len(answer) + 1):
+            joiner = AnswerJoiner()
+            for piece in (answer[:at], answer[at:end]):
+                if piece:
+                    joiner.feed(piece)
+            assert joiner.exact == (end == len(answer)), (at, end)
+        for more in (b"\r", b"HTTP/1.1 200 OK\r\n"):
+            joiner = AnswerJoiner()
+            for piece in (answer[:at], answer[at:] + more):
+                if piece:
+                    joiner.feed(piece)
+            assert not joiner.exact
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\nuntil it closes",
+        b"HTTP/1.1 204 No\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\nx",
+        HEAD + b"0\r\nx-one: 1\r\n\r\n",
+    ],
+)
+def test_where_the_end_is_not_plain_nothing_is_promised(answer: bytes) -> None:
+    joiner = AnswerJoiner()
+    joiner.feed(answer)
+    assert not joiner.exact

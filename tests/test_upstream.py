@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 
@@ -60,8 +61,10 @@ def server() -> Iterator[RawUpstream]:
 
 
 @pytest.fixture
-def upstream(server: RawUpstream) -> Upstream:
-    return Upstream(server.url, None)
+def upstream(server: RawUpstream) -> Iterator[Upstream]:
+    made = Upstream(server.url, None)
+    yield made
+    made.close()
 
 
 def read(answer: Answer) -> bytes:
@@ -116,8 +119,6 @@ def test_an_answer_has_status_headers_and_body(server: RawUpstream, upstream: Up
 
 
 def test_bytes_come_as_they_arrive(server: RawUpstream, upstream: Upstream) -> None:
-    import threading
-
     go_on = threading.Event()
     server.answer(Send(head()), Send(chunk(b"one")), WaitFor(go_on), Send(chunk(b"two")), Send(LAST_CHUNK))
     answer = upstream.open(CALL, watch())
@@ -246,13 +247,11 @@ def test_a_connection_that_was_closed_meanwhile_is_not_used(server: RawUpstream,
 
 def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used(server: RawUpstream, upstream: Upstream) -> None:
     """Whatever came after an answer would be taken for the beginning of the next one."""
-    server.answer(*json_answer(200, {"first": True}), Send(b"".join(step.data for step in _smuggled())))
+    both = (json_answer(200, {"first": True}), json_answer(200, {"smuggled": True}))
+    first, smuggled = (b"".join(step.data for step in answer if isinstance(step, Send)) for answer in both)
+    server.answer(Send(first + smuggled))
     assert read(upstream.open(CALL, watch())) == b'{"first": true}'
     server.requests[-1].wait_over()
     server.answer(*json_answer(200, {"second": True}))
     assert read(upstream.open(CALL, watch())) == b'{"second": true}'
     assert server.connections == 2
-
-
-def _smuggled() -> list[Send]:
-    return [step for step in json_answer(200, {"smuggled": True}) if isinstance(step, Send)]

@@ -4,6 +4,9 @@ h11 and httpcore spend some 12 us on every chunk they take apart, which is three
 Chunk boundaries mean nothing (RFC 9112, section 7.1), so what one read has brought is framed anew as one chunk. No byte
 is held back but an unfinished size line. Whatever is not plainly well-formed is passed on as it is, from there to the
 end, so that the library alone judges it.
+
+Reading along, it also knows whether a connection has brought exactly one answer. The library keeps what comes after one
+and takes it for the beginning of the next, which is another caller's.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ _HEAD_END = b"\r\n\r\n"
 # A head longer than httpcore takes (100 KB); one that ends otherwise than by CRLF CRLF is never seen to end.
 _HEAD_BYTES = 1 << 17
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n)", re.IGNORECASE)
+_LAST_CHUNK = b"0\r\n\r\n"
 # Fifteen digits, because sixteen could be more than any real length; extensions are left to the library.
 _FIRST = re.compile(rb"([0-9a-fA-F]{1,15})\r\n")
 _NEXT = re.compile(rb"\r\n([0-9a-fA-F]{1,15})\r\n")
@@ -32,6 +37,13 @@ class AnswerJoiner:
         self._left = 0
         self._first = True
 
+    @property
+    def exact(self) -> bool:
+        """Whether what came is one whole answer and not a byte more. False where that cannot be told."""
+        if self.feed == self._counted:
+            return self._left == 0
+        return self.feed == self._after_last and self._seen == _LAST_CHUNK
+
     def _head(self, data: bytes) -> bytes:
         before = len(self._seen)
         self._seen += data
@@ -46,8 +58,21 @@ class AnswerJoiner:
         if head.startswith(b"HTTP/1.1 1"):
             # An informational answer; the real one follows.
             return data[: end - before] + (self._head(rest) if rest else b"")
-        self.feed = self._body if _CHUNKED.search(head) else _as_it_is
+        self.feed = _as_it_is
+        lengths = _LENGTH.findall(head)
+        if _CHUNKED.search(head):
+            self.feed = self._body
+        elif len(lengths) == 1:
+            self.feed, self._left = self._counted, int(lengths[0])
         return data[: end - before] + (self.feed(rest) if rest else b"")
+
+    def _counted(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        return data
+
+    def _after_last(self, data: bytes) -> bytes:
+        self._seen = (self._seen + data)[: len(_LAST_CHUNK) + 1]
+        return data
 
     def _body(self, data: bytes) -> bytes:
         data = self._held + data if self._held else data
@@ -77,7 +102,8 @@ class AnswerJoiner:
         if not last and unfinished.fullmatch(rest):
             self._held = rest
             return b""
-        self.feed = _as_it_is
+        self.feed = self._after_last if last else _as_it_is
+        self._seen = (rest if self._first else rest[2:])[: len(_LAST_CHUNK) + 1]
         if self._first or not rest.startswith(b"\r\n"):
             # Without the line break that has to end a chunk, a lone line break makes the library refuse what follows.
             return rest if self._first else b"\r\n" + rest

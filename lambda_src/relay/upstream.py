@@ -93,6 +93,10 @@ class Upstream:
         with _errors():
             return Answer(self._send(request, watch), self._used)
 
+    def close(self) -> None:
+        """Closes the connection that is kept; the next call opens a new one."""
+        self._transport.close()
+
     def _used(self) -> None:
         self._last_used = time.time()
 
@@ -109,7 +113,7 @@ class Upstream:
     def _drop_stale_connection(self) -> None:
         idle = time.time() - self._last_used
         if not 0.0 <= idle <= _IDLE_SECONDS:
-            self._transport.close()
+            self.close()
 
 
 def _chunks(response: httpx.Response) -> Iterator[bytes]:
@@ -282,7 +286,12 @@ class _NetworkStream(httpcore.NetworkStream):
 
     def _is_readable(self) -> bool:
         """Of an idle connection, where nothing is due: it was closed, or is not to be trusted. (TLS 1.3 session
-        tickets also make the bare socket readable; the TLS layer swallows them, so it is asked.)"""
+        tickets also make the bare socket readable; the TLS layer swallows them, so it is asked.)
+
+        What came already, behind the last answer, counts too.
+        """
+        if not self._joiner.exact:
+            return True
         try:
             self._sock.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
