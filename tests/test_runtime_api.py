@@ -266,7 +266,7 @@ def test_a_response_takes_a_new_connection_when_the_old_one_was_closed(
     service.drop_connections()
     stream.begin(PRELUDE)
     stream.end()
-    assert exchange.over == "answered 202"
+    assert exchange.wait_over() == "answered 202"
     assert service.connections == 2
 
 
