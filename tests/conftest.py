@@ -120,3 +120,4 @@ def new_rig(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--accept-snapshots", action="store_true", help="take the templates as they are now for right")
+    parser.addoption("--thorough", action="store_true", help="repeat what promises a number of rounds that often")

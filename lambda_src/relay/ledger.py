@@ -127,7 +127,8 @@ class Ledger:
         if state is not None and not state.exists:
             self._introduce(caller, subject, patience)
             return bookings.create(self._table.name, caller, entry, limits)
-        gone = bookings.expiries(state, self._clock()) if state else []
+        doubtful = {doubt.id for _, doubt in self._doubts}
+        gone = [late for late in bookings.expiries(state, self._clock()) if late.id not in doubtful] if state else []
         written = sorted(self._written.get(caller, ()))[: bookings.AT_ONCE]
         return bookings.reserve(self._table.name, caller, entry, limits, said.version, gone, written)
 
@@ -161,11 +162,12 @@ class Ledger:
 
     def _tidy(self, caller: str, account: Account, own: str, patience: Patience) -> None:
         now = self._clock()
+        # First what this process knows better: it was never sent, so it must not be settled at its bound.
+        while self._doubts:
+            tidying.withdraw(self._table, *self._doubts[0], now, patience)
+            self._doubts.popleft()
         account = tidying.expire(self._table, caller, account, now, patience)
         for record in tidying.due(account, own, now):
             tidying.write_down(self._table, caller, record, self._retention, patience)
             if record.keep < now:
                 self._written.setdefault(caller, set()).add(record.id)
-        while self._doubts:
-            tidying.withdraw(self._table, *self._doubts[0], now, patience)
-            self._doubts.popleft()
