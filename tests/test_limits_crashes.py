@@ -62,9 +62,9 @@ def test_kill_9_at_random_moments(setup: Setup, request: pytest.FixtureRequest) 
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         asking.join()
-    # A process that lives sends nothing twice and sweeps what the dead have left, once their leases are over.
+    # A process that lives sweeps what the dead have left once their leases are over, 25 of them with each request.
     time.sleep(TIMEOUT + LEASE_GRACE + 0.5)
-    for _ in range(2):
+    for _ in range(4):
         setup.over(setup.send())
     _audit(setup)
 

@@ -65,7 +65,7 @@ class Ledger:
         """Book what the request came to, write its record, tidy up. Raises StoreError when the store cannot be
         reached in time; what stays reserved is then settled at its upper bound once its lease is over."""
         now, patience = self._clock(), self._table.patience(SETTLE_SECONDS)
-        record = replace(record, settled=now, keep=now + tidying.ABANDONED if admitted.doubt else 0)
+        record = replace(record, settled=now, keep=now + tidying.KEPT if admitted.doubt else 0)
         body = bookings.settle(self._table.name, caller, admitted.entry, record, admitted.account, now)
         try:
             account = self._table.update(body, patience)

@@ -14,9 +14,13 @@ from relay.expressions import decode
 from relay.store import ConditionFailedError
 from relay.table import Patience, Table
 
-ABANDONED = 60_000
-"""Milliseconds after which a record still in `done` was left there by a process that is gone. Also how long a
-withdrawn reservation, and one whose write was in doubt, stay there to keep a late copy of that write out."""
+ABANDONED = 5_000
+"""Milliseconds after which a record that is only in `done` was left there by a process that is gone: the process that
+settles writes the record within some 10. To be wrong costs a write, because the record is the same."""
+
+KEPT = 60_000
+"""How long a withdrawn reservation, and one whose write was in doubt, stay in `done` to keep a late copy of that write
+out. A copy that comes even later is found out by its record."""
 
 
 def current(table: Table, caller: str, failure: ConditionFailedError | None, patience: Patience) -> Account:
@@ -62,7 +66,7 @@ def write_down(table: Table, caller: str, record: Record, retention: int, patien
 
 def withdraw(table: Table, caller: str, entry: Reservation, now: int, patience: Patience) -> None:
     """Undo a reservation that may or may not have been made, or may still be made by a write that is on its way."""
-    stone = Record(id=entry.id, at=entry.at, outcome=WITHDRAWN, usd=0, tokens=0, settled=now, keep=now + ABANDONED)
+    stone = Record(id=entry.id, at=entry.at, outcome=WITHDRAWN, usd=0, tokens=0, settled=now, keep=now + KEPT)
     made = bookings.withdraw(table.name, caller, entry, stone)
     for body in (made, bookings.bar(table.name, caller, stone), made):
         # The third attempt is for a write that arrived between the first two.
