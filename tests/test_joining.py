@@ -60,6 +60,8 @@ ANSWERS = {
     "content length": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n5\r\nab",
     "no length": b"HTTP/1.1 200 OK\r\n\r\n5\r\nabcde\r\n",
     "line feeds": HEAD.replace(b"\r\n", b"\n") + chunked(b"a", b"b"),
+    "a line feed ends the head early": b"HTTP/1.1 200 OK\n" + HEAD[15:] + chunked(b"a", b"b"),
+    "a blank line of one line feed": HEAD[:-2] + b"\n1\r\na\r\n\r\n2\r\nbc\r\n0\r\n\r\n",
     "no break after a chunk": HEAD + b"3\r\nabc3\r\ndef\r\n0\r\n\r\n",
     "wrong break after a chunk": HEAD + b"3\r\nabcX\r\n3\r\ndef\r\n0\r\n\r\n",
     "not a size": HEAD + b"3\r\nabc\r\nxyz\r\n",

@@ -68,11 +68,26 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+# Names below which a caller keeps what it likes, beside two lists of ids that refer to nothing.
+OWN: tuple[str, ...] = (
+    "schema",
+    "parameters",
+    "input_schema",
+    "output_schema",
+    "metadata",
+    "arguments",
+    "env",
+    "headers",
+    "svg_usage",
+)
+OWN += ("acknowledged_safety_checks", "pending_safety_checks")
+
+
 def parts(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value
         for name, each in value.items():
-            if name not in ("schema", "parameters", "metadata"):
+            if name not in OWN:
                 yield from parts(each)
     elif isinstance(value, list):
         for each in value:
@@ -96,13 +111,21 @@ def is_within(sent: bytes, policy: RequestPolicy) -> None:
     }
     assert fields.get("background") in (None, False)
     assert fields.get("web_search_options") is None
-    for part in parts(fields):
+    for part in parts({name: value for name, value in fields.items() if name != "id"}):
         assert part.get("model") in (None, *policy.models)
         assert not [
             name for name in part if name.endswith(("file_id", "file_ids", "store_ids", "container_id")) and part[name]
         ]
         assert part.get("type") != "item_reference"
-        for tool in part.get("tools") or ():
+        if part.get("id"):
+            assert part.get("type") or part.get("role")
+            payload = {
+                "reasoning": "encrypted_content",
+                "compaction": "encrypted_content",
+                "image_generation_call": "result",
+            }
+            assert part.get(payload.get(str(part.get("type")), "id"))
+        for tool in (part.get("tools") or ()) if part.get("type") != "mcp_list_tools" else ():
             assert tool["type"] in policy.tools
 
 
@@ -248,6 +271,8 @@ REFERENCES: list[Any] = [
     {"type": "image_generation_call", "id": "ig_1"},
     {"type": "image_generation_call", "id": "ig_1", "result": None, "status": "completed"},
     {"type": "compaction", "id": "cmp_1"},
+    {"type": ["reasoning"], "id": "rs_1"},
+    {"type": {"item_reference": 1}, "id": "msg_1"},
     {"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_1", "code": "", "outputs": []},
     {"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", "file_id": "file-1"}},
     {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_file", "file_id": "file-1"}]},
@@ -285,6 +310,7 @@ def stored() -> Iterator[Attack]:
         "attachments": [{"file_id": "file-1"}],
         "audio": {"voice": {"id": "voice_1"}, "format": "mp3"},
         "moderation": {"model": "gpt-6"},
+        "moderation ": {"model": ["gpt-5"]},
         "thread_id": "thread_1",
         "vector_store_ids": ["vs_1"],
     }

@@ -118,6 +118,25 @@ def test_a_stateful_environment_may_use_what_is_stored() -> None:
     assert shaped(shapes.responses, STATEFUL, **fields) == {"model": "m", "max_output_tokens": 100, **fields}
 
 
+@pytest.mark.parametrize("shape", [shapes.chat, shapes.responses])
+@pytest.mark.parametrize("store", [True, 1, "true"])
+def test_who_wants_to_store_is_told_that_it_cannot(shape: Shape, store: Any) -> None:
+    assert refused(shape, store=store) == "store"
+    assert shaped(shape, store=None)["store"] is False
+
+
+def test_web_search_in_a_chat_is_a_tool_like_others() -> None:
+    assert refused(shapes.chat, web_search_options={}) == "web_search_options"
+    assert shaped(shapes.chat, RequestPolicy(tools=("web_search",)), web_search_options={})["web_search_options"] == {}
+    assert shaped(shapes.chat, web_search_options=None)["web_search_options"] is None
+
+
+@pytest.mark.parametrize("word", ["audio", "sse", None])
+def test_speech_comes_as_sound_or_as_events(word: str | None) -> None:
+    assert shaped(shapes.speech, stream_format=word)["stream_format"] == word
+    assert refused(shapes.speech, stream_format="mp3") == "stream_format"
+
+
 @pytest.mark.parametrize("policy", [POLICY, STATEFUL])
 def test_nothing_runs_in_the_background_anywhere(policy: RequestPolicy) -> None:
     assert refused(shapes.responses, policy, background=True) == "background"
@@ -157,3 +176,8 @@ def test_refusals_say_where() -> None:
         "messages[0].content[0].file.file_id"
     )
     assert refused(shapes.responses, input=[{"type": "a", "tools": 5}]) == "input[0].tools"
+    assert refused(shapes.responses, input=[{"type": "a", "tools": [{}]}]) == "input[0].tools[0].type"
+    assert refused(shapes.responses, tools=[{"type": "function", "container": "c"}]) == "tools[0].container"
+    assert refused(shapes.responses, input=[{"id": "msg_1"}]) == "input[0]"
+    assert refused(shapes.responses, moderation={"model": 5}) == "moderation.model"
+    assert refused(shapes.responses, POLICY, **{"k" * 1000: {"file_id": 1}}) == "k" * 200

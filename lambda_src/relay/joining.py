@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable
 
 _HEAD_END = b"\r\n\r\n"
+# Where the library sees a head end: a bare LF will do for it (RFC 9112, section 2.2).
+_LENIENT_HEAD_END = re.compile(rb"\n\r?\n")
 # A head longer than httpcore takes (100 KB); one that ends otherwise than by CRLF CRLF is never seen to end.
 _HEAD_BYTES = 1 << 17
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
@@ -60,7 +62,9 @@ class AnswerJoiner:
             return data[: end - before] + (self._head(rest) if rest else b"")
         self.feed = _as_it_is
         lengths = _LENGTH.findall(head)
-        if _CHUNKED.search(head):
+        if _ends_early(head):
+            pass  # to the library, the body began before
+        elif _CHUNKED.search(head):
             self.feed = self._body
         elif len(lengths) == 1:
             self.feed, self._left = self._counted, int(lengths[0])
@@ -108,6 +112,11 @@ class AnswerJoiner:
             # Without the line break that has to end a chunk, a lone line break makes the library refuse what follows.
             return rest if self._first else b"\r\n" + rest
         return rest[2:]  # the line break that ended the chunk before, which has been given one already
+
+
+def _ends_early(head: bytes) -> bool:
+    found = _LENIENT_HEAD_END.search(head)
+    return found is not None and found.end() < len(head)
 
 
 def _as_it_is(data: bytes) -> bytes:

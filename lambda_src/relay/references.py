@@ -35,8 +35,7 @@ def check(body: Mapping[str, Any], policy: RequestPolicy) -> None:
     """Raises RelayError for the first reference in `body` that `policy` does not allow."""
     for place, part in _objects(body):
         _tools(place, part, policy)
-        if place is not None:
-            _model(place, part, policy)
+        _model(place, part, policy)
         if not policy.stateful:
             _stored(place, part)
 
@@ -57,7 +56,7 @@ def _tools(place: Place, part: Mapping[str, Any], policy: RequestPolicy) -> None
 
 
 def _model(place: Place, part: Mapping[str, Any], policy: RequestPolicy) -> None:
-    """A model beside the main one: of a moderation, of an image tool."""
+    """The model, and any beside it: of a moderation, of an image tool."""
     name = part.get("model")
     if name is None:
         return
