@@ -14,6 +14,7 @@ import pytest
 from emulator.identities import local_user
 from emulator.raw_upstream import EVENT_STREAM, Close, Send, Step, chunk, head, json_answer
 from tests import relay_with_limits
+from tests.harness import table
 from tests.relay_with_limits import Answer, Counter, Setup
 
 pytestmark = pytest.mark.xdist_group("limits")
@@ -189,6 +190,11 @@ def test_a_refusal_in_the_form_of_an_event_costs_nothing(setup: Setup) -> None:
     assert setup.record(response).usd == 0
 
 
+@table.fault(
+    "closes, is 3 s slow, throttles, answers 500",
+    "at admission",
+    "503 `store_unavailable` within 1.5 s, nothing sent upstream; works as soon as it is over",
+)
 @pytest.mark.parametrize("fault", ["refuse", "slow", "throttle", "fail"])
 def test_a_bad_store_is_503_in_time_with_nothing_sent_and_recovers_alone(setup: Setup, fault: str) -> None:
     setup.over(setup.send(identity=ROLES["slow"]))
@@ -211,6 +217,7 @@ def test_a_bad_store_is_503_in_time_with_nothing_sent_and_recovers_alone(setup: 
     assert not setup.account(ROLES["slow"]).open
 
 
+@table.fault("applies a write, and the answer is lost", "each write", "served; booked once")
 def test_an_answer_of_the_store_that_is_lost_changes_nothing(setup: Setup) -> None:
     before = setup.account(ROLES["slow"])
     setup.proxy.faults.extend(["lose", "", "lose", "", "lose", ""])
@@ -224,6 +231,9 @@ def test_an_answer_of_the_store_that_is_lost_changes_nothing(setup: Setup) -> No
     assert setup.record(response).tokens == 9
 
 
+@table.fault(
+    "fails", "settling, after a good stream", "the whole answer; the upper bound stays booked, the log says what it was"
+)
 def test_a_settlement_that_fails_leaves_the_bound_and_the_words_to_book_it(setup: Setup) -> None:
     held = setup.account(ROLES["slow"])
     setup.proxy.faults.extend(["", *["fail"] * 40])

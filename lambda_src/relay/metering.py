@@ -104,8 +104,11 @@ class EventMeter:
         self._line.add(rest)
 
     def finish(self, failure: Exception | None) -> None:
-        """What came last counts as a line, although its line break is missing."""
+        """What came last counts as a line, although its line break is missing. Of several answers that broke off one is
+        not enough."""
         self._end_line()
+        if failure is not None and self._left > 0:
+            self.ended = False
 
     def _end_line(self) -> None:
         head, line = self._line.take()

@@ -67,7 +67,7 @@ class EventSourceParser:
         line = json.dumps({"pieces": [base64.b64encode(piece).decode() for piece in pieces]})
         self._node.stdin.write(line + "\n")
         self._node.stdin.flush()
-        return [(event, data) for event, data in json.loads(self._node.stdout.readline())]
+        return [(event, data) for event, data in json.loads(self._node.stdout.readline()) if data]
 
 
 def is_terminal(event: Event) -> bool:
@@ -98,12 +98,22 @@ def assert_one_end(pieces: Sequence[bytes], node: EventSourceParser) -> list[Eve
 
 def sdk(status: int, headers: Mapping[str, str], body: bytes, *, stream: bool) -> list[Any]:
     """What the official SDK makes of an answer: the chunks or the completion; raises what it raises."""
+    with _client(status, headers, body) as client:
+        if stream:
+            return list(client.chat.completions.create(model="gpt-5", messages=[], stream=True))
+        return [client.chat.completions.create(model="gpt-5", messages=[])]
 
+
+def sdk_of_responses(status: int, headers: Mapping[str, str], body: bytes) -> list[Any]:
+    """The same for a stream of the Responses API."""
+    with _client(status, headers, body) as client:
+        return list(client.responses.create(model="gpt-5", input="", stream=True))
+
+
+@contextlib.contextmanager
+def _client(status: int, headers: Mapping[str, str], body: bytes) -> Iterator[openai.OpenAI]:
     def answer(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(status, headers=dict(headers), content=body)
 
     with httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
-        client = openai.OpenAI(api_key="unused", base_url="http://relay/v1", http_client=http, max_retries=0)
-        if stream:
-            return list(client.chat.completions.create(model="gpt-5", messages=[], stream=True))
-        return [client.chat.completions.create(model="gpt-5", messages=[])]
+        yield openai.OpenAI(api_key="unused", base_url="http://relay/v1", http_client=http, max_retries=0)

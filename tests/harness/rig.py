@@ -28,7 +28,7 @@ def chat_request(**fields: Any) -> dict[str, Any]:
     return {"model": "gpt-5", "messages": [message], "stream": True, **options, **fields}
 
 
-def event(body: object, *, method: str = "POST", path: str = CHAT) -> bytes:
+def event(body: object, *, method: str = "POST", path: str = CHAT, accept: str = "*/*") -> bytes:
     """A Function URL event. Source: docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html."""
     iam = {
         "accessKey": "ASIAEXAMPLE",
@@ -40,12 +40,13 @@ def event(body: object, *, method: str = "POST", path: str = CHAT) -> bytes:
         "userId": "AROAEXAMPLE:session",
     }
     http = {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "test"}
+    headers = {"content-type": "application/json", "accept": accept, "cookie": planted.COOKIE, "host": "x.on.aws"}
     fields = {
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": path,
         "rawQueryString": "",
-        "headers": {"content-type": "application/json", "cookie": planted.COOKIE, "host": "x.lambda-url.on.aws"},
+        "headers": headers,
         "requestContext": {"http": http, "authorizer": {"iam": iam}, "accountId": "123456789012", "stage": "$default"},
         "body": json.dumps(body),
         "isBase64Encoded": False,

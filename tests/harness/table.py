@@ -15,12 +15,13 @@ DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs" / "faults.md"
 
 # Heading in the document -> the test files whose faults are listed below it.
 SECTIONS = {
-    "Upstream breaks off": ("test_faults_stream", "test_faults_audio"),
+    "Upstream breaks off": ("test_faults_stream", "test_faults_dialects", "test_faults_audio"),
     "Upstream answers with something else": ("test_faults_answer",),
     "Upstream is slow, or comes in odd pieces": ("test_faults_pace", "test_faults_split"),
     "Upstream cannot be reached": ("test_faults_connect",),
     "The Runtime API, deadlines and signals": ("test_faults_runtime",),
     "Secrets Manager": ("test_faults_secrets",),
+    "DynamoDB": ("test_limits_relay",),
     "The caller, and a long life": ("test_faults_process",),
 }
 
@@ -70,7 +71,3 @@ def filled(document: str) -> str:
         made = table(module_names)
         document = place.sub(lambda found, made=made: f"{found[1]}{made}\n", document, count=1)  # type: ignore[misc]
     return document
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(filled(DOCUMENT.read_text()))
