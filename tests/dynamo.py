@@ -72,7 +72,7 @@ def dynalite() -> contextlib.AbstractContextManager[str]:
 def ministack() -> contextlib.AbstractContextManager[str]:
     """Answers as DynamoDB does, with the item that failed a condition."""
     port = free_port()
-    environ = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "dynamodb"}
+    environ = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "dynamodb,cloudformation"}
     return _server([sys.executable, "-m", "ministack"], port, environ)
 
 

@@ -152,6 +152,27 @@ def refund(table: str, caller: str, ghost: Record) -> dict[str, Any]:
     return update.request()
 
 
+def correct(table: str, caller: str, booked: Record, right: Record, expires: int) -> dict[str, Any]:
+    """Replace the record of a request that was settled at its bound, and what was booked for it, in one transaction.
+
+    For an operator who has the true figures from the log; nothing that a request waits for uses transactions.
+    """
+    update = Update(table, account_key(caller))
+    entry = Reservation(id=booked.id, at=booked.at, lease=0, usd=booked.usd, tokens=booked.tokens)
+    delta = {"usd": right.usd - booked.usd, "tokens": right.tokens - booked.tokens}
+    _book(update, Windows.at(booked.at), **delta, was=entry)
+    update.ensure(update.path(OPEN), {})
+    put = record(table, caller, right, expires)
+    put |= {
+        "ConditionExpression": "#0 = :0",
+        "ExpressionAttributeNames": {"#0": "o"},
+        "ExpressionAttributeValues": {":0": encode(EXPIRED)},
+    }
+    changed = {name: value for name, value in update.request().items() if not name.startswith("ReturnValues")}
+    del put["ReturnValuesOnConditionCheckFailure"]
+    return {"TransactItems": [{"Put": put}, {"Update": changed}]}
+
+
 def forget(table: str, caller: str, ids: Iterable[str]) -> dict[str, Any]:
     """Remove from `done` what has a record of its own."""
     update = Update(table, account_key(caller))
