@@ -97,6 +97,19 @@ class Session:
             *through,
             f"    -H 'content-type: application/json' {self.relay.url}/v1/chat/completions \\",
             '    -d \'{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hello"}]}\'',
+            *self._operator_hints(),
+        ]
+
+    def _operator_hints(self) -> list[str]:
+        """How to look at the local table as an operator."""
+        table = self.relay.function.environment.get("TABLE_NAME", "")
+        if not table:
+            return []
+        access = "AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
+        return [
+            "and, for limits and usage:",
+            f"  AWS_ENDPOINT_URL={self._aws.url} AWS_DEFAULT_REGION={self._region} {access} \\",
+            f"    .venv/bin/python -m operate --table {table} usage",
         ]
 
     def _function(self, started: contextlib.ExitStack) -> Function:
