@@ -15,7 +15,7 @@ CDK := PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/cdk
 
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
 
-.PHONY: help demo local test bundle synth snapshots deploy destroy diff smoke bench lock clean
+.PHONY: help demo local test bundle synth snapshots deploy deploy-local destroy diff smoke bench lock clean
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
@@ -45,6 +45,9 @@ diff: $(BASE) $(NODE) ## what deploy would change
 
 destroy: $(BASE) $(NODE) ## remove ENV
 	@$(CDK) destroy --no-notices -c env=$(ENV) '**'
+
+deploy-local: $(BASE) $(NODE) ## deploy ENV to an AWS account that runs on this machine, check it, destroy it
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator rehearse --env $(ENV)
 
 smoke: $(BASE) ## check a deployed endpoint: make smoke URL=https://... [ARGS="--sign-host HOST --model NAME"]
 	@$(BIN)/python -m clients.smoke $(ARGS) $(URL)

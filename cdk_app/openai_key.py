@@ -46,7 +46,7 @@ class OpenAIKey(Construct):
                 reason="OpenAI has no API to rotate a key with; the secret holds two keys while a person rotates it",
             )
         )
-        return secret.secret_arn, secret.secret_arn
+        return resource.attr_id, resource.attr_id
 
     def _arn_of(self, existing: str) -> str:
         """What a policy names. Secrets Manager appends "-" and six characters to a name in the secret's ARN."""

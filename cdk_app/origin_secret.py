@@ -40,9 +40,9 @@ class OriginSecret(Construct):
         )
         resource = secret.node.default_child
         assert isinstance(resource, secretsmanager.CfnSecret)
-        # The resource's own reference: the construct's would demand a fixed name of a secret that another region reads,
+        # The resource's own attribute: the construct's would demand a fixed name of a secret that another region reads,
         # and a fixed name cannot be used again for weeks after the secret was deleted.
-        self.arn = resource.ref
+        self.arn = resource.attr_id
 
     def grant_read(self, grantee: iam.IGrantable) -> None:
         """Both versions of the value."""

@@ -11,16 +11,17 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from emulator import demo
+from emulator import demo, rehearse
 from emulator.deployment import SynthesisError
 from emulator.function_url import Disconnects
 from emulator.identities import read_identities
 from emulator.logs import LogSink
+from emulator.rehearsal import RehearsalError
 from emulator.session import Session
 from emulator.stand_in import StandInError
 from emulator.template import TemplateError
 
-EXPECTED = (SynthesisError, StandInError, TemplateError, ValueError, OSError)
+EXPECTED = (RehearsalError, SynthesisError, StandInError, TemplateError, ValueError, OSError)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     once.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
     once.add_argument("--prompt", default="Why do streamed answers feel faster? Answer in three sentences.")
     once.add_argument("--model", default="gpt-4o-mini")
+    rehearsal = commands.add_parser("rehearse", help="deploy to an AWS account of MiniStack's, check, destroy")
+    rehearsal.set_defaults(run=run_rehearsal)
+    rehearsal.add_argument("--env", default="dev", help="which environment (default: dev)")
     return root
 
 
@@ -63,6 +67,10 @@ def add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--relay-command", default="", metavar="COMMAND", help="another runtime client than the bundle"
     )
+
+
+def run_rehearsal(wanted: argparse.Namespace) -> int:
+    return 0 if rehearse.run(wanted.env, sys.stdout) else 1
 
 
 def session(wanted: argparse.Namespace, logs: LogSink) -> Session:

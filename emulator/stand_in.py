@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -15,14 +16,20 @@ class StandInError(Exception):
     """A stand-in did not start. The text is one line for a person."""
 
 
-def wait_until_it_answers(what: str, process: subprocess.Popen[bytes], log: Path, url: str, mark: str) -> None:
-    """Waits for a 200 with `mark` in it: another process may have taken the port, and would answer, too."""
+def wait_until_it_answers(
+    what: str, process: subprocess.Popen[bytes], log: Path, url: str, mark: str, ca_file: Path | None = None
+) -> None:
+    """Waits for a 200 with `mark` in it: another process may have taken the port, and would answer, too.
+
+    `ca_file` is what an https URL is verified with, as soon as it is there.
+    """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         check_it_runs(what, process, log)
         try:
-            answer = httpx.get(url, timeout=5)
-        except httpx.HTTPError:
+            verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
+            answer = httpx.get(url, timeout=5, verify=verify)
+        except (httpx.HTTPError, OSError):
             time.sleep(0.02)
             continue
         if mark in answer.text:
