@@ -44,6 +44,7 @@ def test_refused(new_rig: NewRig, node: EventSourceParser, closed_port: int) -> 
 @fault("connecting hangs", "always", f"{UNREACHABLE.text} after 4 s, or before the deadline")
 def test_black_hole(new_rig: NewRig, node: EventSourceParser) -> None:
     with BlackHole() as hole, new_rig(settings={"OPENAI_BASE_URL": hole.url}) as rig:
+        assert rig.api.wait_idle(10.0)
         exchange = rig.serve(deadline=1.5)
         UNREACHABLE.check(exchange, b"", node)
         assert exchange.over_at - exchange.handed_out_at <= 1.5
@@ -113,6 +114,7 @@ def test_no_tls(new_rig: NewRig, node: EventSourceParser) -> None:
 def test_silent_handshake(new_rig: NewRig, node: EventSourceParser) -> None:
     with RawUpstream() as plain, new_rig(settings={"OPENAI_BASE_URL": f"https://localhost:{plain.port}/v1"}) as rig:
         plain.greet_next(Stall())
+        assert rig.api.wait_idle(10.0)
         exchange = rig.serve(deadline=1.5)
         UNREACHABLE.check(exchange, b"", node)
         assert exchange.over_at - exchange.handed_out_at <= 1.5

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from emulator.raw_upstream import LAST_CHUNK, Send, Sleep, Step, chunk, head, json_answer
-from tests.harness import parsers
+from emulator.raw_upstream import LAST_CHUNK, Close, Send, Sleep, Stall, Step, chunk, head, json_answer
+from tests.harness import parsers, planted
 from tests.harness.cases import EVENTS, GOOD, JSON_ANSWER, WHOLE
 from tests.harness.exchange import Exchange
-from tests.harness.outcomes import HEARTBEAT, Refused, Whole
+from tests.harness.outcomes import HEARTBEAT, Cut, Refused, Whole
 from tests.harness.parsers import EventSourceParser
 from tests.harness.rig import HEARTBEAT_SECONDS, Rig, chat_request
 from tests.harness.table import fault
@@ -133,3 +133,37 @@ def test_no_heartbeats_outside_event_streams(rig: Rig, node: EventSourceParser) 
     assert exchange.body == JSON_ANSWER
     Whole().check(exchange, JSON_ANSWER, node)
     rig.assert_serves()
+
+
+LONG = [{"role": "user", "content": planted.PROMPT * 400_000}]
+
+
+@fault("upstream reads nothing", "of a request of 5 MB", "504 at the deadline, or an error event if heartbeats began")
+def test_request_is_not_read(rig: Rig, node: EventSourceParser) -> None:
+    _with_a_new_connection(rig, Stall())
+    exchange = rig.serve(chat_request(stream=False, messages=LONG), deadline=1.0)
+    Refused(504, "upstream_timeout").check(exchange, b"", node)
+    rig.assert_serves()
+    _with_a_new_connection(rig, Stall())
+    exchange = rig.serve(chat_request(messages=LONG), deadline=2.0)
+    Cut("deadline_exceeded").check(exchange, b"", node)
+    rig.assert_serves()
+
+
+@fault("upstream answers 413 and closes", "inside a request of 5 MB", "413 or 502 `upstream_broken`; never sent twice")
+def test_answer_before_the_request_was_read(rig: Rig) -> None:
+    error = b'{"error":{"message":"Too large.","type":"invalid_request_error","param":null,"code":"too_large"}}'
+    fields = [("content-type", "application/json"), ("content-length", str(len(error)))]
+    _with_a_new_connection(rig, Send(head(413, fields)), Send(error), Close())
+    connections = rig.upstream.connections
+    assert rig.serve(chat_request(messages=LONG)).status in (413, 502)
+    assert rig.upstream.connections == connections + 1
+    rig.assert_serves()
+
+
+def _with_a_new_connection(rig: Rig, *greeting: Step) -> None:
+    """Has the next request go over a connection of its own, which begins with `greeting`."""
+    rig.upstream.answer(*GOOD, Close())
+    rig.serve()
+    assert rig.upstream.requests[-1].wait_over() == "closed"
+    rig.upstream.greet_next(*greeting)

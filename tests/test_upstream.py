@@ -224,6 +224,20 @@ def test_a_connection_is_not_used_again_when_its_answer_was_abandoned(server: Ra
     assert server.connections == 2
 
 
+@pytest.mark.parametrize(("jump", "connections"), [(2.9, 1), (3.1, 2), (-1.0, 2), (86_400.0, 2)])
+def test_a_connection_is_not_used_again_after_a_jump_of_the_clock(
+    server: RawUpstream, jump: float, connections: int
+) -> None:
+    """A freeze is such a jump: nobody knows what became of a connection meanwhile."""
+    now = [1_800_000_000.0]
+    upstream = Upstream(server.url, None, lambda: now[0])
+    read(upstream.open(CALL, watch()))
+    now[0] += jump
+    read(upstream.open(CALL, watch()))
+    assert server.connections == connections
+    upstream.close()
+
+
 @pytest.mark.parametrize("stage", ["before the first byte", "after one", "at the end"])
 def test_an_answer_may_be_closed_at_any_stage_and_twice(server: RawUpstream, upstream: Upstream, stage: str) -> None:
     server.answer(Send(head()), Send(chunk(b"one")), Send(LAST_CHUNK))

@@ -63,10 +63,13 @@ class Answer:
 class Upstream:
     """One client for one base URL. Keeps at most one idle connection, and only as long as that is safe.
 
-    `tls_context` is needed for https.
+    `tls_context` is needed for https; `clock` is the wall clock, in seconds.
     """
 
-    def __init__(self, base_url: str, tls_context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, base_url: str, tls_context: ssl.SSLContext | None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
         self._base_url = base_url.rstrip("/")
         self._backend = _Backend()
         self._transport = _Transport(
@@ -98,7 +101,7 @@ class Upstream:
         self._transport.close()
 
     def _used(self) -> None:
-        self._last_used = time.time()
+        self._last_used = self._clock()
 
     def _send(self, request: httpx.Request, watch: Watch) -> httpx.Response:
         self._backend.connect_by = time.monotonic() + min(_CONNECT_SECONDS, watch.seconds_left())
@@ -111,7 +114,7 @@ class Upstream:
             return self._transport.handle_request(request)
 
     def _drop_stale_connection(self) -> None:
-        idle = time.time() - self._last_used
+        idle = self._clock() - self._last_used
         if not 0.0 <= idle <= _IDLE_SECONDS:
             self.close()
 

@@ -99,8 +99,10 @@ class Rig:
         assert not self.api.broken_rules
 
     def assert_no_leak(self) -> None:
-        """I6: no planted secret in what the process has written."""
+        """I6: no planted secret in what the process has written, and none of the caller's or AWS's sent to OpenAI."""
         assert not self.relay.leaks()
+        for request in self.upstream.requests:
+            assert not planted.leaks(request.raw_head, allowed=(planted.KEY, planted.OLD_KEY))
 
 
 @contextmanager
