@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from relay.policy import PolicyError, amount
 from relay.store import StoreError
@@ -25,9 +25,10 @@ from operate.store import Boto3Store, OperatorError, table_of
 T = TypeVar("T")
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], given: TextIO = sys.stdin) -> int:
     """Does one command; 1 when it cannot be done, with one line on stderr that says why."""
     options = _parser().parse_args(arguments)
+    options.given = given
     try:
         table = options.table or table_of(options.env)
         book = Book(Boto3Store(), table=table, clock=lambda: int(time.time() * 1000))
@@ -88,7 +89,8 @@ def _rows(book: Book, options: argparse.Namespace, doing: str) -> Iterator[Known
 
 
 def _tracked(values: Sequence[T] | Iterable[T], doing: str) -> Iterator[T]:
-    yield from track(values, description=doing, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    yield from track(values, description=doing, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _period(book: Book, options: argparse.Namespace) -> Period:
@@ -186,7 +188,7 @@ def _lift(book: Book, options: argparse.Namespace, console: Console) -> None:
 
 
 def _replay(book: Book, options: argparse.Namespace, console: Console) -> None:
-    for text in sys.stdin:
+    for text in options.given:
         try:
             line = json.loads(text)
         except ValueError:

@@ -22,6 +22,7 @@ from relay.policy import PICO, Limits
 from relay.table import Table
 from relay.verdicts import RefusedError
 
+from operate.__main__ import main
 from operate.book import Book, Known, Period
 from operate.store import Boto3Store
 from tests import dynamo
@@ -39,8 +40,9 @@ def url() -> Iterator[str]:
 class Desk:
     """A table, a relay's ledger and an operator's book on it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, output: pytest.CaptureFixture[str]) -> None:
         self.url = url
+        self.output = output
         self.table = dynamo.create_table(url, f"table-{uuid.uuid4().hex}")
         self.store = Boto3Store(dynamo.client(url))
         self.now = int(time.time() * 1000)
@@ -76,22 +78,33 @@ class Desk:
         return caught.value.refusal.reason
 
     def run(self, *arguments: str, given: str = "", ok: bool = True) -> str:
-        env = {
-            **os.environ, "AWS_ENDPOINT_URL": self.url, "AWS_REGION": dynamo.REGION, "AWS_DEFAULT_REGION": dynamo.REGION,
-            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "COLUMNS": "200",
-        }  # fmt: skip
         where = ["--table", self.table] if self.table else []
-        command = [sys.executable, "-m", "operate", *where, *arguments]
-        done = subprocess.run(
-            command, cwd=dynamo.ROOT, env=env, input=given, text=True, capture_output=True, check=False
-        )
-        assert (done.returncode == 0) == ok, done.stderr
-        return done.stdout if ok else done.stderr
+        self.output.readouterr()
+        failed = main([*where, *arguments], io.StringIO(given))
+        out, err = self.output.readouterr()
+        assert bool(failed) != ok, err
+        return out if ok else err
 
 
 @pytest.fixture
-def desk(url: str) -> Desk:
-    return Desk(url)
+def desk(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+    """Where the operator's own environment points at the stand-in."""
+    for name, text in environment(url).items():
+        monkeypatch.setenv(name, text)
+    return Desk(url, capsys)
+
+
+def environment(url: str) -> dict[str, str]:
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    return {**keys, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": dynamo.REGION, "COLUMNS": "200"}
+
+
+def test_runs_as_a_command(desk: Desk) -> None:
+    command = [sys.executable, "-m", "operate", "--table", desk.table, "usage"]
+    env = {**os.environ, **environment(desk.url)}
+    done = subprocess.run(command, cwd=dynamo.ROOT, env=env, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage" in done.stdout
 
 
 def test_usage_by_caller_and_model(desk: Desk) -> None:
