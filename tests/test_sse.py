@@ -92,17 +92,39 @@ def first_end(stream: bytes, start: int) -> int:
     )
 
 
-@given(streams, streams, st.integers(0, 30))
-def test_the_end_of_an_event_is_found_across_a_split(before: bytes, data: bytes, start: int) -> None:
-    start = min(start, len(data))
-    expected = first_end(before + data, len(before) + start)
-    assert sse.end_of_event(data, start, before) == (expected - len(before) if expected >= 0 else -1)
+def every_stream(most: int) -> list[bytes]:
+    """All streams of up to `most` bytes, text being "x"."""
+    return [bytes(each) for size in range(most + 1) for each in product(b"x\n\r", repeat=size)]
 
 
-@given(streams)
-def test_an_event_is_held_once_a_blank_line_is_there(stream: bytes) -> None:
-    blank = any(end in stream for end in (b"\n\n", b"\n\r\n", b"\r\r"))
-    assert sse.holds_event(stream) is blank
+def test_the_end_of_an_event_is_found_across_every_split() -> None:
+    for stream in every_stream(6):
+        for at in range(len(stream) + 1):
+            before, data = stream[:at], stream[at:]
+            for start in range(len(data) + 1):
+                expected = first_end(stream, at + start)
+                assert sse.end_of_event(data, start, before) == (expected - at if expected >= 0 else -1)
+
+
+def test_of_what_went_before_only_the_last_bytes_matter() -> None:
+    for stream in every_stream(5):
+        assert sse.end_of_event(b"x\n" + stream, 2, b"long before") == sse.end_of_event(b"x\n" + stream, 2, b"")
+        for before in (b"\n", b"\r\n", b"x\n\r\n"):
+            expected = sse.end_of_event(stream, 0, before)
+            assert sse.end_of_event(stream, 0, b"x" * 9 + before) == expected
+
+
+def test_an_event_is_held_once_a_blank_line_is_there() -> None:
+    for stream in every_stream(6):
+        for start in range(-4, len(stream) + 1):
+            looked_at = stream[max(0, start) :]
+            assert sse.holds_event(stream, start) is any(end in looked_at for end in (b"\n\n", b"\n\r\n", b"\r\r"))
+
+
+def test_a_stream_is_over_exactly_when_its_lines_say_so() -> None:
+    for stream in every_stream(7):
+        lines = stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        assert sse.is_over(stream) is (not stream or lines.endswith(b"\n\n"))
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])

@@ -32,7 +32,7 @@ def ending(tail: bytes) -> bytes:
 
 def is_over(tail: bytes) -> bool:
     """Whether a stream of which no more comes has dispatched its last event: no LF can follow a CR then."""
-    return at_boundary(tail) or tail.endswith((b"\r\r", b"\n\r"))
+    return at_boundary(tail) or tail.endswith((b"\r\r", b"\n\r", b"\r\r\n"))
 
 
 def end_of_event(data: bytes, start: int, before: bytes) -> int:
