@@ -134,6 +134,33 @@ def test_each_terminal_event_of_responses_ends_them(kind: str) -> None:
     assert met(event(completed(kind)), dialects.RESPONSES).ended
 
 
+@pytest.mark.parametrize("kind", ["response.completed", "response.incomplete", "response.failed"])
+def test_a_terminal_event_ends_them_also_without_usage(kind: str) -> None:
+    meter = met(event({"type": kind, "response": {"usage": None}}), dialects.RESPONSES)
+    assert (meter.ended, meter.usage) == (True, None)
+    assert met(event({"type": kind}), dialects.RESPONSES).ended
+
+
+def test_counts_before_the_end_are_replaced_and_not_added() -> None:
+    early = event({"type": "response.in_progress", "response": {"usage": {"input_tokens": 5, "output_tokens": 1}}})
+    usage = met(early + early + event(completed()), dialects.RESPONSES).usage
+    assert usage is not None
+    assert (usage.input, usage.output) == (20, 10)
+
+
+def test_of_several_answers_that_broke_off_one_is_not_enough() -> None:
+    image = event({"type": "image_generation.completed"})
+    assert not met(image, dialects.IMAGES, answers=2, failure=CUT).ended
+    assert met(image, dialects.IMAGES, answers=2).ended
+    assert met(image, dialects.IMAGES, answers=1, failure=CUT).ended
+
+
+def test_an_error_is_not_forgotten_by_what_follows() -> None:
+    flat = event({"type": "error", "code": "slow_down", "message": "no"})
+    meter = met(flat + event({"type": "response.in_progress", "response": {"error": None}}), dialects.RESPONSES)
+    assert meter.error is not None
+
+
 @pytest.mark.parametrize(
     ("stream", "dialect"),
     [
