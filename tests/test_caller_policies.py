@@ -18,7 +18,8 @@ from cdk_app.config import ConfigurationError, Environment, check
 from tests.synthesis import EVERYTHING
 
 GOOD = Environment(name="dev", reserved_concurrency=5, log_retention_days=7)
-BASE = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1", "OPENAI_SECRET_ARN": "x"}
+# What the stack adds to the settings that are values: where its secrets are.
+BASE = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1", "OPENAI_SECRET_ARN": "x", "EDGE_SECRET_ARN": "y"}
 
 
 def caller(role: str) -> Caller:
