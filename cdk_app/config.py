@@ -12,7 +12,8 @@ from dataclasses import field as made_by
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from cdk_app import caller_policies, edge_options
+from cdk_app import alarm_options, caller_policies, edge_options
+from cdk_app.alarm_options import AlarmOptions
 from cdk_app.caller_policies import CallerPolicies, Prices
 from cdk_app.edge_options import EdgeMode, EdgeOptions
 
@@ -107,6 +108,9 @@ class Environment:
     edge: EdgeMode = "off"
     edge_options: EdgeOptions = made_by(default_factory=EdgeOptions)
 
+    # Who is told of what, and when the relay is stopped.
+    alarms: AlarmOptions = made_by(default_factory=AlarmOptions)
+
     # What happens to logs, usage and key when the stack is destroyed.
     on_destroy: Literal["delete", "keep"] = "keep"
 
@@ -136,6 +140,8 @@ def _problems(environment: Environment) -> Iterator[str]:
     if environment.openai_secret_kms_key is not None and environment.openai_secret is None:
         yield "openai_secret_kms_key is set; allowed: only beside openai_secret, the existing secret that it encrypts"
     yield from _edge_problems(environment)
+    for problem in alarm_options.problems(environment.alarms):
+        yield f"alarms.{problem}"
     yield from _waiver_problems(environment)
 
 

@@ -12,6 +12,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from cdk_app.config import Environment
+from cdk_app.dashboard import EdgeMetrics
 from cdk_app.edge import Edge
 from cdk_app.waf import Waf
 
@@ -60,6 +61,7 @@ class EdgeStack(cdk.Stack):
             log_retention_days=environment.log_retention_days,
             removal_policy=removal_policy,
         )
+        self.metrics = EdgeMetrics(distribution_id=edge.distribution.distribution_id, web_acl=name)
         self._let_logs_be_delivered([waf.log_group, edge.log_group])
         cdk.CfnOutput(self, "EdgeUrl", value=f"https://{options.domain or edge.distribution.distribution_domain_name}/")
         cdk.CfnOutput(self, "SignHost", description="The host to sign for, wherever the request is sent", value=host)

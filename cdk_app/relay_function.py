@@ -15,7 +15,7 @@ from cdk_app.bundle import EXEC_WRAPPER
 
 
 class RelayFunction(Construct):
-    """`function`, `role` for the stack's grants, and `url`: signed requests only, answers as they are made."""
+    """`function`, `log_group`, `role` for the stack's grants, and `url`: signed requests only, answers as they are made."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class RelayFunction(Construct):
         removal_policy: cdk.RemovalPolicy,
     ) -> None:
         super().__init__(scope, id)
-        log_group = logs.LogGroup(self, "Logs", removal_policy=removal_policy)
+        log_group = self.log_group = logs.LogGroup(self, "Logs", removal_policy=removal_policy)
         # The construct takes names such as THIRTEEN_MONTHS; the resource takes the days that people configure.
         resource = log_group.node.default_child
         assert isinstance(resource, logs.CfnLogGroup)

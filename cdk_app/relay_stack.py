@@ -67,6 +67,9 @@ class RelayStack(cdk.Stack):
         )
 
         self.url = relay.url.url
+        self.function_name = relay.function.function_name
+        self.function_arn = relay.function.function_arn
+        self.log_group_name = relay.log_group.log_group_name
         self._grant(environment, key, limits, relay)
         self._tell(key, limits, relay)
         cdk.Tags.of(self).add("application", "openai-lambda-relay")

@@ -9,6 +9,7 @@ from constructs import Construct
 
 from cdk_app.config import Environment
 from cdk_app.edge_stack import EdgeStack
+from cdk_app.monitoring_stack import MonitoringStack
 from cdk_app.relay_stack import RelayStack
 
 
@@ -16,11 +17,21 @@ class RelayStage(cdk.Stage):
     def __init__(self, scope: Construct, id: str, *, environment: Environment, bundle: Path) -> None:
         super().__init__(scope, id, env=cdk.Environment(account=environment.account, region=environment.region))
         self.relay = RelayStack(self, "relay", environment=environment, bundle=bundle)
+        edge = None
         if self.relay.origin_secret is not None:
-            self.edge = EdgeStack(
+            edge = EdgeStack(
                 self,
                 "edge",
                 environment=environment,
                 function_url=self.relay.url,
                 origin_secret_arn=self.relay.origin_secret.arn,
             )
+        self.monitoring = MonitoringStack(
+            self,
+            "monitoring",
+            environment=environment,
+            function_name=self.relay.function_name,
+            function_arn=self.relay.function_arn,
+            log_group_name=self.relay.log_group_name,
+            edge=edge.metrics if edge else None,
+        )

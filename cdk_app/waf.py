@@ -44,7 +44,10 @@ class Waf(Construct):
             rules=waf_rules.rules(options, self._networks(options)),
             data_protection_config=Acl.DataProtectionConfigProperty(data_protections=_protections()),
             visibility_config=Acl.VisibilityConfigProperty(
-                cloud_watch_metrics_enabled=True, metric_name="Relay", sampled_requests_enabled=True
+                # Of an account's web ACLs, metrics know only this name.
+                cloud_watch_metrics_enabled=True,
+                metric_name=name,
+                sampled_requests_enabled=True,
             ),
         )
         # The prefix is WAF's condition for a log group.

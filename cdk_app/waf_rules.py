@@ -73,6 +73,16 @@ REFUSED = {
         "CrossSiteScripting_URIPath",
     ),
 }
+# The rules that refuse; each has a metric of its name.
+NAMES = (
+    "OtherNetworks",
+    "OtherCountries",
+    "Unsigned",
+    "TooLarge",
+    "RatePerAddress",
+    "RatePerSession",
+    "AWSManaged",
+)
 # key -> status, OpenAI's type, code, text
 ANSWERS = {
     "network": (403, "invalid_request_error", "network_not_allowed", "This network may not call the relay."),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdk_app import environments
+from cdk_app.alarm_options import AlarmOptions
 from cdk_app.caller_policies import CallerPolicies, CallerPolicy
 from cdk_app.config import Environment, RequestPolicy
 from cdk_app.edge_options import EdgeOptions
@@ -68,6 +69,7 @@ EVERYTHING = Environment(
         read_timeout_seconds=60,
         origin_secret_version=3,
     ),
+    alarms=AlarmOptions(emails=("team@example.com",), usd_per_day=50, stop_at_usd_per_day=100),
     on_destroy="keep",
 )
 

@@ -21,12 +21,15 @@ _UNITS = {
     "Requests": "Count",
     "Failures": "Count",
     "StreamCuts": "Count",
+    "StoreFailures": "Count",
     "TimeToFirstByte": "Milliseconds",
     "Duration": "Milliseconds",
     "InputTokens": "Count",
     "OutputTokens": "Count",
     "TokensPerSecond": "Count/Second",
     "Bytes": "Bytes",
+    # US dollars; CloudWatch has no unit for money.
+    "Spend": "None",
 }
 
 
@@ -68,7 +71,7 @@ class Record:
 
     def cost(self, dollars: str) -> None:
         """What was booked for the request, in US dollars."""
-        self._fields["usd"] = dollars
+        self._fields |= {"usd": dollars, "Spend": float(dollars)}
 
     def finish(self, failure: BaseException | None) -> None:
         """Writes the line. `failure` is what ended the request, if anything did."""
@@ -80,6 +83,7 @@ class Record:
             "status": self._reply.status,
             "Requests": 1,
             "Failures": int(outcome in _OURS),
+            "StoreFailures": int(outcome in _STORES),
             "StreamCuts": int(failure is not None and self._reply.status == 200),
             "Duration": round(seconds * 1000, 1),
             "Bytes": self._reply.body_size,
@@ -113,6 +117,10 @@ _OURS = frozenset(
         "deadline",
     }
 )
+
+
+# Of these, what is AWS's: Secrets Manager or DynamoDB did not do what was asked.
+_STORES = frozenset({"key_unavailable", "edge_unavailable", "store_unavailable"})
 
 
 def outcome_of(failure: BaseException | None) -> str:

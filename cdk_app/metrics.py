@@ -1,0 +1,71 @@
+"""The metrics that there are to look at, by name: the relay's own, Lambda's, CloudFront's and WAF's.
+
+The relay writes its own as embedded metrics in its log lines; a test holds the names against what it writes.
+"""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+
+NAMESPACE = "OpenAILambdaRelay"
+FIVE_MINUTES = cdk.Duration.minutes(5)
+# CloudFront and its web ACLs report here, wherever the relay is.
+EDGE_REGION = "us-east-1"
+
+
+class Metrics:
+    """Makes metrics of one deployed function."""
+
+    def __init__(self, function_name: str) -> None:
+        self._function = function_name
+
+    def relay(
+        self, name: str, statistic: str, label: str | None = None, *, period: cdk.Duration = FIVE_MINUTES
+    ) -> cloudwatch.Metric:
+        """One of the relay's own."""
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={"function": self._function},
+            statistic=statistic,
+            label=label,
+            period=period,
+        )
+
+    def function(self, name: str, statistic: str, label: str | None = None) -> cloudwatch.Metric:
+        """One of Lambda's of the function."""
+        return cloudwatch.Metric(
+            namespace="AWS/Lambda",
+            metric_name=name,
+            dimensions_map={"FunctionName": self._function},
+            statistic=statistic,
+            label=label,
+            period=FIVE_MINUTES,
+        )
+
+
+def distribution(id: str, name: str, statistic: str, label: str) -> cloudwatch.Metric:
+    """One of CloudFront's."""
+    return cloudwatch.Metric(
+        namespace="AWS/CloudFront",
+        metric_name=name,
+        dimensions_map={"DistributionId": id, "Region": "Global"},
+        statistic=statistic,
+        label=label,
+        region=EDGE_REGION,
+        period=FIVE_MINUTES,
+    )
+
+
+def waf_rule(acl: str, rule: str) -> cloudwatch.Metric:
+    """What one rule refused. `acl` and `rule` are the names of their metrics."""
+    return cloudwatch.Metric(
+        namespace="AWS/WAFV2",
+        metric_name="BlockedRequests",
+        dimensions_map={"WebACL": acl, "Rule": rule},
+        statistic="Sum",
+        label=rule,
+        region=EDGE_REGION,
+        period=FIVE_MINUTES,
+    )
