@@ -296,16 +296,18 @@ def test_a_late_copy_of_a_settled_reservation_is_kept_out_or_refunded(bench: Ben
     ledger = bench.ledger(dynamo.Lossy(bench.store(), fault))
     admitted = reserve(ledger, bench.entry())
     ledger.settle(CALLER, admitted, record(admitted))
+    again = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, again, record(again))
     with pytest.raises(StoreError):
         bench.store().call("UpdateItem", captured[0])
-    assert bench.used() == (2, 8, 80), "kept out for a minute"
+    assert bench.used() == (3, 12, 120), "kept out for a minute"
     bench.now += 120_000
     bench.ledger().sweep(CALLER)
     bench.store().call("UpdateItem", captured[0])
-    assert bench.used() == (3, 18, 180), "after that it does get in"
+    assert bench.used() == (4, 22, 220), "after that it does get in"
     bench.now += 120_000
     bench.ledger().sweep(CALLER)
-    assert bench.used() == (2, 8, 80), "and is found out by its record"
+    assert bench.used() == (3, 12, 120), "and is found out by its record"
     assert not bench.account().open
     assert {kept.outcome for kept in bench.records().values()} == {"ok"}
 
@@ -348,6 +350,45 @@ def test_settling_after_the_lease_changes_nothing_twice(bench: Bench) -> None:
     ledger.settle(CALLER, admitted, record(admitted))
     assert bench.used() == (1, 10, 100)
     assert [kept.outcome for kept in bench.records().values()] == [EXPIRED]
+
+
+def test_a_settlement_that_comes_while_its_reservation_is_cleared_away_counts(bench: Bench) -> None:
+    """Between reading what has expired and clearing it away, a slow process settles after all."""
+
+    def settle_first(_: int, operation: str, body: Mapping[str, Any]) -> None:
+        if "size" in body.get("ConditionExpression", "") and operation == "UpdateItem":
+            tries.append(operation)
+            if len(tries) == 2:
+                slow.settle(CALLER, held, record(held))
+
+    slow, tries = bench.ledger(), list[str]()
+    held = reserve(slow, bench.entry(), concurrent=1)
+    bench.now += 61_000
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), settle_first))
+    admitted = reserve(ledger, bench.entry(), concurrent=1)
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert len(tries) > 2
+    assert {kept.outcome for kept in bench.records().values()} == {"ok"}
+    assert bench.used() == (2, 8, 80)
+
+
+def test_a_reservation_that_outlived_its_window_is_settled_at_what_it_used(bench: Bench) -> None:
+    slow, ledger = bench.ledger(), bench.ledger()
+    held = reserve(slow, bench.entry(lease=bench.now + 10 * DAY))
+    bench.now += 3 * DAY
+    admitted = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert bench.account().count("d:2026-11-23", "usd") == 0, "cleared: out of date"
+    slow.settle(CALLER, held, record(held))
+    assert bench.account().count("d:2026-11-23", "usd") == 40
+
+
+def test_a_record_is_written_even_if_the_account_was_lost(bench: Bench) -> None:
+    ledger = bench.ledger()
+    admitted = reserve(ledger, bench.entry())
+    dynamo.client(bench.url).delete_item(TableName=bench.table, Key=bookings.in_json(bookings.account_key(CALLER)))
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert [kept.usd for kept in bench.records().values()] == [40]
 
 
 def test_many_expired_reservations_go_in_portions(bench: Bench) -> None:
