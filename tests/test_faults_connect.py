@@ -55,7 +55,7 @@ def test_black_hole(new_rig: NewRig, node: EventSourceParser) -> None:
 
 @fault("the name has no address", "always", UNREACHABLE.text)
 def test_no_address(new_rig: NewRig, node: EventSourceParser) -> None:
-    with new_rig(settings={"OPENAI_BASE_URL": "http://no-such-host.invalid/v1"}) as rig:
+    with new_rig(settings={"OPENAI_BASE_URL": "https://no-such-host.invalid/v1"}) as rig:
         exchange = rig.serve()
         UNREACHABLE.check(exchange, b"", node)
         assert exchange.over_at - exchange.handed_out_at <= 4.5

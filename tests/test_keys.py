@@ -19,6 +19,7 @@ class Store:
         self.failing = False
         self.reads = 0
         self.now = 1000.0
+        self.warnings: list[str] = []
 
     def fetch(self) -> str:
         self.reads += 1
@@ -30,7 +31,7 @@ class Store:
         return self.now
 
     def keys(self) -> Keys:
-        return Keys(self.fetch, self.clock)
+        return Keys(self.fetch, self.clock, warn=self.warnings.append)
 
 
 def test_the_secret_is_read_when_needed_and_then_kept() -> None:
@@ -177,3 +178,15 @@ def test_what_is_no_key_is_refused_without_being_quoted(text: str) -> None:
         parse(text)
     assert OLD not in str(caught.value)
     assert "sk-..." in str(caught.value)
+
+
+def test_a_refresh_that_fails_is_told_while_the_older_key_is_used() -> None:
+    store = Store(OLD)
+    keys = store.keys()
+    keys.current()
+    store.failing = True
+    store.now += 300
+    assert keys.current() == OLD
+    assert store.warnings == ["down"]
+    assert keys.current() == OLD
+    assert len(store.warnings) == 1

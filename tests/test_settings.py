@@ -60,6 +60,9 @@ def test_urls(value: str, url: str) -> None:
         "https://\u0445.com",
         "HTTPS://x",
         "https://x\\y",
+        "http://api.openai.com/v1",
+        "http://127.0.0.1.example/v1",
+        "http://localhostx/v1",
     ],
 )
 def test_what_is_no_plain_url_is_refused(value: str) -> None:

@@ -65,7 +65,10 @@ def _serve(api: RuntimeApi, log: Log) -> int:
     handler = Relay(
         settings=settings,
         upstream=Upstream(settings.openai_base_url, tls_context),
-        keys=Keys(aws.SecretsManager(secrets, settings.openai_secret_arn).read),
+        keys=Keys(
+            aws.SecretsManager(secrets, settings.openai_secret_arn).read,
+            warn=lambda cause: log.warn("key_not_refreshed", cause=cause),
+        ),
         edge=Edge(settings.edge, aws.SecretsManager(secrets, settings.edge_secret_arn), time.monotonic),
         admission=_admission(settings, aws_tls, log),
         log=log,

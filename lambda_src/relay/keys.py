@@ -26,12 +26,19 @@ class Keys:
     """The key to use now. `fetch` reads the secret's text and raises StoreError.
 
     The secret is one key, or {"keys": ["sk-...", ...]}: the first is used, the next when OpenAI has refused the first,
-    so that an old and a new key overlap while they are rotated.
+    so that an old and a new key overlap while they are rotated. `warn` is told when the secret cannot be read anew.
     """
 
-    def __init__(self, fetch: Callable[[], str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        warn: Callable[[str], None] = lambda cause: None,
+    ) -> None:
         self._fetch = fetch
         self._clock = clock
+        self._warn = warn
         self._keys: tuple[str, ...] = ()
         self._refused: set[str] = set()
         self._fresh_until = 0.0
@@ -53,7 +60,8 @@ class Keys:
         except StoreError as error:
             if not self._keys:
                 raise RelayError(Kind.KEY_UNAVAILABLE, log=str(error)) from error
-            # An older key most likely still works; a store's outage need not become ours.
+            # An older key most likely still works; a store's outage need not become ours, but somebody should know.
+            self._warn(str(error))
             self._fresh_until = self._clock() + _BACKOFF_SECONDS
             return
         if keys != self._keys:

@@ -16,6 +16,7 @@ T = TypeVar("T")
 EdgeMode = Literal["off", "optional", "required"]
 
 _URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/%-]*)?")
+_LOOPBACK = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\])([:/]|\Z)")
 
 
 class SettingsError(Exception):
@@ -78,6 +79,8 @@ def _url(environ: Mapping[str, str], name: str, default: str) -> str:
     value = environ.get(name, "").strip() or default
     if not _URL.fullmatch(value):
         raise SettingsError(f"{name} is not an http(s) URL without query and credentials: {value!r}")
+    if value.startswith("http:") and not _LOOPBACK.match(value):
+        raise SettingsError(f"{name} has to be https, or the key would travel in clear: {value!r}")
     return value.rstrip("/")
 
 
