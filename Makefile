@@ -2,6 +2,7 @@
 PYTHON ?= python3
 ENV ?= dev
 PORT ?= 9000
+AGAINST ?= main
 PROMPT ?= Why do streamed answers feel faster? Answer in three sentences.
 
 # Stamps carry a checksum of the lock file they were made from: a changed lock is installed anew, an old checkout is not.
@@ -15,7 +16,7 @@ CDK := PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/cdk
 
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
 
-.PHONY: help demo local test bundle synth snapshots deploy deploy-local destroy diff smoke bench lock clean
+.PHONY: help demo local test bundle synth snapshots deploy deploy-local destroy diff template-diff smoke bench lock clean
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
@@ -37,14 +38,17 @@ synth: $(BASE) $(NODE) ## the CloudFormation templates of ENV, offline, into cdk
 snapshots: $(DEV) $(NODE) ## accept the templates as they are now (then look at the difference: git diff tests/snapshots)
 	@$(BIN)/pytest -q tests/test_stacks.py -k accepted --accept-snapshots
 
-deploy: $(BASE) $(NODE) ## deploy ENV
-	@$(CDK) deploy --no-notices -c env=$(ENV) '**'
+deploy: $(BASE) $(NODE) ## deploy ENV (YES=1 asks nothing, for scripts)
+	@$(CDK) deploy --no-notices $(if $(YES),--require-approval never) -c env=$(ENV) '**'
 
 diff: $(BASE) $(NODE) ## what deploy would change
 	@$(CDK) diff --no-notices -c env=$(ENV) '**'
 
-destroy: $(BASE) $(NODE) ## remove ENV
-	@$(CDK) destroy --no-notices -c env=$(ENV) '**'
+template-diff: $(BASE) $(NODE) ## what this working copy does to every environment's templates, compared with AGAINST=main
+	@$(BIN)/python -m cdk_app.template_diff --base '$(AGAINST)'
+
+destroy: $(BASE) $(NODE) ## remove ENV (YES=1 asks nothing)
+	@$(CDK) destroy --no-notices $(if $(YES),--force) -c env=$(ENV) '**'
 
 deploy-local: $(BASE) $(NODE) ## deploy ENV to an AWS account that runs on this machine, check it, destroy it
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator rehearse --env $(ENV)
