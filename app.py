@@ -36,11 +36,11 @@ def synthesise(app: cdk.App, environment: Environment) -> list[str]:
         if "ValidationFailed" not in str(failure):
             raise
         return ["the findings above: mend them, or acknowledge each on its own resource with a reason"]
-    return [
-        f"{stack.display_name}: {problem}"
-        for stack in assembly.stacks_recursively
-        for problem in guards.problems(stack.template, environment)
+    stacks = assembly.stacks_recursively
+    lines = [
+        f"{one.display_name}: {problem}" for one in stacks for problem in guards.problems(one.template, environment)
     ]
+    return lines + guards.unused_waivers([one.template for one in stacks], environment)
 
 
 def _refuse(problems: list[str]) -> int:

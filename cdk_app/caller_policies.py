@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any, Literal
 
 Usd = int | str
@@ -48,6 +49,9 @@ class CallerPolicies:
 
 Prices = Mapping[str, Mapping[str, Any]]
 """Models whose price differs from the relay's own list, in that list's format: {"gpt-5": {"input": 1, "output": 8}}."""
+
+# The relay's own list: data that both sides read.
+_PRICES = Path(__file__).resolve().parent.parent / "lambda_src" / "relay" / "prices.json"
 
 _SHORT = {
     "requests_per_minute": "rpm",
@@ -110,6 +114,28 @@ def price_problems(prices: Prices) -> Iterator[str]:
                     yield f"{place}.{name} is {value!r}; allowed: a whole number, beside the default tier's prices"
                 elif name not in _RATES | _FIGURES | ({"tiers"} if not tier else set()):
                     yield f"{place} has {name!r}; allowed: {', '.join(sorted(_RATES | _FIGURES))}, tiers"
+
+
+def unpriced(policies: CallerPolicies, models: Sequence[str], prices: Prices) -> list[str]:
+    """The named models that somebody with a budget in dollars may ask for, and that have no price."""
+    known = {*json.loads(_PRICES.read_text(encoding="utf-8"))["models"], *prices}
+    budgeted = [policy for policy in (policies.default, *policies.rules.values()) if _has_budget(policy)]
+    named = {model for policy in budgeted for model in (_models(policy) or models)}
+    # As the relay looks for a price: of the model, or of the family of a dated snapshot.
+    return sorted(model for model in named if not _names_of_price(model) & known)
+
+
+def _names_of_price(model: str) -> set[str]:
+    name = ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
+    return {name, re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)}
+
+
+def _has_budget(policy: CallerPolicy | Literal["refuse"]) -> bool:
+    return policy != "refuse" and (policy.usd_per_day is not None or policy.usd_per_month is not None)
+
+
+def _models(policy: CallerPolicy | Literal["refuse"]) -> tuple[str, ...]:
+    return () if policy == "refuse" else policy.models or ()
 
 
 def _fields(policy: CallerPolicy) -> dict[str, Any]:

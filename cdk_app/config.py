@@ -21,7 +21,10 @@ from cdk_app.edge_options import EdgeMode, EdgeOptions
 LogRetentionDays = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
 ]
-WaivableRule = Literal["no-concurrency-cap"]
+# What is seen in the templates, and what in the values themselves.
+WaivableInTemplates = Literal["unsigned-calls", "wildcard-principal", "wildcard-cors", "missing-permission"]
+WaivableRule = Literal["no-concurrency-cap", "slow-heartbeat", "unpriced-model", WaivableInTemplates]
+WAIVABLE_IN_TEMPLATES: tuple[str, ...] = get_args(WaivableInTemplates)
 
 
 class ConfigurationError(Exception):
@@ -167,23 +170,44 @@ def _edge_problems(environment: Environment) -> Iterator[str]:
     # CloudFront and its web ACLs are one service for all regions of this partition, and not there in the others.
     if environment.edge != "off" and (environment.region or "cn-").startswith(("cn-", "us-gov-", "us-iso")):
         yield f"region is {environment.region!r}; allowed: with an edge, a region such as 'eu-central-1'"
+    if environment.edge == "required" and environment.direct_invokers:
+        yield "direct_invokers has somebody; allowed: nobody where the edge is required, as they come past it"
 
 
 def _waiver_problems(environment: Environment) -> Iterator[str]:
-    needed = {"no-concurrency-cap": environment.reserved_concurrency is None}
+    needed = {rule: text for rule, text in _needs(environment).items() if text}
     given = {waiver.rule: waiver.reason for waiver in environment.waivers}
     for rule, reason in given.items():
-        if rule not in needed:
-            yield f"waivers has {rule!r}; allowed: {', '.join(needed)}"
-        elif not needed[rule]:
+        if rule not in get_args(WaivableRule):
+            yield f"waivers has {rule!r}; allowed: {', '.join(get_args(WaivableRule))}"
+        elif rule not in needed and rule not in WAIVABLE_IN_TEMPLATES:
             yield f"waivers has {rule!r}, which nothing needs; allowed: only waivers in use"
         elif len(reason.split()) < 3:
             yield f"waivers has {rule!r} with the reason {reason!r}; allowed: a reason in a sentence"
-    if needed["no-concurrency-cap"] and "no-concurrency-cap" not in given:
-        yield (
-            "reserved_concurrency is None; allowed: a whole number, "
-            "or None with Waiver(rule='no-concurrency-cap', reason=...)"
-        )
+    for waivable, text in needed.items():
+        if waivable not in given:
+            yield f"{text}, or Waiver(rule={waivable!r}, reason=...)"
+
+
+def _needs(environment: Environment) -> dict[str, str]:
+    """What each rule has to say about the values; "" when it has nothing."""
+    cap = "reserved_concurrency is None; allowed: a whole number"
+    unpriced = ", ".join(caller_policies.unpriced(environment.callers, environment.requests.models, environment.prices))
+    return {
+        "no-concurrency-cap": cap if environment.reserved_concurrency is None else "",
+        "slow-heartbeat": _slow_heartbeat(environment),
+        "unpriced-model": f"{unpriced}: no price, so a budget refuses it; allowed: models with a price (prices=...)"
+        if unpriced
+        else "",
+    }
+
+
+def _slow_heartbeat(environment: Environment) -> str:
+    """CloudFront gives up when nothing comes for as long as its read timeout: two heartbeats have to fit into that."""
+    beat, limit = environment.heartbeat_seconds, environment.edge_options.read_timeout_seconds
+    if environment.edge == "off" or 0 < beat <= limit / 2:
+        return ""
+    return f"heartbeat_seconds is {beat}; allowed: 1 to {limit // 2}, half of edge_options.read_timeout_seconds"
 
 
 Check = Callable[[object], bool]

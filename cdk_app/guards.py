@@ -8,20 +8,45 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from cdk_app import edge_guards
 from cdk_app.bundle import EXEC_WRAPPER
-from cdk_app.config import Environment
+from cdk_app.config import WAIVABLE_IN_TEMPLATES, Environment
 
 Template = Mapping[str, Any]
 Found = Iterator[str]
 
 
 def problems(template: Template, environment: Environment) -> list[str]:
-    """One readable line for each thing in the template that must not be there or is missing."""
-    rules = (_urls, _permissions, _policies, _secrets, _logs, _functions, _environments, _tables)
-    return [line for rule in rules for line in rule(template, environment)]
+    """One readable line for each thing in the template that must not be there or is missing, and is not waived.
+
+    A line that a waiver can answer ends in the waiver's name: "... [unsigned-calls]".
+    """
+    waived = {waiver.rule for waiver in environment.waivers}
+    return [line for line in _found(template, environment) if _rule_of(line) not in waived]
+
+
+def unused_waivers(templates: Iterable[Template], environment: Environment) -> list[str]:
+    """One line for each waiver that no template needs. Those that the configuration itself needs are `config`'s."""
+    needed = {_rule_of(line) for template in templates for line in _found(template, environment)}
+    rules = [waiver.rule for waiver in environment.waivers if waiver.rule in WAIVABLE_IN_TEMPLATES]
+    return [
+        f"waivers has {rule!r}, which nothing needs; allowed: only waivers in use"
+        for rule in rules
+        if rule not in needed
+    ]
+
+
+def _found(template: Template, environment: Environment) -> Found:
+    rules = (_urls, _permissions, _policies, _secrets, _logs, _functions, _environments, _tables, edge_guards.lines)
+    return (line for rule in rules for line in rule(template, environment))
+
+
+def _rule_of(line: str) -> str:
+    marked = re.search(r" \[([a-z-]+)\]$", line)
+    return marked[1] if marked else ""
 
 
 def _of(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -33,11 +58,11 @@ def _of(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _urls(template: Template, environment: Environment) -> Found:
     for name, url in _of(template, "AWS::Lambda::Url"):
         if url.get("AuthType") != "AWS_IAM":
-            yield f"{name}: AuthType is {url.get('AuthType')}; anybody could spend your money; allowed: AWS_IAM"
+            yield f"{name}: AuthType is {url.get('AuthType')}; anybody could spend; allowed: AWS_IAM [unsigned-calls]"
         if url.get("InvokeMode") != "RESPONSE_STREAM":
             yield f"{name}: InvokeMode is {url.get('InvokeMode')}; answers would be buffered; allowed: RESPONSE_STREAM"
         if "*" in url.get("Cors", {}).get("AllowOrigins", []):
-            yield f"{name}: Cors allows every origin; name the origins"
+            yield f"{name}: Cors allows every origin; name the origins [wildcard-cors]"
         yield from _missing_permissions(name, template, environment)
 
 
@@ -47,9 +72,9 @@ def _missing_permissions(url: str, template: Template, environment: Environment)
     for invoker in environment.invokers:
         who = _principal({"Principal": invoker})
         if (who, "lambda:InvokeFunctionUrl", True) not in given:
-            yield f"{url}: {invoker} lacks lambda:InvokeFunctionUrl with FunctionUrlAuthType AWS_IAM"
+            yield f"{url}: {invoker} lacks lambda:InvokeFunctionUrl with FunctionUrlAuthType AWS_IAM [missing-permission]"
         if (who, "lambda:InvokeFunction", True) not in given:
-            yield f"{url}: {invoker} lacks lambda:InvokeFunction with InvokedViaFunctionUrl"
+            yield f"{url}: {invoker} lacks lambda:InvokeFunction with InvokedViaFunctionUrl [missing-permission]"
 
 
 def _permissions(template: Template, environment: Environment) -> Found:
@@ -59,7 +84,7 @@ def _permissions(template: Template, environment: Environment) -> Found:
         if "*" in action:
             yield f"{name}: the action {action} has a wildcard"
         if "*" in _principal(permission):
-            yield f"{name}: everybody may call; name the principals"
+            yield f"{name}: everybody may call; name the principals [wildcard-principal]"
         elif not _url_only(permission) and _principal(permission) not in direct:
             yield f"{name}: {_principal(permission)} may call past the URL and claim to be anybody; see direct_invokers"
 
@@ -87,7 +112,7 @@ def _policies(template: Template, _: Environment) -> Found:
             if _gives_all(statement) and "Principal" not in statement:
                 yield f"{name}: {statement.get('Action')} is allowed on every resource; name the resource"
             if statement["Effect"] == "Allow" and '"*"' in json.dumps(statement.get("Principal", "")):
-                yield f"{name}: {statement.get('Action')} is allowed to everybody; name the principals"
+                yield f"{name}: {statement.get('Action')} is allowed to everybody; name the principals [wildcard-principal]"
 
 
 def _gives_all(statement: Mapping[str, Any]) -> bool:
@@ -163,8 +188,11 @@ def _tables(template: Template, environment: Environment) -> Found:
 
 def _functions(template: Template, environment: Environment) -> Found:
     for name, function in _of(template, "AWS::Lambda::Function"):
-        if "ReservedConcurrentExecutions" not in function and environment.reserved_concurrency is not None:
-            yield f"{name}: ReservedConcurrentExecutions is missing; nothing caps what all callers together can cost"
+        if "ReservedConcurrentExecutions" not in function:
+            yield (
+                f"{name}: ReservedConcurrentExecutions is missing; nothing caps what all callers together can cost "
+                "[no-concurrency-cap]"
+            )
         wrapper = function.get("Environment", {}).get("Variables", {}).get("AWS_LAMBDA_EXEC_WRAPPER")
         if wrapper != EXEC_WRAPPER:
             yield f"{name}: AWS_LAMBDA_EXEC_WRAPPER is {wrapper}; only one wrapper runs, and it must be {EXEC_WRAPPER}"

@@ -300,7 +300,7 @@ def test_a_template_that_the_guards_refuse_is_refused(tmp_path: Path) -> None:
     cdk.CfnResource(stack, "Url", type="AWS::Lambda::Url", properties=properties)
     lines = app.synthesise(bad, environments.ENVIRONMENTS[0])
     assert lines[0].startswith("stage/stack")
-    assert "Url: AuthType is NONE; anybody could spend your money; allowed: AWS_IAM" in lines[0]
+    assert "Url: AuthType is NONE; anybody could spend; allowed: AWS_IAM" in lines[0]
 
 
 # app.py as the CDK CLI runs it.
