@@ -69,14 +69,15 @@ def test_an_event_of_six_megabytes(service: ScriptedRuntimeApi, api: RuntimeApi)
         answer(200, b"{}"),
         answer(200, b"{}", [("Lambda-Runtime-Aws-Request-Id", "../init/error")]),
         answer(200, b"0123456789")[:-3],
-        b"\x16\x03\x01\r\n\r\n",
+        b"an event, quoted\r\n\r\n",
         b"",
     ],
 )
 def test_what_is_no_invocation_is_an_error(service: ScriptedRuntimeApi, api: RuntimeApi, data: bytes) -> None:
     service.answer_next(data)
-    with pytest.raises(RuntimeApiError):
+    with pytest.raises(RuntimeApiError) as raised:
         api.next()
+    assert "quoted" not in str(raised.value)
     api.close()
     service.invoke(b"{}")
     assert api.next().event == b"{}"

@@ -230,10 +230,12 @@ class Runtime:
             self._api.close()
 
     def _refused(self, invocation: Invocation, error: Exception) -> None:
-        """410: this invocation is not ours any more; 413, 400, 403: the answer was not taken. Either way it is over."""
+        """410: this invocation is not ours any more; 413, 400, 403: the answer was not taken. Either way it is over.
+
+        Whether its connection is good for the next one, the client sees for itself.
+        """
         status = error.status if isinstance(error, ResponseRefusedError) else 0
         self._log.warn("response_refused", requestId=invocation.id, status=status, error=str(error))
-        self._api.close()
 
 
 def _camel(kind: Kind) -> str:
