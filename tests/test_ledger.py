@@ -411,7 +411,8 @@ def test_the_operators_word_holds_at_the_next_admission(bench: Bench) -> None:
     ledger = bench.ledger()
     reserve(ledger, bench.entry())
     say(bench, {"stop": "too dear"})
-    assert refusal(ledger, bench.entry()) == "stopped"
+    for _ in range(3):
+        assert refusal(ledger, bench.entry()) == "stopped", "also when this process knows of it already"
     assert refusal(bench.ledger(), bench.entry()) == "stopped"
     say(bench, {}, ("stop",))
     reserve(ledger, bench.entry())
@@ -479,7 +480,8 @@ def test_a_caller_stopped_while_it_is_being_introduced_is_not_admitted(bench: Be
 
     said: list[str] = []
     ledger = bench.ledger(dynamo.Lossy(bench.store(), halt_everybody))
-    assert refusal(ledger, bench.entry()) == "halted"
+    for _ in range(3):
+        assert refusal(ledger, bench.entry()) == "halted"
     assert said
 
 

@@ -12,7 +12,9 @@ from typing import Any
 from relay.account import (
     DONE,
     EXPIRED,
+    HALTED,
     OPEN,
+    STOPPED,
     VERSION,
     Account,
     Record,
@@ -74,6 +76,8 @@ def reserve(
     _require_room(update, entry, limits, windows, len(gone))
     version = update.path(VERSION)
     update.require(f"attribute_not_exists({version})" if said is None else f"{version} = {update.value(said)}")
+    for word in (STOPPED, HALTED):
+        update.require(f"attribute_not_exists({update.path(word)})")
     for place in (OPEN, DONE):
         update.require(f"attribute_not_exists({update.path(place, entry.id)})")
     _book(update, windows, usd=entry.usd, tokens=entry.tokens, requests=1)
