@@ -16,7 +16,7 @@ CDK := PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/cdk
 
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
 
-.PHONY: help demo local test bundle synth snapshots deploy deploy-local destroy diff template-diff smoke bench lock clean
+.PHONY: help demo local test bundle synth snapshots deploy deploy-local deploy-roles destroy diff template-diff smoke bench lock clean
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
@@ -36,7 +36,7 @@ synth: $(BASE) $(NODE) ## the CloudFormation templates of ENV, offline, into cdk
 	@$(CDK) synth --quiet --no-notices -c env=$(ENV) '**'
 
 snapshots: $(DEV) $(NODE) ## accept the templates as they are now (then look at the difference: git diff tests/snapshots)
-	@$(BIN)/pytest -q tests/test_stacks.py -k accepted --accept-snapshots
+	@$(BIN)/pytest -q tests/test_stacks.py tests/test_pipeline_roles.py -k accepted --accept-snapshots
 
 deploy: $(BASE) $(NODE) ## deploy ENV (YES=1 asks nothing, for scripts)
 	@$(CDK) deploy --no-notices $(if $(YES),--require-approval never) -c env=$(ENV) '**'
@@ -52,6 +52,9 @@ destroy: $(BASE) $(NODE) ## remove ENV (YES=1 asks nothing)
 
 deploy-local: $(BASE) $(NODE) ## deploy ENV to an AWS account that runs on this machine, check it, destroy it
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator rehearse --env $(ENV)
+
+deploy-roles: $(BASE) $(NODE) ## the roles with which GitHub Actions deploys, in ENV's account: cdk_app/pipelines.py
+	@$(CDK) deploy --no-notices --app 'python pipeline_app.py' --output build/pipelines.out -c env=$(ENV) pipelines
 
 smoke: $(BASE) ## check a deployed endpoint: make smoke URL=https://... [ARGS="--sign-host HOST --model NAME"]
 	@$(BIN)/python -m clients.smoke $(ARGS) $(URL)

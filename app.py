@@ -23,8 +23,8 @@ def main() -> int:
             code = bundle.write(Path(scratch, "lambda"), interpreter=bundle.compiler())
             RelayStage(app, environment.name, environment=environment, bundle=code)
     except (ConfigurationError, bundle.BundleError) as problem:
-        return _refuse(str(problem).splitlines())
-    return _refuse(synthesise(app, environment))
+        return refuse(str(problem).splitlines())
+    return refuse(synthesise(app, environment))
 
 
 def synthesise(app: cdk.App, environment: Environment) -> list[str]:
@@ -43,7 +43,7 @@ def synthesise(app: cdk.App, environment: Environment) -> list[str]:
     return lines + guards.unused_waivers([one.template for one in stacks], environment)
 
 
-def _refuse(problems: list[str]) -> int:
+def refuse(problems: list[str]) -> int:
     """Print one line for each; the exit code that goes with it."""
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
