@@ -16,7 +16,7 @@ CDK := PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/cdk
 
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
 
-.PHONY: help demo local test bundle synth snapshots deploy deploy-local deploy-roles destroy diff template-diff smoke bench lock clean
+.PHONY: help demo local test bundle synth snapshots deploy deploy-local deploy-roles destroy diff template-diff smoke bench cost lock clean
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
@@ -37,6 +37,7 @@ synth: $(BASE) $(NODE) ## the CloudFormation templates of ENV, offline, into cdk
 
 snapshots: $(DEV) $(NODE) ## accept the templates as they are now (then look at the difference: git diff tests/snapshots)
 	@$(BIN)/pytest -q tests/test_stacks.py tests/test_pipeline_roles.py -k accepted --accept-snapshots
+	@$(BIN)/python -m bench.cost >/dev/null
 
 deploy: $(BASE) $(NODE) ## deploy ENV (YES=1 asks nothing, for scripts)
 	@$(CDK) deploy --no-notices $(if $(YES),--require-approval never) -c env=$(ENV) '**'
@@ -61,6 +62,9 @@ smoke: $(BASE) ## check a deployed endpoint: make smoke URL=https://... [ARGS="-
 
 bench: bundle ## the relay beside its peers (QUICK=1 for under two minutes)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+cost: $(BASE) ## the figures of docs/cost.md, from the prices in bench/scale.py and the accepted templates
+	@$(BIN)/python -m bench.cost
 
 lock: ## recompile the lock files from requirements*.in (needs uv on PATH)
 	sh .ci/lock

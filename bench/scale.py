@@ -69,7 +69,16 @@ class Site:
     waf_request: float = 0.60e-6
     cdn_request: float = 1.0e-6
     cdn_gb: float = 0.085
-    fixed: float = 15.0  # a WebACL with its rules, a secret, alarms
+    fixed: float = 15.0  # a WebACL with its rules, a secret, alarms, about; counted in docs/cost.md
+    # By the month, and what else docs/cost.md is about.
+    secret: float = 0.40  # also for each replica
+    web_acl: float = 5.0
+    web_acl_rule: float = 1.0  # also for each group of AWS's
+    alarm_metric: float = 0.10
+    dashboard: float = 3.0
+    custom_metric: float = 0.30
+    internet_gb: float = 0.09  # from the function to a caller without CloudFront between
+    edge_log_bytes: float = 2500  # of one request: WAF's record and CloudFront's, an estimate
     prompt_token: float = 0.15e-6  # gpt-4o-mini
     answer_token: float = 0.60e-6
     instance_hour: float = 0.0816  # m7g.large for Lambda Managed Instances
