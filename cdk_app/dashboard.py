@@ -8,7 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from cdk_app import metrics, waf_rules
+from cdk_app import metrics, waf_lists
 from cdk_app.metrics import Metrics
 
 THIRD, HALF = 8, 12  # of the 24 columns
@@ -165,7 +165,7 @@ def _edge_requests(edge: EdgeMetrics) -> cloudwatch.IWidget:
 def _waf(edge: EdgeMetrics) -> cloudwatch.IWidget:
     return cloudwatch.GraphWidget(
         title="Refused by WAF",
-        left=[metrics.waf_rule(edge.web_acl, rule) for rule in waf_rules.NAMES],
+        left=[metrics.waf_rule(edge.web_acl, rule) for rule in waf_lists.NAMES],
         region=metrics.EDGE_REGION,
         stacked=True,
         width=HALF,

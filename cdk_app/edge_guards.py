@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cdk_app import waf_rules
+from cdk_app import waf_lists
 from cdk_app.config import Environment
 
 Template = Mapping[str, Any]
@@ -117,13 +117,13 @@ def _rule(rule: Mapping[str, Any]) -> Found:
     group = rule["Statement"].get("ManagedRuleGroupStatement")
     if group is None:
         return
-    if group["Name"] not in waf_rules.BODY_RULES:
+    if group["Name"] not in waf_lists.BODY_RULES:
         yield f"{group['Name']} is not a managed rule group that is known here"
         return
     if rule.get("OverrideAction") != {"Count": {}}:
         yield "refuses by itself; it has to count, and AWSManaged refuses by its labels"
     counted = {one["Name"] for one in group.get("RuleActionOverrides", []) if one["ActionToUse"] == {"Count": {}}}
-    for missing in sorted(set(waf_rules.BODY_RULES[group["Name"]]) - counted):
+    for missing in sorted(set(waf_lists.BODY_RULES[group["Name"]]) - counted):
         yield f"{missing} would refuse prompts for what they say; count it"
 
 
@@ -134,7 +134,7 @@ def _missing(acl: Mapping[str, Any]) -> Found:
     for name in ("Unsigned", "TooLarge", "RatePerAddress", "RatePerSession", "AWSManaged"):
         if name not in refusing:
             yield f"the rule {name} is missing, or does not refuse"
-    for name in waf_rules.BODY_RULES:
+    for name in waf_lists.BODY_RULES:
         if name not in rules:
             yield f"the managed rules {name} are missing"
     for name in ("RatePerAddress", "RatePerSession"):

@@ -1,7 +1,7 @@
 """What WAF refuses in front of the relay, and with which answer. Knows the rules; `waf` puts them to work.
 
 A prompt may hold anything: code, paths, addresses, scripts. So nothing here refuses a request for what its body says.
-The managed rule groups only count and label; `AWSManaged` at the end refuses by the labels listed below. A rule that AWS
+The managed rule groups only count and label; `AWSManaged` at the end refuses by the labels in `waf_lists`. A rule that AWS
 adds to a group therefore counts until somebody lists it, and every refusal has OpenAI's shape.
 Rules, labels and what each inspects: docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
 """
@@ -15,6 +15,7 @@ from typing import Any
 from aws_cdk import aws_wafv2 as wafv2
 
 from cdk_app.edge_options import EdgeOptions
+from cdk_app.waf_lists import ANSWERS, BODY_RULES, REFUSED
 
 Acl = wafv2.CfnWebACL
 Rule = wafv2.CfnWebACL.RuleProperty
@@ -26,76 +27,6 @@ LENGTH_DIGITS = 7
 # One request cannot say who signed it: `Authorization` ends in a signature that is new each time, and WAF can neither
 # cut it nor label by it. The token of temporary credentials stays the same for their session, so it is the caller's key.
 SESSION_HEADER = "x-amz-security-token"
-
-# Of the groups' rules, those that look into the body. They count one by one, so that they do not end their group.
-BODY_RULES = {
-    "AWSManagedRulesCommonRuleSet": (
-        "SizeRestrictions_BODY",
-        "EC2MetaDataSSRF_BODY",
-        "GenericLFI_BODY",
-        "GenericRFI_BODY",
-        "CrossSiteScripting_BODY",
-    ),
-    "AWSManagedRulesKnownBadInputsRuleSet": ("JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY"),
-    "AWSManagedRulesAmazonIpReputationList": (),
-}
-# What is refused. Left out, beside the bodies: NoUserAgent_Header, which a plain client of one's own trips, and
-# AWSManagedIPDDoSList, which AWS itself only counts.
-REFUSED = {
-    "amazon-ip-list": ("AWSManagedIPReputationList", "AWSManagedReconnaissanceList"),
-    "known-bad-inputs": (
-        "JavaDeserializationRCE_Header",
-        "JavaDeserializationRCE_URIPath",
-        "JavaDeserializationRCE_QueryString",
-        "Host_Localhost_Header",
-        "Propfind_Method",
-        "ExploitablePaths_URIPath",
-        "Log4JRCE_Header",
-        "Log4JRCE_QueryString",
-        "Log4JRCE_URIPath",
-    ),
-    "core-rule-set": (
-        "BadBots_Header",
-        "SizeRestrictions_QueryString",
-        "SizeRestrictions_Cookie_Header",
-        "SizeRestrictions_URIPath",
-        "EC2MetaDataSSRF_Cookie",
-        "EC2MetaDataSSRF_URIPath",
-        "EC2MetaDataSSRF_QueryArguments",
-        "GenericLFI_QueryArguments",
-        "GenericLFI_URIPath",
-        "RestrictedExtensions_URIPath",
-        "RestrictedExtensions_QueryArguments",
-        "GenericRFI_QueryArguments",
-        "GenericRFI_URIPath",
-        "CrossSiteScripting_Cookie",
-        "CrossSiteScripting_QueryArguments",
-        "CrossSiteScripting_URIPath",
-    ),
-}
-# The rules that refuse; each has a metric of its name.
-NAMES = (
-    "OtherNetworks",
-    "OtherCountries",
-    "Unsigned",
-    "TooLarge",
-    "RatePerAddress",
-    "RatePerSession",
-    "AWSManaged",
-)
-# key -> status, OpenAI's type, code, text
-ANSWERS = {
-    "network": (403, "invalid_request_error", "network_not_allowed", "This network may not call the relay."),
-    "unsigned": (
-        403,
-        "invalid_request_error",
-        "unsigned_request",
-        "The request is not signed. Sign it with AWS Signature Version 4 for the service lambda and the Function URL.",
-    ),
-    "too-large": (413, "invalid_request_error", "request_too_large", "The request body is too large."),
-    "rate": (429, "rate_limit_error", "rate_limit_exceeded", "Too many requests. Wait a minute."),
-    "refused": (403, "invalid_request_error", "request_refused", "The request looks like an attack and was refused."),
-}
 
 
 def bodies() -> dict[str, wafv2.CfnWebACL.CustomResponseBodyProperty]:

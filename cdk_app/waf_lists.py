@@ -1,0 +1,76 @@
+"""The lists behind WAF's rules: what counts, what refuses, and with which words. Data only; knows nothing of the CDK.
+
+Names and labels: docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
+"""
+
+from __future__ import annotations
+
+# Of the groups' rules, those that look into the body. They count one by one, so that they do not end their group.
+BODY_RULES = {
+    "AWSManagedRulesCommonRuleSet": (
+        "SizeRestrictions_BODY",
+        "EC2MetaDataSSRF_BODY",
+        "GenericLFI_BODY",
+        "GenericRFI_BODY",
+        "CrossSiteScripting_BODY",
+    ),
+    "AWSManagedRulesKnownBadInputsRuleSet": ("JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY"),
+    "AWSManagedRulesAmazonIpReputationList": (),
+}
+# What is refused. Left out, beside the bodies: NoUserAgent_Header, which a plain client of one's own trips, and
+# AWSManagedIPDDoSList, which AWS itself only counts.
+REFUSED = {
+    "amazon-ip-list": ("AWSManagedIPReputationList", "AWSManagedReconnaissanceList"),
+    "known-bad-inputs": (
+        "JavaDeserializationRCE_Header",
+        "JavaDeserializationRCE_URIPath",
+        "JavaDeserializationRCE_QueryString",
+        "Host_Localhost_Header",
+        "Propfind_Method",
+        "ExploitablePaths_URIPath",
+        "Log4JRCE_Header",
+        "Log4JRCE_QueryString",
+        "Log4JRCE_URIPath",
+    ),
+    "core-rule-set": (
+        "BadBots_Header",
+        "SizeRestrictions_QueryString",
+        "SizeRestrictions_Cookie_Header",
+        "SizeRestrictions_URIPath",
+        "EC2MetaDataSSRF_Cookie",
+        "EC2MetaDataSSRF_URIPath",
+        "EC2MetaDataSSRF_QueryArguments",
+        "GenericLFI_QueryArguments",
+        "GenericLFI_URIPath",
+        "RestrictedExtensions_URIPath",
+        "RestrictedExtensions_QueryArguments",
+        "GenericRFI_QueryArguments",
+        "GenericRFI_URIPath",
+        "CrossSiteScripting_Cookie",
+        "CrossSiteScripting_QueryArguments",
+        "CrossSiteScripting_URIPath",
+    ),
+}
+# The rules that refuse; each has a metric of its name.
+NAMES = (
+    "OtherNetworks",
+    "OtherCountries",
+    "Unsigned",
+    "TooLarge",
+    "RatePerAddress",
+    "RatePerSession",
+    "AWSManaged",
+)
+# key -> status, OpenAI's type, code, text
+ANSWERS = {
+    "network": (403, "invalid_request_error", "network_not_allowed", "This network may not call the relay."),
+    "unsigned": (
+        403,
+        "invalid_request_error",
+        "unsigned_request",
+        "The request is not signed. Sign it with AWS Signature Version 4 for the service lambda and the Function URL.",
+    ),
+    "too-large": (413, "invalid_request_error", "request_too_large", "The request body is too large."),
+    "rate": (429, "rate_limit_error", "rate_limit_exceeded", "Too many requests. Wait a minute."),
+    "refused": (403, "invalid_request_error", "request_refused", "The request looks like an attack and was refused."),
+}
