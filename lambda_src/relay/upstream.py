@@ -29,6 +29,8 @@ _CONNECT_SECONDS = 4.0
 _IDLE_SECONDS = 3.0
 # Unacknowledged bytes on a dead path end the connection after this time instead of at the deadline (tcp(7)).
 _UNACKNOWLEDGED_MS = 5000
+# What is written waits for more up to this size, and until the answer is read: a prompt of some pages and its head.
+_HELD_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,8 +232,12 @@ class _NetworkStream(httpcore.NetworkStream):
         self._sock = sock
         self._backend = backend
         self._joiner = AnswerJoiner()
+        self._unsent = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with contextlib.suppress(httpcore.WriteError):
+            # As httpcore does: a peer that refuses to read on may have said why, and that is to be read next.
+            self._send_held()
         while True:
             if not self._decrypted():
                 self._backend.watch.readable(self._sock.fileno())
@@ -253,7 +259,19 @@ class _NetworkStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._joiner = AnswerJoiner()  # what is read after this is another answer
-        view = memoryview(buffer)
+        if len(self._unsent) + len(buffer) <= _HELD_BYTES:
+            # Head and body come one after the other: together they take one packet and wake the other side once.
+            self._unsent += buffer
+            return
+        self._send_held()
+        self._send(buffer)
+
+    def _send_held(self) -> None:
+        held, self._unsent = self._unsent, b""
+        self._send(held)
+
+    def _send(self, data: bytes) -> None:
+        view = memoryview(data)
         while view:
             try:
                 view = view[self._sock.send(view) :]
