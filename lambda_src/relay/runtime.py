@@ -75,10 +75,13 @@ class Reply:
 
     def write(self, chunk: bytes) -> None:
         """Adds to the body; on the wire at the latest when the handler waits for more."""
-        if not self.first_byte_at:
-            self.first_byte_at = time.monotonic()
         self._last = chunk if len(chunk) >= sse.TAIL else self._last[-sse.TAIL :] + chunk
         self._stream.write(chunk)
+        if not self.first_byte_at:
+            self.first_byte_at = time.monotonic()
+            if self._is_sse or self._is_text:
+                # The first token is what a person waits for: it does not wait for what else has come with it.
+                self._stream.flush()
 
     def keep_alive(self) -> None:
         """Adds a comment that no client sees, if the body is an event stream between two events."""

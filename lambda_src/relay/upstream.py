@@ -73,6 +73,7 @@ class Upstream:
     ) -> None:
         self._clock = clock
         self._base_url = base_url.rstrip("/")
+        self._urls: dict[str, httpx.URL] = {}  # as many as there are endpoints
         self._backend = _Backend()
         self._transport = _Transport(
             httpcore.ConnectionPool(
@@ -94,7 +95,8 @@ class Upstream:
         """
         self._drop_stale_connection()
         self._backend.watch = watch
-        request = httpx.Request(call.method, self._base_url + call.path, headers=dict(call.headers), content=call.body)
+        url = self._urls.get(call.path) or self._urls.setdefault(call.path, httpx.URL(self._base_url + call.path))
+        request = httpx.Request(call.method, url, headers=dict(call.headers), content=call.body)
         with _errors():
             return Answer(self._send(request, watch), self._used)
 
