@@ -55,7 +55,7 @@ deploy-local: $(BASE) $(NODE) ## deploy ENV to an AWS account that runs on this 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator rehearse --env $(ENV)
 
 deploy-roles: $(BASE) $(NODE) ## the roles with which GitHub Actions deploys, in ENV's account: cdk_app/pipelines.py
-	@$(CDK) deploy --no-notices --app 'python pipeline_app.py' --output build/pipelines.out -c env=$(ENV) pipelines
+	@$(CDK) deploy --no-notices $(if $(YES),--require-approval never) --app 'python pipeline_app.py' --output build/pipelines.out -c env=$(ENV) pipelines
 
 smoke: $(BASE) ## check a deployed endpoint: make smoke URL=https://... [ARGS="--sign-host HOST --model NAME"]
 	@$(BIN)/python -m clients.smoke $(ARGS) $(URL)

@@ -23,24 +23,24 @@ ELSEWHERE = replace(EVERYTHING, name="elsewhere", region=None, edge="off")
 OURS = Pipeline(repository="octo-org@123456/octo-repo@456789")
 
 
-def _synthesise(pipeline: Pipeline, chosen: list[Environment], out: Path) -> Template:
+def synthesise(pipeline: Pipeline, chosen: list[Environment], out: Path) -> Template:
     # Here and not above: importing the CDK starts Node, in every process that only collects tests.
     import aws_cdk as cdk
 
-    from app import synthesise
+    import app as entry
     from cdk_app.pipeline_roles import PipelineRoles
 
     context = json.loads(ROOT.joinpath("cdk.json").read_text())["context"]
     app = cdk.App(context=context, outdir=str(out))
     PipelineRoles(app, "pipelines", pipeline=pipeline, environments=chosen)
-    assert synthesise(app, chosen[0]) == []
+    assert entry.synthesise(app, chosen[0]) == []
     template: Template = json.loads(out.joinpath("pipelines.template.json").read_text())
     return template
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    return _synthesise(OURS, [EVERYTHING, ELSEWHERE], tmp_path_factory.mktemp("created"))
+    return synthesise(OURS, [EVERYTHING, ELSEWHERE], tmp_path_factory.mktemp("created"))
 
 
 def _roles(template: Template) -> dict[str, dict[str, Any]]:
@@ -98,14 +98,14 @@ def test_a_role_may_become_the_bootstrap_roles_of_its_regions_and_nothing_else(t
 
 def test_githubs_provider_is_taken_when_the_account_has_it(template: Template, tmp_path: Path) -> None:
     assert "AWS::IAM::OIDCProvider" in str(template)
-    taken = _synthesise(replace(OURS, provider="exists"), [EVERYTHING], tmp_path)
+    taken = synthesise(replace(OURS, provider="exists"), [EVERYTHING], tmp_path)
     assert "AWS::IAM::OIDCProvider" not in str(taken)
     (trust,) = _roles(taken)["everything"]["AssumeRolePolicyDocument"]["Statement"]
     assert ":iam::123456789012:oidc-provider/token.actions.githubusercontent.com" in str(trust["Principal"])
 
 
 def test_every_environment_of_ours_gets_a_role(tmp_path: Path) -> None:
-    template = _synthesise(replace(OURS, repository="octo-org/octo-repo"), list(environments.ENVIRONMENTS), tmp_path)
+    template = synthesise(replace(OURS, repository="octo-org/octo-repo"), list(environments.ENVIRONMENTS), tmp_path)
     assert set(_roles(template)) == {environment.name for environment in environments.ENVIRONMENTS}
     assert "repo:octo-org/octo-repo:environment:" in str(template)
 
