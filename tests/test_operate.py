@@ -51,7 +51,7 @@ class Desk:
         self.ledger = self.relay()
 
     def relay(self) -> Ledger:
-        table = Table(self.store, name=self.table, monotonic=time.monotonic, sleep=lambda _: None)
+        table = Table(self.store, name=self.table, monotonic=lambda: 0.0, sleep=lambda _: None)
         return Ledger(table, clock=lambda: self.now)
 
     def reserve(self, caller: Known = CI, ledger: Ledger | None = None, **limits: Any) -> Admitted:
