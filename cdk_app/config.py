@@ -111,7 +111,8 @@ class Environment:
     edge: EdgeMode = "off"
     edge_options: EdgeOptions = made_by(default_factory=EdgeOptions)
 
-    # Who is told of what, and when the relay is stopped.
+    # "on" builds the dashboard and the alarms: who is told of what, and when the relay is stopped.
+    monitoring: Literal["on", "off"] = "on"
     alarms: AlarmOptions = made_by(default_factory=AlarmOptions)
 
     # What happens to logs, usage and key when the stack is destroyed.
@@ -145,6 +146,8 @@ def _problems(environment: Environment) -> Iterator[str]:
     yield from _edge_problems(environment)
     for problem in alarm_options.problems(environment.alarms):
         yield f"alarms.{problem}"
+    if environment.monitoring == "off" and environment.alarms != AlarmOptions():
+        yield "alarms is set; allowed: only with monitoring='on', which builds them"
     yield from _waiver_problems(environment)
 
 
@@ -299,5 +302,6 @@ _RULES: dict[str, tuple[str, Check]] = {
     "settle_failure": ("'keep' or 'retry'", _one_of(Literal["keep", "retry"])),
     "usage_days": ("a whole number from 1 to 3653", _whole(1, 3653)),
     "edge": ("'off', 'optional' or 'required'", _one_of(EdgeMode)),
+    "monitoring": ("'on' or 'off'", _one_of(Literal["on", "off"])),
     "on_destroy": ("'delete' or 'keep'", _one_of(Literal["delete", "keep"])),
 }

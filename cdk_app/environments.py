@@ -14,6 +14,7 @@ ENVIRONMENTS = (
         invokers=(),  # such as "arn:aws:iam::123456789012:role/my-service"
         reserved_concurrency=5,
         log_retention_days=7,
+        monitoring="off",
         callers=CallerPolicies(default=CallerPolicy(requests_per_minute=60, concurrent=5, usd_per_day=2)),
         on_destroy="delete",
     ),

@@ -26,6 +26,8 @@ class RelayStage(cdk.Stage):
                 function_url=self.relay.url,
                 origin_secret_arn=self.relay.origin_secret.arn,
             )
+        if environment.monitoring == "off":
+            return
         self.monitoring = MonitoringStack(
             self,
             "monitoring",

@@ -49,7 +49,7 @@ def rehearsed(environment: Environment, *, update: str | None) -> Environment:
     options = replace(environment.edge_options, domain=None, certificate=None, networks=(), countries=())
     changed = replace(environment, account=ACCOUNT, region=REGION, edge="required", edge_options=options)
     # It has to be possible to destroy what was rehearsed.
-    changed = replace(changed, on_destroy="delete")
+    changed = replace(changed, on_destroy="delete", monitoring="on")
     if not update:
         return changed
     options = replace(options, origin_secret_version=options.origin_secret_version + 1)

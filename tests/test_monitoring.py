@@ -58,14 +58,14 @@ def test_each_alarm_tells_the_topic_and_silence_is_none(templates: dict[str, Syn
 
 
 def test_the_alarms_of_money_are_there_when_asked_for(templates: dict[str, Synthesised]) -> None:
-    assert alarms(monitoring(templates, "dev")).keys() == ALWAYS
+    assert alarms(monitoring(templates, "prod")).keys() == ALWAYS
     asked = alarms(monitoring(templates))
     assert asked.keys() == ALWAYS | {"Spend", "Stop"}
     assert (asked["Spend"]["Threshold"], asked["Stop"]["Threshold"]) == (50, 100)
     assert asked["Spend"]["Period"] == 86_400
 
 
-@pytest.mark.parametrize("name", ["dev", EVERYTHING.name])
+@pytest.mark.parametrize("name", ["prod", EVERYTHING.name])
 def test_alarms_watch_one_function_only(name: str, templates: dict[str, Synthesised]) -> None:
     for alarm in alarms(monitoring(templates, name)).values():
         (dimension,) = alarm["Dimensions"]
@@ -114,8 +114,6 @@ def test_the_dashboard_has_its_cap_and_its_edge(templates: dict[str, Synthesised
     shown = {widget.title: widget for widget in widgets_of(monitoring(templates))}
     assert shown["Streams at once"].lines == [f"cap {EVERYTHING.reserved_concurrency}"]
     assert {"CloudFront", "Refused by WAF"} <= shown.keys()
-    without = {widget.title for widget in widgets_of(monitoring(templates, "dev"))}
-    assert without == shown.keys() - {"CloudFront", "Refused by WAF"}
 
 
 def test_the_documented_dashboard_is_the_one_that_is_deployed(
@@ -126,3 +124,7 @@ def test_the_documented_dashboard_is_the_one_that_is_deployed(
     if request.config.getoption("--accept-snapshots"):
         document.write_text(made)
     assert document.read_text() == made, "docs/monitoring.md shows another dashboard: make snapshots"
+
+
+def test_an_environment_can_do_without(templates: dict[str, Synthesised]) -> None:
+    assert set(templates["dev"].stacks) == {"relay"}
