@@ -63,7 +63,14 @@ class EdgeStack(cdk.Stack):
         )
         self.metrics = EdgeMetrics(distribution_id=edge.distribution.distribution_id, web_acl=name)
         self._let_logs_be_delivered([waf.log_group, edge.log_group])
-        cdk.CfnOutput(self, "EdgeUrl", value=f"https://{options.domain or edge.distribution.distribution_domain_name}/")
+        url = f"https://{options.domain or edge.distribution.distribution_domain_name}/"
+        cdk.CfnOutput(self, "EdgeUrl", value=url)
+        cdk.CfnOutput(
+            self,
+            "FirstRequest",
+            description="One short answer through the edge; curl cannot sign for one host and send to another",
+            value=f'make smoke URL={url} ARGS="--sign-host {host}"',
+        )
         cdk.CfnOutput(self, "SignHost", description="The host to sign for, wherever the request is sent", value=host)
         if options.domain:
             cdk.CfnOutput(

@@ -71,7 +71,7 @@ class RelayStack(cdk.Stack):
         self.function_arn = relay.function.function_arn
         self.log_group_name = relay.log_group.log_group_name
         self._grant(environment, key, limits, relay)
-        self._tell(key, limits, relay)
+        self._tell(environment, key, limits, relay)
         cdk.Tags.of(self).add("application", "openai-lambda-relay")
         cdk.Tags.of(self).add("environment", environment.name)
 
@@ -87,7 +87,7 @@ class RelayStack(cdk.Stack):
         for invoker in environment.direct_invokers:
             relay.function.grant_invoke(callers.principal(invoker))
 
-    def _tell(self, key: OpenAIKey, limits: Limits, relay: RelayFunction) -> None:
+    def _tell(self, environment: Environment, key: OpenAIKey, limits: Limits, relay: RelayFunction) -> None:
         """The outputs: what is there, and the two commands that come next, ready to paste."""
         cdk.CfnOutput(self, "FunctionUrl", value=relay.url.url)
         cdk.CfnOutput(self, "FunctionName", value=relay.function.function_name)
@@ -101,6 +101,8 @@ class RelayStack(cdk.Stack):
             value=f"aws secretsmanager put-secret-value --region {self.region} --secret-id {key.secret_id} "
             '--secret-string "$OPENAI_API_KEY"',
         )
+        if environment.edge == "required":
+            return  # the first request goes through the edge, whose stack says how
         cdk.CfnOutput(
             self,
             "FirstRequest",

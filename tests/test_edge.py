@@ -107,6 +107,14 @@ def test_a_domain_brings_its_certificate_and_the_least_version_of_tls(templates:
     assert "Aliases" not in without
 
 
+def test_the_first_request_goes_where_it_is_served(templates: dict[str, Synthesised]) -> None:
+    through = json.dumps(edge(templates, "prod")["Outputs"]["FirstRequest"]["Value"])
+    assert "make smoke URL=https://" in through
+    assert "--sign-host " in through
+    assert "FirstRequest" not in templates["prod"].stacks["relay"]["Outputs"]
+    assert "FirstRequest" in templates["dev"].stacks["relay"]["Outputs"]
+
+
 def test_http_2_and_3(templates: dict[str, Synthesised]) -> None:
     assert config(edge(templates))["HttpVersion"] == "http2and3"
 
