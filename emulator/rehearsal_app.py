@@ -50,6 +50,7 @@ def rehearsed(environment: Environment, *, update: str | None) -> Environment:
     changed = replace(environment, account=ACCOUNT, region=REGION, edge="required", edge_options=options)
     # It has to be possible to destroy what was rehearsed.
     changed = replace(changed, on_destroy="delete", monitoring="on")
+    changed = replace(changed, alarms=replace(changed.alarms, emails=(), stop_at_usd_per_day=100))
     if not update:
         return changed
     options = replace(options, origin_secret_version=options.origin_secret_version + 1)
