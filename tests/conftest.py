@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("gate")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Synthesised]:
     """The templates of every environment by name ("dev", "staging", "prod", and "everything").
 
-    Mark a file that uses it with `pytestmark = pytest.mark.xdist_group("stacks")`, so that one process makes them.
+    Tests are spread over processes by file, so each file that uses it makes them once.
     """
     code = tmp_path_factory.mktemp("bundle")
     code.joinpath("bootstrap").write_text("#!/bin/sh\n")

@@ -18,8 +18,6 @@ from cdk_app import target_python
 from cdk_app.bundle import BundleError, assemble, compiler, digest, write
 from tests.synthesis import ROOT
 
-pytestmark = pytest.mark.xdist_group("stacks")  # one process fetches and compiles
-
 PYTHON = target_python.find()
 needs_python = pytest.mark.skipif(PYTHON is None, reason=f"no Python {target_python.VERSION} on this machine")
 

@@ -12,8 +12,6 @@ from relay.settings import Settings
 from cdk_app import config
 from tests.synthesis import Synthesised
 
-pytestmark = pytest.mark.xdist_group("stacks")
-
 # What Lambda itself sets; the rest is the stack's.
 OF_LAMBDA = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_REGION": "eu-central-1"}
 

@@ -17,8 +17,6 @@ from tests import relay_with_limits
 from tests.harness import table
 from tests.relay_with_limits import Answer, Counter, Setup
 
-pytestmark = pytest.mark.xdist_group("limits")
-
 ROLES = relay_with_limits.roles(
     "twice", "poor", "none", "one", "cut", "refused", "unreachable", "sessions", "slow", "get"
 )

@@ -21,8 +21,6 @@ from cdk_app import environments, guards, target_python
 from cdk_app.config import Waiver
 from tests.synthesis import EVERYTHING, ROOT, Synthesised
 
-pytestmark = pytest.mark.xdist_group("stacks")
-
 Template = dict[str, Any]
 # W3005: the CDK writes dependencies out that a reference implies. W6001: the edge repeats what the relay put out, for people.
 LINTER = cfnlint.api.ManualArgs(ignore_checks=["W3005", "W6001"])
