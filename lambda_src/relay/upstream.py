@@ -19,7 +19,7 @@ import httpx
 
 from relay import connecting
 from relay.errors import Kind, RelayError
-from relay.joining import AnswerJoiner
+from relay.framing import AnswerFraming
 from relay.waiting import Watch
 
 # DNS, TCP and TLS together. OpenAI's edge answers in tens of milliseconds; 4 s is one lost SYN and its retries.
@@ -31,6 +31,8 @@ _IDLE_SECONDS = 3.0
 _UNACKNOWLEDGED_MS = 5000
 # What is written waits for more up to this size, and until the answer is read: a prompt of some pages and its head.
 _HELD_BYTES = 16_384
+# As httpcore reads.
+_READ_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +195,11 @@ class _Stream(httpx.SyncByteStream):
         self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
+        network: _NetworkStream = self._response.extensions["network_stream"]
         with _to_httpx():
+            # Plain chunks go past httpcore and h11, which are most of what a token costs; what ends them does not.
+            while data := network.read_body():
+                yield data
             yield from self._response.iter_stream()
 
     def close(self) -> None:
@@ -233,21 +239,35 @@ class _NetworkStream(httpcore.NetworkStream):
         sock.setblocking(False)
         self._sock = sock
         self._backend = backend
-        self._joiner = AnswerJoiner()
+        self._framing = AnswerFraming()
         self._unsent = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """For httpcore: the head of an answer, and of its body what `read_body` leaves. b"" when the peer has closed."""
         with contextlib.suppress(httpcore.WriteError):
             # As httpcore does: a peer that refuses to read on may have said why, and that is to be read next.
             self._send_held()
+        while not (data := self._framing.take_rest()) and self._receive(max_bytes):
+            pass
+        return data
+
+    def read_body(self) -> bytes:
+        """Body of the answer of which the head was read; b"" when all that may follow is for httpcore to read."""
+        framing = self._framing
+        while not (body := framing.take_body()) and framing.in_body and self._receive(_READ_BYTES):
+            pass
+        return body
+
+    def _receive(self, max_bytes: int) -> bool:
+        """Waits for bytes and sorts them; False when the peer has closed."""
         while True:
             if not self._decrypted():
                 self._backend.watch.readable(self._sock.fileno())
             try:
                 data = self._sock.recv(max_bytes)
-                joined = self._joiner.feed(data) if data else b""
-                if joined or not data:
-                    return joined
+                if data:
+                    self._framing.feed(data)
+                return bool(data)
             except (BlockingIOError, ssl.SSLWantReadError):
                 continue  # half a TLS record, or a socket that only seemed readable
             except ssl.SSLWantWriteError:
@@ -260,7 +280,7 @@ class _NetworkStream(httpcore.NetworkStream):
         return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._joiner = AnswerJoiner()  # what is read after this is another answer
+        self._framing = AnswerFraming()  # what is read after this is another answer
         if len(self._unsent) + len(buffer) <= _HELD_BYTES:
             # Head and body come one after the other: together they take one packet and wake the other side once.
             self._unsent += buffer
@@ -313,7 +333,7 @@ class _NetworkStream(httpcore.NetworkStream):
 
         What came already, behind the last answer, counts too.
         """
-        if not self._joiner.exact:
+        if not self._framing.exact:
             return True
         try:
             self._sock.recv(1)
