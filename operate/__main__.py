@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lambda_src"))
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO, TypeVar
@@ -24,6 +25,8 @@ from operate.store import Boto3Store, OperatorError, table_of
 
 T = TypeVar("T")
 
+_PIPE_COLUMNS = 200
+
 
 def main(arguments: Sequence[str], given: TextIO = sys.stdin) -> int:
     """Does one command; 1 when it cannot be done, with one line on stderr that says why."""
@@ -32,11 +35,17 @@ def main(arguments: Sequence[str], given: TextIO = sys.stdin) -> int:
     try:
         table = options.table or table_of(options.env)
         book = Book(Boto3Store(), table=table, clock=lambda: int(time.time() * 1000))
-        options.command(book, options, Console())
+        options.command(book, options, _console())
     except (OperatorError, PolicyError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _console() -> Console:
+    """As wide as the terminal; a file or a pipe has no width, and is not to get one that cuts."""
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_COLUMNS
+    return Console(width=wide)
 
 
 def _parser() -> argparse.ArgumentParser:

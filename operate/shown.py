@@ -11,6 +11,7 @@ from typing import TextIO
 
 from relay.account import Account, Record, Windows
 from relay.verdicts import dollars
+from rich import box
 from rich.table import Table
 
 from operate.book import Known, Period
@@ -54,11 +55,12 @@ def sums(records: Iterable[Record], refusals: Mapping[str, int]) -> dict[str, Su
 
 def usage(period: Period, rows: Iterable[tuple[Known, dict[str, Sum]]]) -> Table:
     """Requests, tokens, dollars and refusals of each caller and model."""
-    table = Table(title=f"Usage {period.name} (UTC)", caption="at bound: answers that did not say what they used")
-    table.add_column("caller")
-    table.add_column("model")
-    for name in ("requests", "tokens in", "tokens out", "tokens", "USD", "at bound", "refused"):
-        table.add_column(name, justify="right")
+    table = _table(
+        f"Usage {period.name} (UTC)",
+        ("caller", "model"),
+        ("requests", "tokens\nin", "tokens\nout", "tokens", "USD", "at\nbound", "refused"),
+        caption="at bound: answers that did not say what they used",
+    )
     total = Sum()
     for caller, models in rows:
         for model, each in models.items():
@@ -67,6 +69,16 @@ def usage(period: Period, rows: Iterable[tuple[Known, dict[str, Sum]]]) -> Table
                 setattr(total, name, getattr(total, name) + getattr(each, name))
     table.add_section()
     table.add_row("all", "", *_figures(total), style="bold")
+    return table
+
+
+def _table(title: str, words: Iterable[str], figures: Iterable[str], caption: str | None = None) -> Table:
+    """Words go on in the next line where a terminal is narrow; figures stay whole."""
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for name in words:
+        table.add_column(name, overflow="fold", min_width=7)
+    for name in figures:
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
@@ -83,12 +95,8 @@ def money(amount: int) -> str:
 
 def callers(rows: Iterable[tuple[Known, Account]], now: int) -> Table:
     """Each caller with what it used so far and what the operator has said of it."""
-    table = Table(title="Callers")
-    for name in ("caller", "counted under"):
-        table.add_column(name)
-    for name in ("requests today", "USD today", "USD this month", "open"):
-        table.add_column(name, justify="right")
-    table.add_column("operator's word")
+    table = _table("Callers", ("caller", "counted under"), ("requests\ntoday", "USD\ntoday", "USD this\nmonth", "open"))
+    table.add_column("operator's word", overflow="fold")
     windows = Windows.at(now)
     for caller, account in rows:
         spent = [money(account.count(window, "usd")) for window in (windows.day, windows.month)]
@@ -112,11 +120,12 @@ def _said(account: Account, windows: Windows) -> str:
 
 def reservations(rows: Iterable[tuple[Known, Account]], now: int) -> Table:
     """What is admitted and not settled."""
-    table = Table(title="Open reservations", caption="a lease that is over: its process is gone; `sweep` settles it")
-    for name in ("caller", "request", "model", "endpoint"):
-        table.add_column(name)
-    for name in ("since s", "lease s", "tokens", "USD"):
-        table.add_column(name, justify="right")
+    table = _table(
+        "Open reservations",
+        ("caller", "request", "model", "endpoint"),
+        ("since s", "lease s", "tokens", "USD"),
+        caption="a lease that is over: its process is gone; `sweep` settles it",
+    )
     for caller, account in rows:
         for entry in sorted(account.open.values(), key=lambda entry: entry.at):
             lease = "over" if entry.lease < now else str((entry.lease - now) // 1000)

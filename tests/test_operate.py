@@ -121,6 +121,22 @@ def test_usage_by_caller_and_model(desk: Desk) -> None:
     assert "user/ann" not in desk.run("usage", "*:role/*", "--month")
 
 
+@pytest.mark.parametrize("columns", ["80", None])
+def test_no_figure_is_cut_on_a_narrow_terminal_or_in_a_pipe(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, columns: str | None
+) -> None:
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    else:
+        monkeypatch.delenv("COLUMNS")
+    desk.serve(usd=1234 * PICO, counts={"input": 123_456_789, "output": 1_234_567})
+    shown = desk.run("usage")
+    assert "…" not in shown
+    assert all(figure in shown for figure in ("123,456,789", "1,234,567", "1,234.000000"))
+    if not columns:
+        assert "123456789012:role/ci-deploy" in shown
+
+
 def test_export_is_exact(desk: Desk) -> None:
     desk.serve(usd=12_500_000)
     (row,) = csv.DictReader(io.StringIO(desk.run("export")))
