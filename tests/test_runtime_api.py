@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -206,7 +207,7 @@ def test_a_reader_that_stalls_is_given_up_at_the_deadline(service: ScriptedRunti
     assert -0.01 <= time.monotonic() - invocation.deadline < 0.3  # poll(2) counts in milliseconds
 
 
-def _write_for_ever(write: Callable[[bytes], None]) -> NoReturn:
+def _write_for_ever(write: Callable[[bytes], object]) -> NoReturn:
     while True:
         write(b"x" * 65_536)
 
@@ -257,6 +258,33 @@ def test_a_new_connection_when_the_last_exchange_did_not_end(service: ScriptedRu
     service.invoke(b'{"next":1}')
     assert api.next().event == b'{"next":1}'
     assert service.connections == 2
+
+
+def test_a_new_connection_when_the_last_bytes_of_a_response_did_not_go_out(
+    service: ScriptedRuntimeApi, api: RuntimeApi
+) -> None:
+    exchange = service.invoke(b"{}", reader=EarlyAnswer(410))
+    stream = api.respond(api.next())
+    stream.begin(PRELUDE)
+    stream.flush()
+    exchange.wait_over()
+    with pytest.raises(BlockingIOError):
+        _write_for_ever(lambda chunk: os.write(stream.fileno(), chunk))
+    with pytest.raises(ResponseRefusedError):
+        stream.end()
+    service.invoke(b'{"next":1}')
+    assert api.next().event == b'{"next":1}'
+    assert service.connections == 2
+
+
+def test_a_new_connection_when_more_came_than_an_answer(service: ScriptedRuntimeApi, api: RuntimeApi) -> None:
+    """What is left over would be read as the next invocation."""
+    service.invoke(b"{}", reader=Take(answer=answer(202) + answer(200, b"?", [("Lambda-Runtime-Aws-Request-Id", "?")])))
+    stream = api.respond(api.next())
+    stream.begin(PRELUDE)
+    stream.end()
+    service.invoke(b'{"next":1}')
+    assert api.next().event == b'{"next":1}'
 
 
 def test_a_response_takes_a_new_connection_when_the_old_one_was_closed(

@@ -1,8 +1,8 @@
 """Lambda's Runtime API on the wire. Knows HTTP and AWS's header names; knows nothing of events, OpenAI or the loop.
 
 Source: docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and runtimes-custom.html (response streaming), and what
-AWS's own streaming client (aws-lambda-ric for Node) puts on the wire. h11 parses and frames heads and trailers; body
-chunks are framed here, because that is one bytes join instead of a trip through a state machine per chunk.
+AWS's own streaming client (aws-lambda-ric for Node) puts on the wire. Nothing that is written here needs escaping: what
+comes from the service (an id, a token) has passed `http1` or a pattern, the rest is the relay's own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import h11
+from relay.http1 import AnswerReader, BadAnswerError
 
 _VERSION = "2018-06-01"
 _CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
@@ -27,12 +27,18 @@ _READ_SIZE = 65536
 _FLUSH_AT = 65536
 # The API is on the loopback of the same machine: an answer that takes longer than this is not coming.
 _ANSWER_SECONDS = 5.0
+# Of an answer. Lambda's events have 6 MB (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+_MOST_BYTES = 1 << 26
 # Of an error's text as a trailer; the text itself is in the stream. AWS names no limit.
 _TRAILER_CHARACTERS = 1000
 # An id becomes a part of a path; AWS's are UUIDs.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 # What a missing deadline header is taken for. AWS always sends one.
 _UNKNOWN_DEADLINE_SECONDS = 60.0
+_ARRIVAL = select.POLLIN
+_ARRIVAL_OR_ROOM = select.POLLIN | select.POLLOUT
+
+Headers = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +73,11 @@ class ResponseStream:
     ResponseRefusedError when the service has answered before the end, RuntimeApiError when the connection broke.
     """
 
-    def __init__(self, connect: Callable[[], _Connection], invocation: Invocation) -> None:
+    def __init__(self, connect: Callable[[], _Connection], head: bytes, deadline: float) -> None:
         self._connect = connect
         self._open: _Connection | None = None
-        self._invocation = invocation
+        self._head = head
+        self._deadline = deadline
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._body_size = 0
@@ -92,16 +99,8 @@ class ResponseStream:
     def begin(self, prelude: bytes) -> None:
         """Starts the streamed answer with `prelude`, which ends with eight NULs."""
         self._open = self._connect()
-        headers = [
-            ("Lambda-Runtime-Function-Response-Mode", "streaming"),
-            ("Transfer-Encoding", "chunked"),
-            ("Content-Type", _CONTENT_TYPE),
-            ("Trailer", _TRAILERS),
-        ]
-        if self._invocation.token:
-            headers.append(("Lambda-Runtime-Invocation-Id", self._invocation.token))
-        head = self._connection.head("POST", f"invocation/{self._invocation.id}/response", headers)
-        self._queue(head + _chunk(prelude))
+        self._open.begin()
+        self._queue(self._head + _chunk(prelude))
 
     def write(self, chunk: bytes) -> None:
         """Queues `chunk`. It is on the wire after the next `flush`, which whoever is about to wait has to call."""
@@ -115,7 +114,7 @@ class ResponseStream:
             data = b"".join(self._pending) if len(self._pending) > 1 else self._pending[0]
             self._pending.clear()
             self._pending_size = 0
-            self._connection.send(data, self._invocation.deadline)
+            self._connection.send(data, self._deadline)
 
     def check_refused(self) -> None:
         """Raises when the service has answered already: it will read no more of this stream."""
@@ -144,16 +143,16 @@ class ResponseStream:
         if self._pending_size >= _FLUSH_AT:
             self.flush()
 
-    def _finish(self, trailers: Sequence[tuple[str, str]]) -> None:
-        self._pending.append(self._connection.tail(trailers))
+    def _finish(self, trailers: Headers) -> None:
+        self._pending.append(b"0\r\n" + _lines(trailers) + b"\r\n")
         self.flush()
+        self._connection.finish()
         status = self._answer()
         if status != 202:
             raise ResponseRefusedError(status)
 
     def _answer(self) -> int:
-        status, _, _ = self._connection.receive(time.monotonic() + _ANSWER_SECONDS)
-        return status
+        return self._connection.receive(time.monotonic() + _ANSWER_SECONDS).status
 
 
 class RuntimeApi:
@@ -162,6 +161,17 @@ class RuntimeApi:
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
         self._host, self._port = host, int(port)
+        common = _lines([("Host", address), ("User-Agent", "openai-lambda-relay")])
+        self._common = common
+        self._next = _request_line("GET", "invocation/next") + common + b"\r\n"
+        self._streamed = common + _lines(
+            [
+                ("Lambda-Runtime-Function-Response-Mode", "streaming"),
+                ("Transfer-Encoding", "chunked"),
+                ("Content-Type", _CONTENT_TYPE),
+                ("Trailer", _TRAILERS),
+            ]
+        )
         self._connection: _Connection | None = None
 
     def connection(self) -> _Connection:
@@ -179,25 +189,26 @@ class RuntimeApi:
 
         Raises RuntimeApiError when what comes back is not an invocation.
         """
-        connection = self.connection()
-        connection.send(connection.head("GET", "invocation/next", []) + connection.tail(()), None)
-        status, headers, event = connection.receive(None)
-        if status != 200:
-            raise RuntimeApiError(f"/next answered {status}")
-        return _invocation(headers, event)
+        answer = self.connection().exchange(self._next, None)
+        if answer.status != 200:
+            raise RuntimeApiError(f"/next answered {answer.status}")
+        return _invocation(answer.headers, answer.body)
 
     def respond(self, invocation: Invocation) -> ResponseStream:
         """The stream that answers `invocation`."""
-        return ResponseStream(self.connection, invocation)
+        line = _request_line("POST", f"invocation/{invocation.id}/response")
+        return ResponseStream(
+            self.connection, line + self._streamed + _lines(_token(invocation)) + b"\r\n", invocation.deadline
+        )
 
     def fail(self, invocation: Invocation, error_type: str, message: str) -> None:
         """Reports an invocation that cannot even be answered. Only before a response has begun (else 403)."""
-        headers = [("Lambda-Runtime-Invocation-Id", invocation.token)] if invocation.token else []
-        self._post_error(f"invocation/{invocation.id}/error", error_type, message, headers, request_id=invocation.id)
+        path = f"invocation/{invocation.id}/error"
+        self._post_error(path, error_type, message, _token(invocation), request_id=invocation.id)
 
     def fail_init(self, error_type: str, message: str) -> None:
         """Reports that this process cannot serve at all. The process exits with 1 afterwards."""
-        self._post_error("init/error", error_type, message, [])
+        self._post_error("init/error", error_type, message, ())
 
     def close(self) -> None:
         """Drops the connection; the next use opens a new one."""
@@ -205,72 +216,59 @@ class RuntimeApi:
             self._connection.close()
             self._connection = None
 
-    def _post_error(
-        self, path: str, error_type: str, message: str, headers: list[tuple[str, str]], request_id: str = ""
-    ) -> None:
+    def _post_error(self, path: str, error_type: str, message: str, headers: Headers, request_id: str = "") -> None:
         fields = {"errorMessage": message, "errorType": error_type, "requestId": request_id, "stackTrace": []}
         body = json.dumps(fields).encode()
-        connection = self.connection()
-        head = connection.head(
-            "POST",
-            path,
+        head = _lines(
             [
                 ("Content-Type", "application/json"),
                 ("Content-Length", str(len(body))),
                 ("Lambda-Runtime-Function-Error-Type", error_type),
                 *headers,
-            ],
+            ]
         )
-        deadline = time.monotonic() + _ANSWER_SECONDS
-        connection.send(head + connection.body(body) + connection.tail(()), deadline)
-        status, _, _ = connection.receive(deadline)
+        request = _request_line("POST", path) + self._common + head + b"\r\n" + body
+        status = self.connection().exchange(request, time.monotonic() + _ANSWER_SECONDS).status
         if status != 202:
             raise ResponseRefusedError(status)
 
 
 class _Connection:
-    """One TCP connection: h11's state machine, a non-blocking socket, and a wait that knows its end."""
+    """One TCP connection: a non-blocking socket, a wait that knows its end, and whether the last exchange was whole."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._host = f"{host}:{port}"
         self._sock = socket.create_connection((host, port), timeout=_ANSWER_SECONDS)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.setblocking(False)
-        self._h11 = h11.Connection(h11.CLIENT)
+        self._pollers = {events: _poller(self._sock, events) for events in (_ARRIVAL, _ARRIVAL_OR_ROOM)}
+        self._sent = self._answered = True
 
     def fileno(self) -> int:
         return self._sock.fileno()
 
     def usable(self) -> bool:
         """Whether both sides are ready for another exchange."""
-        states = (self._h11.our_state, self._h11.their_state)
-        if states == (h11.DONE, h11.DONE):
-            self._h11.start_next_cycle()
-        elif states != (h11.IDLE, h11.IDLE):
-            return False
         # Between exchanges nothing is due: a readable socket means that the other side closed it.
-        return not self.readable()
+        return self._sent and self._answered and not self.readable()
 
     def readable(self) -> bool:
         """Whether the service has sent something (or closed)."""
-        return bool(_poll(self._sock, select.POLLIN, 0))
+        return bool(self._pollers[_ARRIVAL].poll(0))
 
-    def head(self, method: str, path: str, headers: Sequence[tuple[str, str]]) -> bytes:
-        """A request's head, framed."""
-        request = h11.Request(
-            method=method,
-            target=f"/{_VERSION}/runtime/{path}",
-            headers=[("Host", self._host), ("User-Agent", "openai-lambda-relay"), *headers],
-        )
-        return self._h11.send(request) or b""
+    def begin(self) -> None:
+        """A request is about to be sent. No other may be, until this one is finished and its answer read."""
+        self._sent = self._answered = False
 
-    def body(self, data: bytes) -> bytes:
-        """A body of known length, framed."""
-        return self._h11.send(h11.Data(data=data)) or b""
+    def finish(self) -> None:
+        """All of the request was sent."""
+        self._sent = True
 
-    def tail(self, trailers: Sequence[tuple[str, str]]) -> bytes:
-        """The end of a request, framed."""
-        return self._h11.send(h11.EndOfMessage(headers=list(trailers))) or b""
+    def exchange(self, request: bytes, deadline: float | None) -> AnswerReader:
+        """Sends a whole request and waits for its answer."""
+        self.begin()
+        self.send(request, deadline)
+        self.finish()
+        return self.receive(deadline)
 
     def send(self, data: bytes, deadline: float | None) -> None:
         """Writes all of `data`, waiting for the reader up to `deadline` (monotonic seconds, None: for ever)."""
@@ -279,69 +277,68 @@ class _Connection:
             try:
                 view = view[self._sock.send(view) :]
             except BlockingIOError:
-                self._wait(select.POLLOUT | select.POLLIN, deadline)
+                self._wait(_ARRIVAL_OR_ROOM, deadline)
                 if self.readable():
-                    raise ResponseRefusedError(self.receive(deadline)[0]) from None
+                    raise ResponseRefusedError(self.receive(deadline).status) from None
             except OSError as error:
                 # Who refuses may close at once, with its answer still to be read.
                 with contextlib.suppress(RuntimeApiError):
-                    raise ResponseRefusedError(self.receive(time.monotonic())[0]) from None
-                raise self._gone(f"write failed: {error}") from error
+                    raise ResponseRefusedError(self.receive(time.monotonic()).status) from None
+                raise RuntimeApiError(f"write failed: {error}") from error
 
-    def receive(self, deadline: float | None) -> tuple[int, Mapping[str, str], bytes]:
-        """The answer's status, its headers with lower-case names, and its body."""
-        status, headers, body = 0, {}, []
-        while True:
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                # h11's text quotes what came, which may be an event.
-                raise self._gone(f"not an HTTP answer: {str(error).partition(':')[0]}") from error
-            if event is h11.NEED_DATA:
-                self._h11.receive_data(self._read(deadline))
-            elif isinstance(event, h11.Response):
-                status = event.status_code
-                headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
-            elif isinstance(event, h11.Data):
-                body.append(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                return status, headers, b"".join(body)
-            elif not isinstance(event, h11.InformationalResponse):
-                raise self._gone("the connection closed before an answer")
+    def receive(self, deadline: float | None) -> AnswerReader:
+        """The answer, complete."""
+        answer = AnswerReader(_MOST_BYTES)
+        try:
+            while not answer.feed(self._read(deadline)):
+                pass
+        except BadAnswerError as error:
+            raise RuntimeApiError(str(error)) from error
+        self._answered = answer.reusable
+        return answer
 
     def close(self) -> None:
         self._sock.close()
 
     def _read(self, deadline: float | None) -> bytes:
         while True:
+            self._wait(_ARRIVAL, deadline)
             try:
                 return self._sock.recv(_READ_SIZE)
             except BlockingIOError:
-                self._wait(select.POLLIN, deadline)
+                continue  # it only seemed readable
             except OSError as error:
-                raise self._gone(f"read failed: {error}") from error
+                raise RuntimeApiError(f"read failed: {error}") from error
 
     def _wait(self, events: int, deadline: float | None) -> None:
         milliseconds = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
-        if not _poll(self._sock, events, milliseconds):
-            raise self._gone("no progress before the deadline")
-
-    def _gone(self, why: str) -> RuntimeApiError:
-        self._h11.send_failed()
-        return RuntimeApiError(why)
+        if not self._pollers[events].poll(milliseconds):
+            raise RuntimeApiError("no progress before the deadline")
 
 
-def _poll(sock: socket.socket, events: int, milliseconds: int | None) -> list[tuple[int, int]]:
+def _poller(sock: socket.socket, events: int) -> select.poll:
     poller = select.poll()
     poller.register(sock, events)
-    return poller.poll(milliseconds)
+    return poller
+
+
+def _request_line(method: str, path: str) -> bytes:
+    return f"{method} /{_VERSION}/runtime/{path} HTTP/1.1\r\n".encode()
+
+
+def _lines(headers: Headers) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
+
+
+def _token(invocation: Invocation) -> Headers:
+    return [("Lambda-Runtime-Invocation-Id", invocation.token)] if invocation.token else []
 
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _error_headers(error_type: str, message: str) -> list[tuple[str, str]]:
+def _error_headers(error_type: str, message: str) -> Headers:
     fields = {"errorType": error_type, "errorMessage": message[:_TRAILER_CHARACTERS], "stackTrace": []}
     body = base64.b64encode(json.dumps(fields).encode()).decode()
     return [("Lambda-Runtime-Function-Error-Type", error_type), ("Lambda-Runtime-Function-Error-Body", body)]
