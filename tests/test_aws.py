@@ -16,12 +16,14 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 from relay import aws
-from relay.aws import AwsError, Client, Credentials, Scope, sign
+from relay.aws import AwsError, Client, Credentials, Scope, Signer
 from relay.keys import StoreError
 
-from emulator.raw_upstream import Close, RawUpstream, Send, Stall, json_answer
+from emulator.raw_steps import Step
+from emulator.raw_upstream import Close, RawUpstream, Send, Sleep, Stall, head, json_answer
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20)
+HEADERS = {"content-type": "application/x-amz-json-1.0", "host": "service.example", "x-amz-target": "A.B"}
 SECRETS = st.text("ABCDEFabcdef0123456789/+", min_size=1, max_size=60)
 
 
@@ -29,20 +31,37 @@ SECRETS = st.text("ABCDEFabcdef0123456789/+", min_size=1, max_size=60)
 def test_signs_as_botocore_does(
     access_key: str, secret_key: str, token: str, service: str, region: str, data: bytes, at: int
 ) -> None:
-    headers = {"content-type": "application/x-amz-json-1.0", "host": f"{service}.example", "x-amz-target": "A.B"}
     credentials = Credentials(access_key=access_key, secret_key=secret_key, token=token)
-    ours = sign(headers, data, credentials=credentials, scope=Scope(service=service, region=region), at=at)
+    scope = Scope(service=service, region=region)
+    assert signed(Signer(scope), data, credentials, at) == by_botocore(scope, data, credentials, at)
 
-    request = AWSRequest(method="POST", url=f"https://{service}.example/", headers=headers, data=data)
+
+@given(st.lists(st.tuples(st.sampled_from(["secret", "other"]), st.integers(0, 5 * 86_400)), min_size=2, max_size=8))
+def test_one_signer_signs_on_as_days_and_credentials_change(moments: list[tuple[str, int]]) -> None:
+    scope = Scope(service="dynamodb", region="eu-central-1")
+    signer = Signer(scope)
+    for secret, at in moments:
+        credentials = Credentials(access_key="AKIA", secret_key=secret)
+        assert signed(signer, b"{}", credentials, at) == by_botocore(scope, b"{}", credentials, at)
+
+
+def signed(signer: Signer, data: bytes, credentials: Credentials, at: int) -> str:
+    headers = signer.sign(HEADERS, data, credentials=credentials, at=at)
+    return headers["authorization"].rpartition("Signature=")[2]
+
+
+def by_botocore(scope: Scope, data: bytes, credentials: Credentials, at: int) -> str:
+    request = AWSRequest(method="POST", url=f"https://{HEADERS['host']}/", headers=dict(HEADERS), data=data)
     stamp = datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
     request.context["timestamp"] = stamp
     request.headers["x-amz-date"] = stamp
-    if token:
-        request.headers["x-amz-security-token"] = token
-    signer = SigV4Auth(BotocoreCredentials(access_key, secret_key, token or None), service, region)
+    if credentials.token:
+        request.headers["x-amz-security-token"] = credentials.token
+    theirs = BotocoreCredentials(credentials.access_key, credentials.secret_key, credentials.token or None)
+    signer = SigV4Auth(theirs, scope.service, scope.region)
     canonical = signer.canonical_request(request)
-    signature = signer.signature(signer.string_to_sign(request, canonical), request)
-    assert ours["authorization"].rpartition("Signature=")[2] == signature
+    signature: str = signer.signature(signer.string_to_sign(request, canonical), request)
+    return signature
 
 
 @pytest.fixture
@@ -80,6 +99,26 @@ def test_keeps_its_connection_and_drops_one_that_was_closed(server: RawUpstream,
     server.requests[-1].wait_over()
     client.call("A", {})
     assert server.requests[-1].connection != server.requests[0].connection
+
+
+def test_drops_a_connection_that_has_brought_more_than_an_answer(server: RawUpstream, client: Client) -> None:
+    """What is left over would be read as the answer to the next call."""
+    one, two = head(200, [("content-length", "12")]) + b'{"which": 1}', head(200, []) + b'{"which": 2}'
+    server.answer(Send(one + two))
+    assert client.call("A", {}) == {"which": 1}
+    server.answer(*json_answer(200, {"which": 3}))
+    assert client.call("A", {}) == {"which": 3}
+    assert server.requests[0].connection != server.requests[1].connection
+
+
+def test_an_answer_that_trickles_is_given_up_in_time(server: RawUpstream, client: Client) -> None:
+    """A socket's time-out holds for each read anew."""
+    slowly: list[Step] = [Sleep(0.2), Send(b"a: b\r\n")]
+    server.answer(Send(b"HTTP/1.1 200 OK\r\n"), *slowly * 20)
+    started = time.monotonic()
+    with pytest.raises(AwsError, match="Unreachable"):
+        client.call("GetSecretValue", {})
+    assert time.monotonic() - started < 1.5
 
 
 def test_never_uses_a_connection_that_was_idle_for_long(server: RawUpstream, client: Client) -> None:

@@ -1,7 +1,7 @@
 """AWS on the wire: two JSON services, signed. The only module that knows AWS credentials, signatures and boto3.
 
 boto3 needs 200-400 ms to import and to make two clients, at every cold start, for calls that are one signed POST each;
-so that POST is made here, over http.client. What boto3 is really needed for is finding credentials where they are not
+so that POST is made here. What boto3 is really needed for is finding credentials where they are not
 plainly in the environment (SnapStart's container endpoint): there it is imported from the Lambda runtime's own
 packages. Foreign exceptions stop here. Source of the signature: docs.aws.amazon.com/IAM/latest/UserGuide,
 "Create a signed AWS API request"; the tests compare every signature with botocore's.
@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import http.client
-import io
 import json
 import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from relay import connecting, store, tls
+from relay.http1 import AnswerReader, BadAnswerError
 from relay.keys import StoreError
 
 # How long one call may take, connecting included: a store that is down has to become a 503 within 1.5 s. The
@@ -32,6 +30,8 @@ _SECONDS = {"secretsmanager": 1.2, "dynamodb": 0.8}
 # An idle connection is used again only within this time, on the wall clock: the process may have been frozen meanwhile.
 _IDLE_SECONDS = 3.0
 _ANSWER_BYTES = 1 << 24  # DynamoDB answers with 1 MB at most, Secrets Manager with 64 KB; both in JSON's escapes
+_READ_BYTES = 1 << 16
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 class AwsError(Exception):
@@ -136,44 +136,42 @@ class Client:
         self._host = parts.netloc
         self._name, self._port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         self._secure = parts.scheme == "https"
-        self._region = region
+        self._signer = Signer(Scope(service=service.name, region=region))
         self._credentials = credentials
         self._tls_context = tls_context
-        self._connection: http.client.HTTPConnection | None = None
+        self._sock: socket.socket | None = None
         self._used_at = 0.0
 
     def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One attempt at `operation`; the answer's JSON. Raises AwsError within about a second. Never repeats a call."""
-        data = json.dumps(body, separators=(",", ":")).encode()
+        data = _COMPACT.encode(body).encode()
         until = time.monotonic() + self._seconds
         try:
-            connection = self._connected(until)
-            connection.request("POST", "/", body=data, headers=self._headers(operation, data))
-            answer = connection.getresponse()
-            status, text = answer.status, answer.read(_ANSWER_BYTES)
-        except (OSError, http.client.HTTPException) as error:
+            sock = self._connected(until)
+            sock.sendall(self._request(operation, data))
+            answer = _answer(sock, until)
+        except (OSError, BadAnswerError) as error:
             self.close()
             raise AwsError("Unreachable", {"message": type(error).__name__}) from error
         self._used_at = time.time()
-        if answer.will_close:
+        if not answer.reusable:
             self.close()
-        return _parsed(status, text)
+        return _parsed(answer.status, answer.body)
 
     def close(self) -> None:
         """Drops the connection; the next call opens a new one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
 
-    def _connected(self, until: float) -> http.client.HTTPConnection:
-        if self._connection is not None and not self._is_fresh(self._connection):
+    def _connected(self, until: float) -> socket.socket:
+        """A connection that is good, with what is left until `until` as its time-out."""
+        if self._sock is not None and not self._is_fresh(self._sock):
             self.close()
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._host)
-            self._connection.sock = self._connect(until)
-        self._connection.sock.settimeout(connecting.seconds_left(until))
-        self._connection.response_class = partial(_Response, until)  # type: ignore[assignment]  # it is only called
-        return self._connection
+        if self._sock is None:
+            self._sock = self._connect(until)
+        self._sock.settimeout(connecting.seconds_left(until))
+        return self._sock
 
     def _connect(self, until: float) -> socket.socket:
         sock = connecting.connect(self._name, self._port, until)
@@ -187,57 +185,39 @@ class Client:
             sock.close()
             raise
 
-    def _is_fresh(self, connection: http.client.HTTPConnection) -> bool:
+    def _is_fresh(self, sock: socket.socket) -> bool:
         if not 0.0 <= time.time() - self._used_at <= _IDLE_SECONDS:
             return False
         try:
-            connection.sock.settimeout(0)
-            connection.sock.recv(1)
+            sock.settimeout(0)
+            sock.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
             return False
         return False  # nothing is due on an idle connection: it was closed
 
-    def _headers(self, operation: str, data: bytes) -> dict[str, str]:
+    def _request(self, operation: str, data: bytes) -> bytes:
         headers = {
             "content-type": f"application/x-amz-json-{self._service.json_version}",
             "host": self._host,
             "x-amz-target": f"{self._service.target}.{operation}",
         }
-        credentials = self._credentials()
-        scope = Scope(service=self._service.name, region=self._region)
-        return sign(headers, data, credentials=credentials, scope=scope, at=time.time())
+        signed = self._signer.sign(headers, data, credentials=self._credentials(), at=time.time())
+        signed |= {"accept-encoding": "identity", "content-length": str(len(data))}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
+        return f"POST / HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + data
 
 
-class _Response(http.client.HTTPResponse):
-    """http.client's, but read to its end by `until`: the time-out of a socket holds for each byte anew."""
-
-    def __init__(self, until: float, sock: socket.socket, *given: Any, **named: Any) -> None:
-        super().__init__(sock, *given, **named)
-        self.fp = io.BufferedReader(_Reader(sock, self.fp, until))
-
-
-class _Reader(io.RawIOBase):
-    """Reads `sock` by `until`; `file` is what holds it open."""
-
-    def __init__(self, sock: socket.socket, file: IO[bytes], until: float) -> None:
-        self._sock = sock
-        self._file = file
-        self._until = until
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if time.monotonic() >= self._until:
+def _answer(sock: socket.socket, until: float) -> AnswerReader:
+    """Read to its end by `until`: the time-out of a socket holds for each read anew."""
+    answer = AnswerReader(_ANSWER_BYTES)
+    while True:
+        if time.monotonic() >= until:
             raise TimeoutError("the answer takes too long")
-        self._sock.settimeout(connecting.seconds_left(self._until))
-        return self._sock.recv_into(buffer)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+        sock.settimeout(connecting.seconds_left(until))
+        if answer.feed(sock.recv(_READ_BYTES)):
+            return answer
 
 
 class SecretsManager:
@@ -299,30 +279,42 @@ class Scope:
     region: str
 
 
-def sign(
-    headers: Mapping[str, str], data: bytes, *, credentials: Credentials, scope: Scope, at: float
-) -> dict[str, str]:
-    """`headers` of a POST to "/" with the date, the token and the signature added. All of them are signed.
+class Signer:
+    """Signs POSTs to "/". Keeps the key of the day, which lets nobody do what the credentials it comes from do not."""
 
-    Names are lower-case. `at` is seconds since the epoch.
-    """
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
-    signed = {**headers, "x-amz-date": stamp}
-    if credentials.token:
-        signed["x-amz-security-token"] = credentials.token
-    names = ";".join(sorted(signed))
-    lines = "".join(f"{name}:{signed[name].strip()}\n" for name in sorted(signed))
-    canonical = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(data).hexdigest()}"
-    place = f"{stamp[:8]}/{scope.region}/{scope.service}/aws4_request"
-    text = f"AWS4-HMAC-SHA256\n{stamp}\n{place}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = f"AWS4{credentials.secret_key}".encode()
-    for part in place.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, text.encode(), "sha256").hex()
-    signed["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{place}, SignedHeaders={names}, Signature={signature}"
-    )
-    return signed
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._key_of = ("", "")
+        self._key = b""
+
+    def sign(self, headers: Mapping[str, str], data: bytes, *, credentials: Credentials, at: float) -> dict[str, str]:
+        """`headers` with the date, the token and the signature added. All of them are signed.
+
+        Names are lower-case, and values have no spaces around them. `at` is seconds since the epoch.
+        """
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
+        signed = {**headers, "x-amz-date": stamp}
+        if credentials.token:
+            signed["x-amz-security-token"] = credentials.token.strip()
+        order = sorted(signed)
+        names = ";".join(order)
+        lines = "".join([f"{name}:{signed[name]}\n" for name in order])
+        canonical = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(data).hexdigest()}"
+        place = f"{stamp[:8]}/{self._scope.region}/{self._scope.service}/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{stamp}\n{place}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+        signature = hmac.digest(self._signing_key(credentials.secret_key, place), text.encode(), "sha256").hex()
+        signed["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{place}, SignedHeaders={names}, Signature={signature}"
+        )
+        return signed
+
+    def _signing_key(self, secret: str, place: str) -> bytes:
+        if self._key_of != (secret, place):
+            key = f"AWS4{secret}".encode()
+            for part in place.split("/"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._key, self._key_of = key, (secret, place)
+        return self._key
 
 
 def _parsed(status: int, text: bytes) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 For Lambda's Runtime API and AWS's JSON services, whose answers are one plain head and one body. Knows RFC 9112; knows
 neither sockets nor what is said. What two readers could read differently (two lengths, a folded line, a bare LF) is
-refused, and nothing of what came is ever quoted. A head takes 11 us here, 75 with h11 and 120 with http.client, on
-every request up to five times.
+refused, and nothing of what came is ever quoted. An answer takes 7 us here and 47 with http.client; h11 took 60 for it and
+the head of its request. Up to five come with every request.
 """
 
 from __future__ import annotations
