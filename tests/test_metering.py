@@ -269,6 +269,15 @@ def test_any_split_reads_the_same(cuts: list[int]) -> None:
     assert meter.ended
 
 
+def test_what_follows_the_end_is_counted_the_same_at_every_split() -> None:
+    for at in range(len(CHAT) - 1):
+        meter = EventMeter(dialects.CHAT)
+        meter.feed(CHAT[:at])
+        assert meter.surplus is None
+        meter.feed(CHAT[at:] + b"more")
+        assert meter.surplus == len(b"\nmore")
+
+
 @given(st.binary(), st.sampled_from([dialects.CHAT, dialects.RESPONSES, dialects.IMAGES]))
 def test_no_bytes_are_too_odd(noise: bytes, dialect: Dialect) -> None:
     met(noise, dialect)
@@ -288,6 +297,40 @@ def test_a_line_of_megabytes_is_read_at_its_ends(size: int) -> None:
     meter = met(parts, dialects.RESPONSES)
     assert meter.ended
     assert meter.usage == Usage(input=20, cached_input=4, cache_write=1, output=10, reasoning=6)
+
+
+@pytest.mark.parametrize("length", [100, 8_000, 8_192, 8_193, 20_000, 200_000])
+def test_behind_and_before_a_long_text_everything_is_seen(length: int) -> None:
+    text = data(chunk("x" * length, usage=None))
+    assert met(text + text + CHAT + text).usage == READ_CHAT_USAGE
+    assert met(data(chunk("x" * length, usage=CHAT_USAGE)) + b"data: [DONE]\n\n" + text).usage == READ_CHAT_USAGE
+    meter = met(text + data({"error": {"message": "x" * length}}) + text)
+    assert (meter.ended, meter.surplus) == (True, len(text) + 1)
+    meter = met(event(completed(output=[{"text": "x" * length}])) + b"x" * length, dialects.RESPONSES)
+    assert (meter.ended, meter.surplus) == (True, length + 1)
+    assert not met(text + data(chunk("x" * length + '"[DONE]" "error" "usage":{} .done"'))).ended
+
+
+PIECES = [
+    data(chunk("Hi", usage=None)),
+    data(chunk("y" * 9_000)),
+    data(chunk("z" * 20_000, usage=CHAT_USAGE)),
+    event(completed()),
+    event(completed(output=["x" * 20_000])),
+    data({"error": {"message": "no"}}),
+    b"data: [DONE]\r\n\r\n",
+    b": " + b"q" * 8_190 + b"\n",
+    b"\n",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8), st.lists(st.integers(0, 200_000), max_size=4))
+def test_lines_of_any_length_read_the_same_at_once_and_one_by_one(pieces: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(pieces)
+    at = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    together = met([stream[a:b] for a, b in itertools.pairwise(at)], dialects.RESPONSES)
+    apart = met(stream.splitlines(keepends=True), dialects.RESPONSES)
+    assert (together.ended, together.error, together.usage) == (apart.ended, apart.error, apart.usage)
 
 
 def test_memory_stays_bounded_while_a_line_has_no_end() -> None:

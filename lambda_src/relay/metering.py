@@ -19,6 +19,11 @@ from relay.models import Usage
 _WHOLE_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 10
 _TAIL_BYTES = 1 << 16
+# Of a line longer than this only the ends are searched. A value that long is an image, a sound or a text; the type comes
+# before it and the usage after it.
+_LONG_LINE = 1 << 13
+_LINE_HEAD = 1 << 10
+_LINE_TAIL = 1 << 12
 
 # Each begins with its own words, so that a search is a search for those words and not a trial at every byte.
 _COUNTS = re.compile(rb'"usage":\s*\{')
@@ -90,18 +95,28 @@ class EventMeter:
         if self._left <= 0:
             self.surplus = len(chunk)
             return
-        if not self._line and chunk.endswith(b"\n") and not _is_interesting(chunk):
-            return
-        *lines, rest = chunk.replace(b"\r", b"\n").split(b"\n")
-        surplus = len(chunk)
-        for line in lines:
-            surplus -= len(line) + 1
-            self._line.add(line)
-            self._end_line()
-            if self._left <= 0:
-                self.surplus = surplus
+        text = chunk.replace(b"\r", b"\n")
+        start, end = 0, text.rfind(b"\n") + 1
+        if self._line and end:
+            start = text.find(b"\n") + 1
+            if self._ends_with(text[: start - 1], surplus=len(text) - start):
                 return
-        self._line.add(rest)
+        whole_lines = text[start:end]
+        if _is_interesting(whole_lines):
+            surplus = len(text) - start
+            for line in whole_lines.split(b"\n")[:-1]:
+                surplus -= len(line) + 1
+                if self._ends_with(line, surplus=surplus):
+                    return
+        self._line.add(text[end:])
+
+    def _ends_with(self, rest_of_line: bytes, *, surplus: int) -> bool:
+        """Whether the line that `rest_of_line` completes ends the stream."""
+        self._line.add(rest_of_line)
+        self._end_line()
+        if self._left <= 0:
+            self.surplus = surplus
+        return self._left <= 0
 
     def finish(self, failure: Exception | None) -> None:
         """What came last counts as a line, although its line break is missing. Of several answers that broke off one is
@@ -150,6 +165,8 @@ class EventMeter:
 
 def _is_interesting(data: bytes) -> bool:
     """Whether `data` may end a stream, fail it, or count its tokens. Asked of every chunk, so it has to be quick."""
+    if len(data) > _LONG_LINE:
+        data = _without_insides(data)
     return (
         # find, because `in` first takes its operand for a number, which costs five times the search itself.
         data.find(b"[DONE]") >= 0
@@ -157,6 +174,22 @@ def _is_interesting(data: bytes) -> bool:
         or _COUNTS.search(data) is not None
         or _TERMINAL.search(data) is not None
     )
+
+
+def _without_insides(data: bytes) -> bytes:
+    """`data` with its long lines reduced to their ends. Looks for line breaks only, which is fifty times quicker."""
+    pieces: list[bytes] = []
+    kept = at = 0
+    while len(data) - at > _LONG_LINE:
+        last = data.rfind(b"\n", at, at + _LONG_LINE)
+        if last >= 0:
+            at = last + 1
+            continue
+        end = data.find(b"\n", at + _LONG_LINE)
+        end = end if end >= 0 else len(data)
+        pieces.append(data[kept : at + _LINE_HEAD])
+        kept, at = end - _LINE_TAIL, end
+    return b"\n".join([*pieces, data[kept:]])
 
 
 class BodyMeter:

@@ -90,8 +90,7 @@ class Reply:
 
     def flush(self) -> None:
         """Puts on the wire what was written."""
-        if self.begun:
-            self._stream.flush()
+        self._stream.flush()
 
     def check_refused(self) -> None:
         """Raises when the service has answered before the end: it takes no more of this answer."""

@@ -66,12 +66,19 @@ class Watch:
         self._wait(fd, select.POLLOUT)
 
     def _wait(self, fd: int, events: int) -> None:
+        # What every token passes: nothing is looked at twice, and the rest only when it is due.
         self._downstream.flush()
         poller = self._poller(fd, events)
+        now = time.monotonic()
+        if self.on_silence is not None and self._downstream.body_size != self._seen_size:
+            self._seen_size = self._downstream.body_size
+            self._silent_since = now
         while True:
+            due = self._due()
+            ready = poller.poll(min(max(0.0, due - now), _NEVER_SECONDS) * 1000)
             now = time.monotonic()
-            ready = poller.poll(max(0.0, self._wake(now) - now) * 1000)
-            self._attend(ready, fd)
+            if now >= due or len(ready) > 1 or (ready and ready[0][0] != fd):
+                self._attend(ready, fd, now)
             if any(ready_fd == fd for ready_fd, _ in ready):
                 return
 
@@ -89,14 +96,13 @@ class Watch:
         self._pollers[fd, events, downstream_fd] = poller
         return poller
 
-    def _wake(self, now: float) -> float:
+    def _due(self) -> float:
         """When a wait has to be broken off at the latest."""
         if self.on_silence is None:
-            return min(now + _NEVER_SECONDS, self.deadline)
-        self._note_writing(now)
+            return self.deadline
         return min(self._silent_since + self.silence, self.deadline)
 
-    def _attend(self, ready: list[tuple[int, int]], wanted: int) -> None:
+    def _attend(self, ready: list[tuple[int, int]], wanted: int, now: float) -> None:
         """Raises what ends the invocation; breaks the silence when it has lasted."""
         for fd, _ in ready:
             if fd == wanted:
@@ -104,18 +110,10 @@ class Watch:
             if fd == self._stop_fd:
                 raise RelayError(Kind.SHUTDOWN, log="SIGTERM")
             self._downstream.check_refused()
-        now = time.monotonic()
         if now >= self.deadline:
             raise RelayError(self.overdue, log="not complete at the deadline")
-        if self.on_silence is None:
-            return
-        self._note_writing(now)
-        if now >= self._silent_since + self.silence:
+        if self.on_silence is not None and now >= self._silent_since + self.silence:
             self.on_silence()
             self._downstream.flush()
             self._silent_since = now
-
-    def _note_writing(self, now: float) -> None:
-        if self._downstream.body_size != self._seen_size:
             self._seen_size = self._downstream.body_size
-            self._silent_since = now
