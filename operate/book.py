@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
@@ -137,7 +137,7 @@ class Book:
     def replay(self, line: Mapping[str, Any]) -> str:
         """Book what a `settle_failed` line of the relay's log says. Says what became of it; a second time does nothing."""
         caller = Known(key=line["caller"], subject=line["caller"])
-        right = replace(record_of(line["record"]["id"], line["record"]), settled=self.clock(), keep=0)
+        right = record_of(line["record"]["id"], line["record"]).changed(settled=self.clock(), keep=0)
         self.ledger.sweep(caller.key)
         account = self.account(caller)
         if right.id in account.open:

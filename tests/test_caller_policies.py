@@ -78,7 +78,7 @@ def test_a_policy_arrives_as_it_was_meant() -> None:
     assert dearer is not None
     assert free is not None
     assert same.limits == limits
-    assert dearer.limits == replace(limits, usd_per_day=50 * PICO)
+    assert dearer.limits == limits.changed(usd_per_day=50 * PICO)
     assert (free.limits, free.models, free.output_cap) == (Limits(concurrent=MOST_CONCURRENT), None, None)
     assert read.of(caller("none")) is None
     assert '"*:role/same":{}' in text, "what does not differ takes no room"

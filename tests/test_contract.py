@@ -52,7 +52,7 @@ def test_the_relay_understands_the_environment_that_the_stack_writes(
     assert settings.deadline_reserve_seconds == configured.deadline_reserve_seconds
     assert settings.max_body_bytes == configured.max_body_bytes
     assert settings.edge == configured.edge
-    assert asdict(settings.request_policy) == asdict(configured.requests)
+    assert vars(settings.request_policy) == asdict(configured.requests)
 
 
 def test_the_relay_reads_every_variable_that_the_stack_sets(templates: dict[str, Synthesised]) -> None:
@@ -72,7 +72,7 @@ def test_both_sides_start_from_the_same_defaults() -> None:
     """A relay started by hand behaves like a deployed one."""
     environment = config.Environment(name="dev", reserved_concurrency=1, log_retention_days=7)
     bare = Settings.from_environ(OF_LAMBDA | {"OPENAI_SECRET_ARN": "name"})
-    assert asdict(bare.request_policy) == asdict(environment.requests)
+    assert vars(bare.request_policy) == asdict(environment.requests)
     assert bare.edge == environment.edge
     assert bare.openai_base_url == environment.openai_base_url
     assert (bare.heartbeat_seconds, bare.deadline_reserve_seconds) == (10, 3)

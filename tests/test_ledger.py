@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -489,7 +488,7 @@ def test_an_id_that_was_answered_is_not_admitted_again(bench: Bench) -> None:
     ledger = bench.ledger()
     admitted = reserve(ledger, bench.entry())
     ledger.settle(CALLER, admitted, record(admitted))
-    assert refusal(bench.ledger(), replace(admitted.entry)) == "duplicate"
+    assert refusal(bench.ledger(), admitted.entry.changed()) == "duplicate"
 
 
 def test_refusals_are_counted_by_day_and_reason(bench: Bench) -> None:

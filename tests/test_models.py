@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from relay.models import Caller, Request, Response, Usage
 
@@ -12,7 +10,7 @@ CALLER = Caller(account="123456789012", principal="AROAEXAMPLE", arn="arn")
 
 def test_a_caller_is_counted_under_account_and_principal() -> None:
     assert CALLER.key == "123456789012/AROAEXAMPLE"
-    assert dataclasses.replace(CALLER, arn="other", access_key="other").key == CALLER.key
+    assert CALLER.changed(arn="other", access_key="other").key == CALLER.key
 
 
 @pytest.mark.parametrize(
@@ -25,8 +23,8 @@ def test_a_caller_is_counted_under_account_and_principal() -> None:
     ],
 )
 def test_nothing_changes_on_the_way(noun: Caller | Request | Response | Usage) -> None:
-    name = dataclasses.fields(noun)[0].name
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    name = next(iter(vars(noun)))
+    with pytest.raises(AttributeError):
         setattr(noun, name, "x")
 
 

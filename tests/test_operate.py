@@ -12,7 +12,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -250,7 +249,7 @@ def test_a_failed_settlement_whose_lease_is_over_is_corrected_once(desk: Desk) -
     day = f"d:{Period.day(record.at).name}"
     account = desk.book.account(CI)
     assert (account.count(day, "usd"), account.count(day, "tok"), account.count(day, "req")) == (7, 3, 1)
-    other = replace(record, id="id-99")
+    other = record.changed(id="id-99")
     assert "id-99: not found" in desk.run("replay", given=failed(other))
 
 

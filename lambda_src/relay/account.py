@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from relay.expressions import decode
 from relay.policy import Limits
+from relay.values import NOTHING, Value
 
 OPEN, DONE, VERSION = "open", "done", "ver"
 STOPPED, HALTED = "stop", "halt"
@@ -30,8 +30,7 @@ EXPIRED, WITHDRAWN = "expired", "withdrawn"
 """Outcomes that the ledger itself gives: nobody settled in time; admission gave up and nothing was sent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reservation:
+class Reservation(Value):
     """What an admitted request holds. Times are epoch milliseconds; `lease` is when its process is certainly gone."""
 
     id: str
@@ -47,8 +46,7 @@ class Reservation:
         return {"a": self.at, "l": self.lease, "u": self.usd, "t": self.tokens, "m": self.model, "e": self.endpoint}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Value):
     """What remains of a request: what was reserved, what it came to, and how it ended. One for each admitted request."""
 
     id: str
@@ -63,7 +61,7 @@ class Record:
     settled: int = 0
     keep: int = 0
     tier: str = ""
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = NOTHING
 
     def fields(self) -> dict[str, Any]:
         """As it lies in `done` and in the table. `keep` is when it may leave `done` (see the ledger)."""
@@ -91,8 +89,7 @@ def record_of(id: str, fields: Mapping[str, Any]) -> Record:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Windows:
+class Windows(Value):
     """The names of the windows in which a moment lies."""
 
     minute: str
@@ -106,30 +103,28 @@ class Windows:
         return cls(minute=f"m:{milliseconds // 60_000}", day=f"d:{date:%Y-%m-%d}", month=f"M:{date:%Y-%m}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
+class Overrides(Value):
     """What the operator said of one caller. `limits` replace the policy's figures on `day` only."""
 
     version: int | None = None
     stopped: str | None = None
     halted: str | None = None
     day: str = ""
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int] = NOTHING
 
     def over(self, limits: Limits, windows: Windows) -> Limits:
         """The limits that hold now."""
-        return replace(limits, **self.limits) if self.limits and self.day == windows.day else limits
+        return limits.changed(**self.limits) if self.limits and self.day == windows.day else limits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Value):
     """What the item says; all of it is nothing when there is no item."""
 
     exists: bool = False
-    counters: Mapping[str, int] = field(default_factory=dict)
-    open: Mapping[str, Reservation] = field(default_factory=dict)
-    done: Mapping[str, Record] = field(default_factory=dict)
-    overrides: Overrides = field(default_factory=Overrides)
+    counters: Mapping[str, int] = NOTHING
+    open: Mapping[str, Reservation] = NOTHING
+    done: Mapping[str, Record] = NOTHING
+    overrides: Overrides = Overrides()
 
     def count(self, window: str, unit: str = "") -> int:
         """What is booked in a window; 0 when nothing is."""

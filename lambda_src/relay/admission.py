@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
 from relay import bounds, verdicts
@@ -21,6 +20,7 @@ from relay.models import Caller, Usage
 from relay.policy import Limits, Policies, Policy, subject
 from relay.prices import Price, PriceList
 from relay.store import StoreError
+from relay.values import NOTHING, Value
 from relay.verdicts import Refusal, RefusedError
 
 LEASE_GRACE = 5_000
@@ -43,14 +43,13 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Value):
     """What is to be admitted. `size` is the body's as it will be sent; `seconds` are left until the process is killed."""
 
     request_id: str
     caller: Caller
     endpoint: str
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = NOTHING
     size: int
     seconds: float
 
@@ -61,8 +60,7 @@ class Ask:
         return model if isinstance(model, str) else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permit:
+class Permit(Value):
     """Leave to send a request once `changes` are made to its body. `headers` say what is left, in OpenAI's names."""
 
     changes: Mapping[str, Any]
@@ -253,5 +251,5 @@ def _refused(refusal: Refusal) -> RelayError:
 
 
 def _counts(usage: Usage | None) -> dict[str, int]:
-    named = {part.name: getattr(usage, part.name) for part in fields(Usage)} if usage else {}
+    named = vars(usage) if usage else {}
     return {name: value for name, value in named.items() if isinstance(value, int) and value}

@@ -16,13 +16,13 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from relay import connecting, store, tls
 from relay.http1 import AnswerReader, BadAnswerError
 from relay.keys import StoreError
+from relay.values import Value
 
 # How long one call may take, connecting included: a store that is down has to become a 503 within 1.5 s. The
 # ledger repeats what is safe to repeat, so its calls are shorter; DynamoDB answers in under 10 ms as a rule.
@@ -48,8 +48,7 @@ class AwsError(Exception):
         self.fields = fields or {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class Credentials(Value):
     """What signs a request. `token` is "" for long-lived keys."""
 
     access_key: str
@@ -96,8 +95,7 @@ def _default_chain() -> Any:
     return boto3.Session().get_credentials()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(Value):
     """One of AWS's JSON services. `target` is the prefix of the operation in `x-amz-target`."""
 
     name: str
@@ -271,8 +269,7 @@ class DynamoDb:
             raise store.StoreError("ServiceUnavailable" if error.status >= 500 else error.code, str(text)) from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(Value):
     """What a signature is good for, beside its day."""
 
     service: str

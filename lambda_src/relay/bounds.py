@@ -7,11 +7,11 @@ which of a body's fields make an answer dear; knows neither caller nor store.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from relay.policy import Policy
 from relay.prices import Price
+from relay.values import NOTHING, Value
 
 OVERHEAD = 256
 """Tokens that OpenAI adds around a prompt (roles, separators, tool preamble): some 4 a message and fewer than 100 in
@@ -39,8 +39,7 @@ class UnboundedError(Exception):
     """Nothing in the request or on the price list bounds its cost. The text says what does not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
+class Bound(Value):
     """The most that a request can take, and the changes to its body that make this true."""
 
     tokens_in: int = 0
@@ -48,7 +47,7 @@ class Bound:
     usd: int = 0
     tier: str = ""
     characters: int = 0
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = NOTHING
 
     @property
     def tokens(self) -> int:

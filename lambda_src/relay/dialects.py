@@ -7,18 +7,17 @@ white-listed: new ones appear without notice. Source: platform.openai.com/docs/a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from relay import openai_errors
+from relay.values import Value
 
 
 def _no_text(fields: Mapping[str, Any]) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class Dialect(Value):
     """`terminal_types` end a stream, and so does [DONE] in all of them; `text` is what an event adds to the text, and
     `error` is OpenAI's error object in an event that tells of a failure."""
 

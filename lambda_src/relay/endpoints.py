@@ -6,7 +6,6 @@ Path, host and query of an upstream request come from this table, never from the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -14,10 +13,10 @@ from relay import dialects, shapes
 from relay.dialects import Dialect
 from relay.errors import Kind, RelayError
 from relay.shapes import Shape
+from relay.values import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(Value):
     """One of OpenAI's endpoints.
 
     `path` is what callers use, a last segment of "{id}" standing for any one segment. `upstream` is relative to

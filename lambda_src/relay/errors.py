@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
+from relay.values import Value
 
-@dataclass(frozen=True, slots=True)
-class Row:
+
+class Row(Value):
     """What the wire shows of one kind. `retry` becomes `x-should-retry`, which OpenAI's SDKs obey before anything else."""
 
     status: int
@@ -21,6 +21,9 @@ class Row:
     code: str
     text: str
     retry: bool = False
+
+    def __init__(self, status: int, type: str, code: str, text: str, *, retry: bool = False) -> None:
+        super().__init__(status=status, type=type, code=code, text=text, retry=retry)
 
 
 class Kind(Enum):

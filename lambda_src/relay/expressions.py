@@ -7,7 +7,6 @@ Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.htm
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -38,17 +37,17 @@ def decode(value: Mapping[str, Any]) -> Any:
     raise TypeError(f"no value of type {kind} is ever stored")
 
 
-@dataclass(slots=True)
 class Update:
     """One UpdateItem request in the making. A path is a tuple of names, so that "a.b" is never taken for two."""
 
-    table: str
-    key: Mapping[str, str]
-    _names: dict[str, str] = field(default_factory=dict)
-    _values: dict[str, Any] = field(default_factory=dict)
-    _sets: list[str] = field(default_factory=list)
-    _removes: list[str] = field(default_factory=list)
-    _conditions: list[str] = field(default_factory=list)
+    def __init__(self, table: str, key: Mapping[str, str]) -> None:
+        self.table = table
+        self.key = key
+        self._names: dict[str, str] = {}
+        self._values: dict[str, Any] = {}
+        self._sets: list[str] = []
+        self._removes: list[str] = []
+        self._conditions: list[str] = []
 
     def path(self, *names: str) -> str:
         """The placeholder of a document path."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from relay.errors import Kind, RelayError
+from relay.values import Value
 
 _BOUNDARY = re.compile(r'multipart/form-data\s*;\s*boundary=("?)([0-9A-Za-z\'()+_,./:=?-]{1,70})\1\s*', re.IGNORECASE)
 # Lists are called "include[]", objects "chunking_strategy[type]". No backslash in a file's name: some readers take it
@@ -27,8 +27,7 @@ _MOST_PARTS = 64
 _HEAD_BYTES = 2048
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Value):
     """One field. `filename` is None for a plain one."""
 
     name: str
@@ -71,7 +70,7 @@ def text_fields(parts: list[Part]) -> dict[str, str]:
     return fields
 
 
-def serialise(parts: list[Part], fields: Mapping[str, str]) -> tuple[bytes, str]:
+def serialise(parts: Sequence[Part], fields: Mapping[str, str]) -> tuple[bytes, str]:
     """The body and its content type, with `fields` in place of the plain ones of the same name."""
     written = [
         _head(part) + fields.get(part.name, "").encode() if _plain(part) else _head(part) + part.value for part in parts

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 from relay import bookings, tidying, verdicts
@@ -18,6 +17,7 @@ from relay.expressions import decode
 from relay.policy import Limits
 from relay.store import ConditionFailedError, StoreError
 from relay.table import Patience, Table
+from relay.values import Value
 
 ADMISSION_SECONDS = 0.6
 """After this long no further attempt begins; with 0.8 s for the last one, and 0.1 s to spare, a 503 takes 1.5 s."""
@@ -29,8 +29,7 @@ REMEMBERED = 256
 """Callers whose overrides a process remembers. Forgetting one costs a round trip."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(Value):
     """A reservation that holds. `limits` are those it was judged by; `doubt`: its write was tried more than once."""
 
     entry: Reservation
@@ -65,14 +64,14 @@ class Ledger:
         """Book what the request came to, write its record, tidy up. Raises StoreError when the store cannot be
         reached in time; what stays reserved is then settled at its upper bound once its lease is over."""
         now, patience = self._clock(), self._table.patience(SETTLE_SECONDS)
-        record = replace(record, settled=now, keep=now + tidying.KEPT if admitted.doubt else 0)
+        record = record.changed(settled=now, keep=now + tidying.KEPT if admitted.doubt else 0)
         body = bookings.settle(self._table.name, caller, admitted.entry, record, admitted.account, now)
         try:
             account = self._table.update(body, patience)
         except ConditionFailedError as failure:
             account = self._current(caller, failure, patience)
             # Neither open nor done: an earlier attempt was applied and another process has moved the record on.
-            account = replace(account, done={record.id: record, **account.done})
+            account = account.changed(done={record.id: record, **account.done})
         self._tidy(caller, account, record.id, patience)
 
     def sweep(self, caller: str) -> Account:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+
+from relay.values import NOTHING, Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Value):
     """The IAM principal that signed the request, as AWS verified it.
 
     `account` and `principal` are the identity: `principal` is the part of the unique id before ":", because what
@@ -26,21 +26,19 @@ class Caller:
         return f"{self.account}/{self.principal}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Value):
     """One HTTP request as it came through the door. Header names are lower-case; `path` is not percent-decoded."""
 
     id: str
     method: str
     path: str
     query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = NOTHING
     body: bytes = b""
     caller: Caller
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(Value):
     """One HTTP answer. `body` yields non-empty byte strings; what it raises is a failure in mid-stream.
 
     `body` is closed by whoever iterates it, also when it is abandoned early.
@@ -51,8 +49,7 @@ class Response:
     body: Iterator[bytes]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Value):
     """What OpenAI counted for one answer, in tokens. The details are parts of the totals, never added to them.
 
     `cached_input`, `cache_write`, `audio_input` and `image_input` are parts of `input`; `reasoning`, `audio_output`
@@ -80,9 +77,5 @@ class Usage:
 
     def plus(self, other: Usage) -> Usage:
         """The tokens of both; model and tier are those of `other`."""
-        sums = {
-            each.name: getattr(self, each.name) + getattr(other, each.name)
-            for each in fields(self)
-            if each.default == 0
-        }
-        return replace(other, **sums)
+        sums = {name: count + getattr(other, name) for name, count in vars(self).items() if isinstance(count, int)}
+        return other.changed(**sums)

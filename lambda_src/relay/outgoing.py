@@ -6,7 +6,7 @@ Nothing is copied: headers and path are the relay's own, and the body is written
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from relay import endpoints, forms, strict_json
@@ -18,7 +18,6 @@ from relay.request_policy import RequestPolicy
 USER_AGENT = "openai-lambda-relay"
 
 
-@dataclass(slots=True, kw_only=True)
 class Outgoing:
     """One request on its way to OpenAI. `fields` is what the body will say; it may still be narrowed before it is sent.
 
@@ -26,13 +25,16 @@ class Outgoing:
     bare text of a stream.
     """
 
-    endpoint: Endpoint
-    id: str
-    fields: dict[str, Any]
-    wants_stream: bool = False
-    added_usage: bool = False
-    as_text: bool = False
-    parts: list[forms.Part] = field(default_factory=list)
+    def __init__(
+        self, *, endpoint: Endpoint, id: str, fields: dict[str, Any], parts: Sequence[forms.Part] = ()
+    ) -> None:
+        self.endpoint = endpoint
+        self.id = id
+        self.fields = fields
+        self.parts = parts
+        self.wants_stream = False
+        self.added_usage = False
+        self.as_text = False
 
     @property
     def choices(self) -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from typing import Any
 
 from relay.models import Caller
+from relay.values import Value
 
 PICO = 10**12
 """One US dollar. Amounts are integers of 1e-12 USD: a token of the cheapest model costs some 2,500 of them, so that
@@ -28,8 +28,7 @@ class PolicyError(ValueError):
     """A policy that cannot be meant. The text names the place and what would be right there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Value):
     """The figures of one caller. None is "no limit". Amounts of money are in pico-USD; days and months are UTC's."""
 
     requests_per_minute: int | None = None
@@ -49,26 +48,24 @@ class Limits:
         return self.usd_per_day is not None or self.usd_per_month is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Value):
     """What one caller may do. `models` None means every model that the environment allows."""
 
     name: str = "default"
     models: frozenset[str] | None = None
     output_cap: int | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
 
     def allows(self, model: str) -> bool:
         """Whether the caller may use `model`, spelt exactly as configured."""
         return self.models is None or model in self.models
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policies:
+class Policies(Value):
     """All policies of an environment: the first rule that matches a caller counts, else the default; None refuses."""
 
     rules: tuple[tuple[str, Policy | None], ...] = ()
-    default: Policy | None = field(default_factory=Policy)
+    default: Policy | None = Policy()
 
     def of(self, caller: Caller) -> Policy | None:
         """The policy of `caller`, or None when it is to be refused."""
@@ -165,11 +162,11 @@ def _policy(value: object, base: Policy, name: str) -> Policy | None:
         limits["concurrent"] = MOST_CONCURRENT
     if limits.get("concurrent", 0) > MOST_CONCURRENT:
         raise PolicyError(f"{place}.concurrent: at most {MOST_CONCURRENT}: one item in DynamoDB holds them all")
-    policy = replace(base, name=name, limits=replace(base.limits, **limits))
+    policy = base.changed(name=name, limits=base.limits.changed(**limits))
     if "models" in fields:
-        policy = replace(policy, models=_models(fields["models"], f"{place}.models"))
+        policy = policy.changed(models=_models(fields["models"], f"{place}.models"))
     if "output_cap" in fields:
-        policy = replace(policy, output_cap=_count(fields["output_cap"], f"{place}.output_cap"))
+        policy = policy.changed(output_cap=_count(fields["output_cap"], f"{place}.output_cap"))
     return policy
 
 

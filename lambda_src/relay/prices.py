@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from relay.models import Usage
 from relay.policy import PolicyError, amount
+from relay.values import NOTHING, Value
 
 MILLION = 10**6
 RATES = ("input", "cached_input", "cache_write", "audio_input", "image_input", "output", "audio_output", "image_output")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
+class Rates(Value):
     """Prices of one token of each kind, of one character and of one request, in pico-USD. None: not priced apart."""
 
     input: int = 0
@@ -59,8 +58,7 @@ class Rates:
         return max(rate for rate in rates if rate is not None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class Price(Value):
     """One model on the list. `context` and `max_output` bound what a single answer can take in and give out."""
 
     tiers: Mapping[str, Rates]
@@ -99,12 +97,11 @@ class Price:
         return Rates(character=rates.character, request=rates.request, **scaled)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceList:
+class PriceList(Value):
     """The prices of all known models, and the day on which they were true."""
 
     as_of: str = ""
-    models: Mapping[str, Price] = field(default_factory=dict)
+    models: Mapping[str, Price] = NOTHING
 
     def replaced_by(self, other: PriceList) -> PriceList:
         """This list with whole models replaced by, or added from, `other`."""

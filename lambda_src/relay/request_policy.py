@@ -8,14 +8,13 @@ nothing may start work at OpenAI that the relay cannot see or stop. Source: plat
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
 from typing import Any
 
 from relay.errors import Kind, RelayError
+from relay.values import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestPolicy:
+class RequestPolicy(Value):
     """The rules of one environment. An empty `models` allows every model; tokens are those of one answer.
 
     `stateful` lets callers use what is stored at OpenAI, for environments where all callers may see all of it.
@@ -37,7 +36,7 @@ class RequestPolicy:
             raise ValueError(f"it is not JSON ({type(error).__name__})") from None
         if not isinstance(given, dict):
             raise ValueError("it has to be a JSON object")  # noqa: TRY004 - a value, not an argument
-        kinds = {field.name: type(field.default) for field in fields(cls)}
+        kinds = {name: type(default) for name, default in cls._defaults.items()}
         for name, value in given.items():
             if name not in kinds:
                 raise ValueError(f"{name!r} is not one of {', '.join(kinds)}")

@@ -15,9 +15,10 @@ import select
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from relay.http1 import AnswerReader, BadAnswerError
+
+from relay.values import Value
 
 _VERSION = "2018-06-01"
 _CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
@@ -41,8 +42,7 @@ _ARRIVAL_OR_ROOM = select.POLLIN | select.POLLOUT
 Headers = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
+class Invocation(Value):
     """One call of the function. `deadline` is on time.monotonic()'s clock, in seconds; the process is killed then."""
 
     id: str

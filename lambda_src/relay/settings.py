@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeVar, cast, get_args
 
 from relay import policy, prices
 from relay.policy import Policies
 from relay.prices import PriceList
 from relay.request_policy import RequestPolicy
+from relay.values import Value
 
 T = TypeVar("T")
 EdgeMode = Literal["off", "optional", "required"]
@@ -23,8 +23,7 @@ class SettingsError(Exception):
     """A setting is missing or wrong. The message names it; it never quotes the value of a secret (there is none here)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Value):
     """What one relay process needs to know. Times are in seconds, sizes in bytes."""
 
     runtime_api: str

@@ -11,7 +11,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import httpcore
@@ -20,6 +19,7 @@ import httpx
 from relay import connecting
 from relay.errors import Kind, RelayError
 from relay.framing import AnswerFraming
+from relay.values import Value
 from relay.waiting import Watch
 
 # DNS, TCP and TLS together. OpenAI's edge answers in tens of milliseconds; 4 s is one lost SYN and its retries.
@@ -35,8 +35,7 @@ _HELD_BYTES = 16_384
 _READ_BYTES = 65_536
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Value):
     """One request to OpenAI. `path` is relative to the base URL and written by the relay, never by the caller."""
 
     method: str

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay.account import Account, Reservation, Windows
 from relay.policy import PICO, Limits
+from relay.values import NOTHING, Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Value):
     """What stood in the way. `retry_after` is in seconds; None: waiting does not help before a person does something,
     or before a day or a month is over. `reason` is from a fixed set and is what refusals are counted under."""
 
     reason: str
     text: str
     retry_after: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = NOTHING
 
 
 class RefusedError(Exception):
@@ -42,7 +41,7 @@ def judge(account: Account, limits: Limits, entry: Reservation, now: int) -> Ref
     if entry.id in account.done:
         return Refusal(reason="duplicate", text="A request with this id was answered already.")
     refusal = next(_over_budget(account, limits, entry, now), None) or _over_rate(account, limits, now)
-    return replace(refusal, headers=headers(account, limits, now)) if refusal else None
+    return refusal.changed(headers=headers(account, limits, now)) if refusal else None
 
 
 def stopped(reason: str, *, everybody: bool) -> Refusal:
