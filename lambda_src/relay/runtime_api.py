@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from relay.http1 import AnswerReader, BadAnswerError
-
 from relay.values import Value
 
 _VERSION = "2018-06-01"
