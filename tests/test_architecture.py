@@ -112,8 +112,10 @@ def broken_rules(imports: Imports, pure: set[str]) -> list[str]:
             if any(_within(name, never) for never in NEVER.get(module.split(".")[0], ())):
                 broken.append(f"{module} imports {name}")
     for module, names in imports.items():
+        if "relay.wiring" in names and module != "relay.__main__":
+            broken.append(f"{module} imports relay.wiring, which wires everything and is wired by nothing")
         if "relay.__main__" in names:
-            broken.append(f"{module} imports relay.__main__, which wires everything and is wired by nothing")
+            broken.append(f"{module} imports relay.__main__, which is for the interpreter alone")
     return broken
 
 
@@ -158,6 +160,7 @@ def test_the_modules_keep_the_rules() -> None:
             "boto3 is imported by relay.a and relay.b",
         ),
         ({"relay/a.py": "import relay.__main__", "relay/__main__.py": ""}, "relay.a imports relay.__main__"),
+        ({"relay/a.py": "import relay.wiring", "relay/wiring.py": ""}, "relay.a imports relay.wiring"),
         ({"relay/a.py": "import aws_cdk"}, "relay.a imports aws_cdk"),
         ({"../cdk_app/a.py": "from lambda_src.relay import models"}, "cdk_app.a imports lambda_src.relay"),
         (

@@ -1,4 +1,7 @@
-"""Wires everything; nothing else does. Started by `bootstrap` with -I -S, so the task folder is put on the path here."""
+"""What `bootstrap` starts, with -I -S: puts the task folder on the path and leaves the rest to `wiring`.
+
+Python keeps no compiled file of what it is started with, but parses and compiles it every time, so this is short.
+"""
 
 import gc
 import os
@@ -6,117 +9,10 @@ import sys
 
 # Nothing that an import makes becomes garbage, so looking for it costs 5 % of the start and finds nothing.
 gc.disable()
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Behind Python's own folders: most of what is imported is found there, and nothing of the same name here.
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import signal
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from relay.logs import Log
-from relay.runtime_api import ResponseRefusedError, RuntimeApi, RuntimeApiError
-from relay.settings import Settings, SettingsError
-
-if TYPE_CHECKING:
-    import ssl
-
-    from relay.admission import Admission
-
-
-def main() -> int:
-    """Runs the relay until it is told to stop; 1 when it cannot serve."""
-    log = Log(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO").upper())
-    api = RuntimeApi(os.environ.get("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"))
-    try:
-        return _serve(api, log)
-    except SettingsError as error:
-        log.error("settings", detail=str(error))
-        return _fail_init(api, "Runtime.BadSettings", str(error))
-    except Exception as error:
-        log.error("init_failed", failure=error)
-        return _fail_init(api, "Runtime.InitFailed", f"the relay could not start: {type(error).__name__}")
-
-
-def _serve(api: RuntimeApi, log: Log) -> int:
-    # Imported here, so that what fails in an import becomes an init error that Lambda shows.
-    from relay import aws, tls
-    from relay.edge import Edge
-    from relay.keys import Keys
-    from relay.relay import Relay
-    from relay.runtime import Runtime, Stop
-    from relay.upstream import Upstream
-
-    settings = Settings.from_environ(os.environ)
-    stop = Stop()
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.request())
-    url = aws.endpoint(aws.SECRETS_MANAGER, os.environ)
-    secure = url.startswith("https:") or settings.openai_base_url.startswith("https:")
-    tls_context = tls.context() if secure else None
-    # As all AWS SDKs do; for endpoints of one's own with a certificate of one's own. OpenAI is verified as ever.
-    ca_file = os.environ.get("AWS_CA_BUNDLE")
-    aws_tls = tls.context(ca_file) if ca_file else tls_context
-    secrets = aws.Client(
-        aws.SECRETS_MANAGER,
-        url=url,
-        region=os.environ.get("AWS_REGION", ""),
-        credentials=aws.credentials_from(os.environ),
-        tls_context=aws_tls,
-    )
-    handler = Relay(
-        settings=settings,
-        upstream=Upstream(settings.openai_base_url, tls_context),
-        keys=Keys(
-            aws.SecretsManager(secrets, settings.openai_secret_arn).read,
-            warn=lambda cause: log.warn("key_not_refreshed", cause=cause),
-        ),
-        edge=Edge(settings.edge, aws.SecretsManager(secrets, settings.edge_secret_arn), time.monotonic),
-        admission=_admission(settings, aws_tls, log),
-        log=log,
-        stop_fd=stop.fd,
-    )
-    gc.freeze()
-    gc.enable()
-    return Runtime(api, handler, log, stop).run()
-
-
-def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Log) -> "Admission":
-    from relay import aws, prices
-    from relay.admission import Admission
-    from relay.ledger import Ledger
-    from relay.table import Table
-
-    def clock() -> int:
-        return int(time.time() * 1000)
-
-    ledger = None
-    if settings.table_name:
-        client = aws.Client(
-            aws.DYNAMODB,
-            url=aws.endpoint(aws.DYNAMODB, os.environ),
-            region=os.environ.get("AWS_REGION", ""),
-            credentials=aws.credentials_from(os.environ),
-            tls_context=tls_context,
-        )
-        table = Table(aws.DynamoDb(client), name=settings.table_name, monotonic=time.monotonic, sleep=time.sleep)
-        ledger = Ledger(table, clock=clock, retention_days=settings.usage_days)
-    listed = prices.parse(Path(prices.__file__).with_name("prices.json").read_text(encoding="utf-8"))
-    return Admission(
-        policies=settings.caller_policies,
-        prices=listed.replaced_by(settings.prices),
-        ledger=ledger,
-        clock=clock,
-        log=log,
-        settle_failure=settings.settle_failure,
-    )
-
-
-def _fail_init(api: RuntimeApi, error_type: str, message: str) -> int:
-    try:
-        api.fail_init(error_type, message)
-    except (RuntimeApiError, ResponseRefusedError, OSError) as error:
-        print(f"{error_type}: {message} ({error})", file=sys.stderr)
-    return 1
-
+from relay.wiring import main
 
 if __name__ == "__main__":
     sys.exit(main())

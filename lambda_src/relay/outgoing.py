@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from relay import endpoints, forms, strict_json
+from relay import endpoints, strict_json
 from relay.endpoints import Endpoint
 from relay.errors import Kind, RelayError
 from relay.models import Caller, Request
 from relay.request_policy import RequestPolicy
+
+if TYPE_CHECKING:
+    from relay import forms
 
 USER_AGENT = "openai-lambda-relay"
 
@@ -47,6 +50,8 @@ class Outgoing:
         if self.endpoint.body == "none":
             return b"", ""
         if self.endpoint.body == "form":
+            from relay import forms
+
             return forms.serialise(self.parts, self.fields)
         return strict_json.serialise(self.fields), "application/json"
 
@@ -95,6 +100,8 @@ def caller_identifier(caller: Caller, key: str) -> str:
 def _parsed(endpoint: Endpoint, request: Request) -> Outgoing:
     content_type = request.headers.get("content-type", "")
     if endpoint.body == "form":
+        from relay import forms  # not above: its patterns take a millisecond to compile, and most requests have no form
+
         parts = forms.parse(request.body, content_type)
         fields: dict[str, Any] = dict(forms.text_fields(parts))
         return Outgoing(endpoint=endpoint, id="", fields=fields, parts=parts)
