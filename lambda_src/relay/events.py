@@ -19,6 +19,9 @@ from relay.models import Caller, Request
 # The prelude ends with eight NUL bytes (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html and AWS's own clients).
 PRELUDE_END = b"\0" * 8
 
+# Made once, because json.dumps with options makes one for each call.
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
+
 # docs.aws.amazon.com/IAM/latest/APIReference: UserId is \w+ of at most 128 characters, account ids are twelve digits.
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _ARN = re.compile(r"arn:[!-~]{1,2048}")
@@ -58,7 +61,7 @@ def to_prelude(status: int, headers: Mapping[str, str], cookies: Sequence[str] =
     head: dict[str, Any] = {"statusCode": status, "headers": dict(headers)}
     if cookies:
         head["cookies"] = list(cookies)
-    return json.dumps(head, separators=(",", ":")).encode() + PRELUDE_END
+    return _COMPACT.encode(head).encode() + PRELUDE_END
 
 
 def _load(event: bytes) -> Mapping[str, Any]:

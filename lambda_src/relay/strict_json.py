@@ -31,6 +31,8 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _STRING = re.compile(rb'"[^"]*"')
 # Reading an integer takes time that grows with the square of its length; no field takes one near this.
 _LONG_NUMBER = re.compile(rb"[0-9]{101}")
+# What is left of an ordinary request without its strings is shorter than any of these bounds, and so keeps all of them.
+_HARMLESS_BYTES = min(MOST_DEPTH, MOST_VALUES, MOST_CONTAINERS, MOST_OTHERS)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -44,7 +46,7 @@ def parse(body: bytes) -> dict[str, Any]:
         raise _bad("it is empty")
     _measure(body)
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
+        value = _DECODER.decode(text)
     except RecursionError:
         raise _bad("it is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -60,7 +62,7 @@ def parse(body: bytes) -> dict[str, Any]:
 def serialise(value: dict[str, Any]) -> bytes:
     """`value` as compact UTF-8. Raises RelayError(BAD_JSON) for what JSON or UTF-8 cannot carry."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _ENCODER.encode(value).encode()
     except UnicodeEncodeError:
         raise _bad(f"{_surrogate_place(value)} holds half of a surrogate pair") from None
     except (ValueError, RecursionError):
@@ -81,6 +83,8 @@ def _measure(body: bytes) -> None:
     if bare.count(b'"') > 2 * MOST_STRINGS:
         raise _bad(f"it holds more than {MOST_STRINGS} strings")
     skeleton = _STRING.sub(b"", bare)
+    if len(skeleton) <= _HARMLESS_BYTES:
+        return
     if skeleton.count(b",") > MOST_VALUES:
         raise _bad(f"it holds more than {MOST_VALUES} values")
     if sum(map(skeleton.count, (b".", b"e", b"E"))) > MOST_OTHERS:
@@ -115,6 +119,11 @@ def _finite(digits: str) -> float:
     if math.isinf(number):
         raise _bad(f"{digits[:40]} is larger than any number that JSON's readers agree on")
     return number
+
+
+# Made once, because json.loads and json.dumps with options make one for each call, which takes 1.5 and 1 us.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _surrogate_place(value: Any) -> str:
