@@ -66,8 +66,8 @@ class Gate:
         self._reading, writing = os.pipe()
         listed = prices.parse(Path(prices.__file__).with_name("prices.json").read_text())
         self.admission = Admission(
-            policies=parse(POLICIES), prices=listed, clock=lambda: NOON, log=Log("INFO", writing),
-            **{"ledger": self.book, **options},
+            prices=listed, clock=lambda: NOON, log=Log("INFO", writing),
+            **{"ledger": self.book, "policies": parse(POLICIES), **options},
         )  # fmt: skip
 
     def ask(self, caller: Caller = CALLER, **body: Any) -> Permit:
@@ -243,6 +243,18 @@ def test_without_a_table_policies_still_hold() -> None:
     assert gate.refusal(model="gpt-5.5").kind is Kind.MODEL_NOT_ALLOWED
     with pytest.raises(RelayError, match="NOT_FOUND"):
         gate.admission.usage(CALLER)
+
+
+@pytest.mark.parametrize("body", [{}, {"service_tier": "flex"}, {"max_completion_tokens": 7}, {"model": "gpt-5"}])
+@pytest.mark.parametrize("usage", [None, Usage(), Usage(input=1_000, cached_input=400, output=50)])
+def test_without_a_table_a_request_costs_the_same_whether_or_not_a_limit_asks_for_its_bound(
+    usage: Usage | None, body: dict[str, Any]
+) -> None:
+    limited, free = Gate(ledger=None), Gate(ledger=None, policies=parse('{"default": {"output_cap": 100}}'))
+    assert free.ask(**body).settle(usage, "ok") == limited.ask(**body).settle(usage, "ok")
+    assert free.ask(model="not-on-the-list").settle(usage, "ok") == 0
+    hosted = free.ask(tools=[{"type": "web_search"}])
+    assert (hosted.settle(usage, "ok") == 0) == (usage is None or not usage.total)
 
 
 def test_a_caller_sees_its_models_and_its_usage(gate: Gate) -> None:

@@ -69,8 +69,8 @@ def of(endpoint: str, body: Mapping[str, Any], size: int, policy: Policy, price:
     limits = policy.limits
     if limits.in_usd and price is None:
         raise UnboundedError("the model has no price")
-    changes = _clamp(endpoint, body, policy.output_cap)
-    tier = str(body.get("service_tier") or "")
+    changes = clamped(endpoint, body, policy.output_cap)
+    tier = tier_of(body)
     if limits.in_usd and tier in ("", "auto") and endpoint in _OUTPUT_FIELDS:
         # "auto" is what the OpenAI project says, which the relay cannot see.
         tier = changes["service_tier"] = "default"
@@ -83,12 +83,22 @@ def of(endpoint: str, body: Mapping[str, Any], size: int, policy: Policy, price:
         if limits.in_tokens:
             raise
         tokens_in = tokens_out = 0
-    characters = len(str(body.get("input", ""))) if endpoint == "/v1/audio/speech" else 0
+    characters = characters_of(endpoint, body)
     usd = price.at_most(tokens_in, tokens_out, tier, characters) if price else 0
     return Bound(tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, tier=tier, characters=characters, changes=changes)
 
 
-def _clamp(endpoint: str, body: Mapping[str, Any], cap: int | None) -> dict[str, Any]:
+def tier_of(body: Mapping[str, Any]) -> str:
+    """The service tier that was asked for, "" for none."""
+    return str(body.get("service_tier") or "")
+
+
+def characters_of(endpoint: str, body: Mapping[str, Any]) -> int:
+    """What of the request is billed by the character."""
+    return len(str(body.get("input", ""))) if endpoint == "/v1/audio/speech" else 0
+
+
+def clamped(endpoint: str, body: Mapping[str, Any], cap: int | None) -> dict[str, Any]:
     """The changes that keep one answer within `cap`: what was asked for is lowered, what was left open is closed."""
     names = _OUTPUT_FIELDS.get(endpoint, ())
     if cap is None or not names:

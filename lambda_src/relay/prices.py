@@ -51,11 +51,11 @@ class Rates(Value):
 
     def worst(self, direction: str) -> int:
         """The dearest rate of a token that goes in ("input") or comes out ("output")."""
-        named = [name for name in RATES if name.endswith(direction)]
         if direction == "input":
-            named.append("cache_write")
-        rates: list[int | None] = [getattr(self, name) for name in named]
-        return max(rate for rate in rates if rate is not None)
+            rates = (self.input, self.cached_input, self.cache_write, self.audio_input, self.image_input)
+        else:
+            rates = (self.output, self.audio_output, self.image_output, None, None)
+        return max([rate for rate in rates if rate is not None])
 
 
 class Price(Value):
