@@ -117,6 +117,19 @@ def test_a_line_that_is_too_long_is_cut_and_still_json(pipe: Pipe, fields: dict[
     assert len(json.dumps(line, separators=(",", ":"))) < 4096
 
 
+@pytest.mark.parametrize("text", ["short", "x" * 100_000])
+def test_what_is_json_already_ends_the_line_also_when_it_is_cut(pipe: Pipe, text: str) -> None:
+    Log(fd=pipe.write_fd).info("request", ready=',"a":{"b":[1]}', text=text)
+    [line] = pipe.lines()
+    assert (line["event"], line["a"]) == ("request", {"b": [1]})
+
+
+def test_what_is_json_already_and_too_long_is_left_out(pipe: Pipe) -> None:
+    Log(fd=pipe.write_fd).info("request", ready=f',"a":"{"x" * 100_000}"')
+    [line] = pipe.lines()
+    assert (line["event"], line["cut"]) == ("request", True)
+
+
 def test_a_long_text_does_not_cost_the_rest_of_the_line(pipe: Pipe) -> None:
     Log(fd=pipe.write_fd).info("request", requestId="id", text="x" * 100_000, n=5)
     [line] = pipe.lines()

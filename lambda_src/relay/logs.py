@@ -26,11 +26,13 @@ class Log:
     def __init__(self, level: str = "INFO", fd: int = 1) -> None:
         self._threshold = _LEVELS.get(level, 20)
         self._fd = fd
+        self._room = select.poll()
+        self._room.register(fd, select.POLLOUT)
         self._dropped = 0
 
-    def info(self, event: str, **fields: Any) -> None:
-        """Something that went as it should."""
-        self._write("INFO", event, fields)
+    def info(self, event: str, *, ready: str = "", **fields: Any) -> None:
+        """Something that went as it should. `ready` are further fields that are JSON already: ',"name":value'."""
+        self._write("INFO", event, fields, ready)
 
     def warn(self, event: str, **fields: Any) -> None:
         """Something that went wrong and was dealt with."""
@@ -42,7 +44,7 @@ class Log:
             fields |= {"errorType": type(failure).__name__, "stack": _stack(failure)}
         self._write("ERROR", event, fields)
 
-    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+    def _write(self, level: str, event: str, fields: dict[str, Any], ready: str = "") -> None:
         if _LEVELS[level] < self._threshold:
             return
         now = time.time()
@@ -50,25 +52,26 @@ class Log:
         line = {"timestamp": stamp, "level": level, "event": event, **fields}
         if self._dropped:
             line["droppedLines"] = self._dropped
-        data = _encoded(line)
+        data = _encoded(line, ready)
         if len(data) > _LINE_BYTES:
-            data = _encoded({name: _cut(value) for name, value in line.items()} | {"cut": True})
+            data = _encoded({name: _cut(value) for name, value in line.items()} | {"cut": True}, ready)
         if len(data) > _LINE_BYTES:
             data = _encoded({"timestamp": stamp, "level": level, "event": event, "cut": True})
         self._dropped = 0 if self._put(data) else self._dropped + 1
 
     def _put(self, data: bytes) -> bool:
-        poller = select.poll()
-        poller.register(self._fd, select.POLLOUT)
         try:
-            return bool(poller.poll(0)) and os.write(self._fd, data) > 0
+            return bool(self._room.poll(0)) and os.write(self._fd, data) > 0
         except OSError:
             return False
 
 
-def _encoded(line: dict[str, Any]) -> bytes:
-    # Of an object that JSON does not know, only the type: its text may quote data.
-    return json.dumps(line, default=lambda value: type(value).__name__, separators=(",", ":")).encode() + b"\n"
+# Of an object that JSON does not know, only the type: its text may quote data. Made once, not for each line.
+_ENCODER = json.JSONEncoder(default=lambda value: type(value).__name__, separators=(",", ":"))
+
+
+def _encoded(line: dict[str, Any], ready: str = "") -> bytes:
+    return f"{_ENCODER.encode(line)[:-1]}{ready}}}\n".encode()
 
 
 def _cut(value: Any) -> Any:

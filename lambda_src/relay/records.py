@@ -95,7 +95,7 @@ class Record:
                 fields["TokensPerSecond"] = round(fields["OutputTokens"] / (seconds - first), 1)
         if isinstance(failure, RelayError) and failure.log:
             fields["cause"] = failure.log[:300]
-        self._log.info("request", **fields, _aws=_metrics(fields))
+        self._log.info("request", **fields, ready=_metrics(fields))
 
 
 # Refusals are the caller's matter; these are the relay's or OpenAI's, and what an alarm should count.
@@ -134,7 +134,11 @@ def outcome_of(failure: BaseException | None) -> str:
     return "response_lost" if isinstance(failure, RuntimeApiError) else "bug"
 
 
-def _metrics(fields: dict[str, Any]) -> dict[str, Any]:
-    present = [{"Name": name, "Unit": unit} for name, unit in _UNITS.items() if name in fields]
-    definition = {"Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": present}
-    return {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [definition]}
+# Two thirds of a line, and always the same: as objects they took a third of the time of writing one.
+_DEFINITIONS = {name: f'{{"Name":"{name}","Unit":"{unit}"}}' for name, unit in _UNITS.items()}
+
+
+def _metrics(fields: dict[str, Any]) -> str:
+    present = ",".join([text for name, text in _DEFINITIONS.items() if name in fields])
+    definition = f'{{"Namespace":"{NAMESPACE}","Dimensions":[["function"]],"Metrics":[{present}]}}'
+    return f',"_aws":{{"Timestamp":{int(time.time() * 1000)},"CloudWatchMetrics":[{definition}]}}'
