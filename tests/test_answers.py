@@ -31,7 +31,7 @@ def error_body(**error: Any) -> bytes:
 
 
 def watch() -> Watch:
-    return Watch(downstream=Wire().reply(), deadline=time.monotonic() + 60)
+    return Watch(downstream=Wire(), deadline=time.monotonic() + 60)
 
 
 def passed(

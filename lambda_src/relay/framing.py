@@ -33,24 +33,21 @@ _UNFINISHED_NEXT = re.compile(rb"\r?|\r\n[0-9a-fA-F]{0,15}\r?")
 
 
 class AnswerFraming:
-    """One answer's bytes, from its head on: `feed` takes what was read, and the two `take` methods give it back, sorted.
+    """One answer's bytes, from its head on: `feed` takes what was read and returns the body in it that goes past the
+    library, `take_rest` gives what the library is to read.
 
-    What `take_body` gives comes after all that `take_rest` had given when the body began, and before all it gives later.
+    Body comes after all that was to be read when the body began, and before all that is to be read later. `in_body`:
+    more of it may come.
     """
 
     def __init__(self) -> None:
-        self.feed: Callable[[bytes], None] = self._head
+        self.feed: Callable[[bytes], bytes] = self._head
+        self.in_body = False
         self._seen = b""
         self._held = b""
         self._left = 0
         self._first = True
-        self._body: list[bytes] = []
         self._rest: list[bytes] = []
-
-    @property
-    def in_body(self) -> bool:
-        """Whether body that goes past the library may still come."""
-        return self.feed == self._chunks
 
     @property
     def exact(self) -> bool:
@@ -59,23 +56,20 @@ class AnswerFraming:
             return self._left == 0
         return self.feed == self._after_last and self._seen == _LAST_CHUNK
 
-    def take_body(self) -> bytes:
-        """Body that has come since the last call."""
-        return _take(self._body)
-
     def take_rest(self) -> bytes:
         """What the library is to read."""
-        return _take(self._rest)
+        rest = b"".join(self._rest)
+        self._rest.clear()
+        return rest
 
-    def _head(self, data: bytes) -> None:
+    def _head(self, data: bytes) -> bytes:
         before = len(self._seen)
         self._seen += data
         end = self._seen.find(_HEAD_END, max(0, before - 3))
         if end < 0:
             if len(self._seen) > _HEAD_BYTES:
                 self.feed = self._as_it_is
-            self._rest.append(data)
-            return
+            return self._as_it_is(data)
         end += len(_HEAD_END)
         head, rest = self._seen[:end], self._seen[end:]
         self._seen = b""
@@ -83,8 +77,7 @@ class AnswerFraming:
         if not head.startswith(b"HTTP/1.1 1"):
             self._begin(head)
         # Else it was an informational answer, and the real one follows.
-        if rest:
-            self.feed(rest)
+        return self.feed(rest) if rest else b""
 
     def _begin(self, head: bytes) -> None:
         """How the bytes behind `head` are to be read."""
@@ -93,43 +86,46 @@ class AnswerFraming:
         if _ends_early(head) or _BODILESS.match(head):
             pass  # to the library: the body began before, or there is none
         elif _CHUNKED.search(head):
-            self.feed = self._chunks
+            self.feed, self.in_body = self._chunks, True
         elif len(lengths) == 1:
             self.feed, self._left = self._counted, int(lengths[0])
 
-    def _counted(self, data: bytes) -> None:
+    def _counted(self, data: bytes) -> bytes:
         self._left -= len(data)
-        self._rest.append(data)
+        return self._as_it_is(data)
 
-    def _after_last(self, data: bytes) -> None:
+    def _after_last(self, data: bytes) -> bytes:
         self._seen = (self._seen + data)[: len(_LAST_CHUNK) + 1]
-        self._rest.append(data)
+        return self._as_it_is(data)
 
-    def _as_it_is(self, data: bytes) -> None:
+    def _as_it_is(self, data: bytes) -> bytes:
         self._rest.append(data)
+        return b""
 
-    def _chunks(self, data: bytes) -> None:
+    def _chunks(self, data: bytes) -> bytes:
         data = self._held + data if self._held else data
         self._held = b""
+        pieces: list[bytes] = []
         at = 0
         while at < len(data):
             if self._left:
                 piece = data[at : at + self._left]
-                self._body.append(piece)
+                pieces.append(piece)
                 at += len(piece)
                 self._left -= len(piece)
                 continue
             if len(data) - at == 2 and data.endswith(_LINE_BREAK) and not self._first:
                 # One event, one chunk, one read: how a model types. Spared the expressions below.
                 self._held = _LINE_BREAK
-                return
+                break
             size = (_FIRST if self._first else _NEXT).match(data, at)
             if size is None or not int(size[1], 16):
                 self._odd(data[at:], last=size is not None)
-                return
+                break
             self._first = False
             self._left = int(size[1], 16)
             at = size.end()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _odd(self, rest: bytes, *, last: bool) -> None:
         """What is not the head of a chunk: the last chunk, the beginning of a size line, or something to be judged."""
@@ -141,15 +137,9 @@ class AnswerFraming:
         broken = not self._first and not rest.startswith(_LINE_BREAK)
         # The line break that ended the chunk before belongs to what has gone past the library.
         rest = rest if self._first else rest.removeprefix(_LINE_BREAK)
-        self.feed = self._after_last if last else self._as_it_is
+        self.feed, self.in_body = self._after_last if last else self._as_it_is, False
         self._seen = rest[: len(_LAST_CHUNK) + 1]
         self._rest.append(_LINE_BREAK + rest if broken else rest)
-
-
-def _take(pieces: list[bytes]) -> bytes:
-    taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    pieces.clear()
-    return taken
 
 
 def _ends_early(head: bytes) -> bool:

@@ -128,7 +128,7 @@ class Relay:
     def _watch(self, invocation: Invocation, reply: Reply, wanted: Outgoing, tab: Tab) -> Watch:
         left = max(0.0, invocation.deadline - time.monotonic())
         reserve = min(self._settings.deadline_reserve_seconds, left * _RESERVE_SHARE)
-        watch = Watch(downstream=reply, deadline=invocation.deadline - reserve, stop_fd=self._stop_fd)
+        watch = Watch(downstream=reply.stream, deadline=invocation.deadline - reserve, stop_fd=self._stop_fd)
         if wanted.wants_stream and self._settings.heartbeat_seconds:
             watch.silence = self._settings.heartbeat_seconds
             watch.on_silence = _heartbeat(reply, watch, tab.headers(_stream_headers(wanted)))

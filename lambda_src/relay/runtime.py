@@ -61,6 +61,11 @@ class Reply:
         return self._stream.body_size
 
     @property
+    def stream(self) -> ResponseStream:
+        """The stream below, for whoever waits on the reply's behalf: it is asked at every token."""
+        return self._stream
+
+    @property
     def tail(self) -> bytes:
         """What was written last, heartbeats apart: enough to tell whether an event has ended."""
         return self._last[-sse.TAIL :]
@@ -87,18 +92,6 @@ class Reply:
         """Adds a comment that no client sees, if the body is an event stream between two events."""
         if self._is_sse and sse.at_boundary(self.tail):
             self._stream.write(sse.HEARTBEAT)
-
-    def flush(self) -> None:
-        """Puts on the wire what was written."""
-        self._stream.flush()
-
-    def check_refused(self) -> None:
-        """Raises when the service has answered before the end: it takes no more of this answer."""
-        self._stream.check_refused()
-
-    def fileno(self) -> int:
-        """The descriptor that becomes readable when it has."""
-        return self._stream.fileno()
 
     def when_done(self, done: Done) -> None:
         """Has `done` called exactly once, after the last byte; the last one registered first."""

@@ -75,6 +75,7 @@ class ResponseStream:
     def __init__(self, connect: Callable[[], _Connection], head: bytes, deadline: float) -> None:
         self._connect = connect
         self._open: _Connection | None = None
+        self._fd = -1
         self._head = head
         self._deadline = deadline
         self._pending: list[bytes] = []
@@ -93,11 +94,12 @@ class ResponseStream:
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when the service answers early; -1 before `begin`, when nothing is due."""
-        return self._connection.fileno() if self._open else -1
+        return self._fd
 
     def begin(self, prelude: bytes) -> None:
         """Starts the streamed answer with `prelude`, which ends with eight NULs."""
         self._open = self._connect()
+        self._fd = self._open.fileno()
         self._open.begin()
         self._queue(self._head + _chunk(prelude))
 

@@ -238,7 +238,9 @@ class _NetworkStream(httpcore.NetworkStream):
         sock.setblocking(False)
         self._sock = sock
         self._backend = backend
+        self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._framing = AnswerFraming()
+        self._early_body = b""
         self._unsent = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -246,27 +248,25 @@ class _NetworkStream(httpcore.NetworkStream):
         with contextlib.suppress(httpcore.WriteError):
             # As httpcore does: a peer that refuses to read on may have said why, and that is to be read next.
             self._send_held()
-        while not (data := self._framing.take_rest()) and self._receive(max_bytes):
-            pass
-        return data
+        while not (rest := self._framing.take_rest()) and (data := self._receive(max_bytes)):
+            self._early_body += self._framing.feed(data)
+        return rest
 
     def read_body(self) -> bytes:
         """Body of the answer of which the head was read; b"" when all that may follow is for httpcore to read."""
-        framing = self._framing
-        while not (body := framing.take_body()) and framing.in_body and self._receive(_READ_BYTES):
-            pass
+        body, self._early_body = self._early_body, b""
+        while not body and self._framing.in_body and (data := self._receive(_READ_BYTES)):
+            body = self._framing.feed(data)
         return body
 
-    def _receive(self, max_bytes: int) -> bool:
-        """Waits for bytes and sorts them; False when the peer has closed."""
+    def _receive(self, max_bytes: int) -> bytes:
+        """Waits for bytes; b"" when the peer has closed."""
         while True:
-            if not self._decrypted():
+            # What the TLS layer holds decrypted, poll(2) no longer sees.
+            if self._tls is None or not self._tls.pending():
                 self._backend.watch.readable(self._sock.fileno())
             try:
-                data = self._sock.recv(max_bytes)
-                if data:
-                    self._framing.feed(data)
-                return bool(data)
+                return self._sock.recv(max_bytes)
             except (BlockingIOError, ssl.SSLWantReadError):
                 continue  # half a TLS record, or a socket that only seemed readable
             except ssl.SSLWantWriteError:
@@ -274,12 +274,9 @@ class _NetworkStream(httpcore.NetworkStream):
             except OSError as error:
                 raise httpcore.ReadError(str(error)) from error
 
-    def _decrypted(self) -> bool:
-        """Whether the TLS layer holds bytes that poll(2) no longer sees."""
-        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
-
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._framing = AnswerFraming()  # what is read after this is another answer
+        # What is read after this is another answer.
+        self._framing, self._early_body = AnswerFraming(), b""
         if len(self._unsent) + len(buffer) <= _HELD_BYTES:
             # Head and body come one after the other: together they take one packet and wake the other side once.
             self._unsent += buffer
@@ -323,7 +320,7 @@ class _NetworkStream(httpcore.NetworkStream):
         if info == "is_readable":
             return self._is_readable()
         if info == "ssl_object":
-            return self._sock if isinstance(self._sock, ssl.SSLSocket) else None
+            return self._tls
         return self._sock if info == "socket" else None
 
     def _is_readable(self) -> bool:
