@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cdk_app import target_python
+from cdk_app import certificates, target_python
+from cdk_app.bundle import CERTIFICATES
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench" / "peers"
@@ -73,10 +74,7 @@ def _relay(name: str, environment: dict[str, str]) -> Competitor:
     copy = BUILD / "relay"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(BUNDLE, copy)
-    bundled = copy / "certifi" / "cacert.pem"
-    if bundled.exists():
-        with bundled.open("a") as file:
-            file.write(certificate()[0].read_text())
+    certificates.add(certificate()[0], copy / CERTIFICATES)
     return Competitor(
         name=name,
         start=(str(copy / "bootstrap"), str(python()), "/var/runtime/bootstrap.py"),

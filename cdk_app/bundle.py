@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cdk_app import target_python
+from cdk_app import certificates, target_python
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "lambda_src"
@@ -28,6 +28,8 @@ TASK_ROOT = "/var/task"
 # The file of the bundle that the managed runtime runs in place of its own client, which cannot stream from Python:
 # docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html
 EXEC_WRAPPER = f"{TASK_ROOT}/bootstrap"
+# Where relay.tls looks for authorities.
+CERTIFICATES = "certificates"
 # The oldest date a zip can hold: every file gets it, so that no clock is in the bundle.
 EPOCH = 315_532_800
 
@@ -86,6 +88,9 @@ def assemble(out: Path, *, source: Path, packages: Path, interpreter: Path | Non
     if interpreter is not None:
         _compile(out, interpreter)
     shutil.copytree(packages, out, dirs_exist_ok=True)
+    trusted = out / "certifi" / "cacert.pem"
+    if trusted.exists():
+        certificates.add(trusted, out / CERTIFICATES)
     _normalise(out)
 
 

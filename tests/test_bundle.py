@@ -15,7 +15,7 @@ import pytest
 
 from cdk_app import bundle as bundling
 from cdk_app import target_python
-from cdk_app.bundle import BundleError, assemble, compiler, digest, write
+from cdk_app.bundle import CERTIFICATES, BundleError, assemble, compiler, digest, write
 from tests.synthesis import ROOT
 
 PYTHON = target_python.find()
@@ -144,6 +144,13 @@ def test_the_bundle_imports_where_nothing_can_be_written(bundle: Path, python: P
     )
     told = run_in(bundle, script, python)
     assert told == "https://secretsmanager.eu-central-1.amazonaws.com"
+
+
+def test_trusted_certificates_are_looked_up_in_the_bundle_and_not_loaded(bundle: Path) -> None:
+    held = list(bundle.joinpath(CERTIFICATES).iterdir())
+    assert len(held) == bundle.joinpath("certifi", "cacert.pem").read_text().count("-----BEGIN CERTIFICATE-----")
+    script = "import relay.tls; print(relay.tls.context().cert_store_stats()['x509'], 'certifi' in sys.modules)"
+    assert run_in(bundle, script, PYTHON or Path(sys.executable)) == "0 False"
 
 
 def run_in(folder: Path, script: str, interpreter: Path) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from cdk_app import certificates
+from cdk_app.bundle import CERTIFICATES
 from emulator.raw_upstream import BlackHole, Close, RawUpstream, Reset, Send, Stall, chat_stream, chunk, head
 from tests.harness.cases import EVENTS, GOOD, WHOLE
 from tests.harness.outcomes import Cut, Refused, Whole
@@ -90,8 +92,7 @@ def trusting_bundle(bundle: Path, authority: Authority, tmp_path_factory: pytest
     """The bundle with one certificate more. There is no setting for that: the relay trusts what the bundle brings."""
     copy = tmp_path_factory.mktemp("trusting") / "lambda"
     shutil.copytree(bundle, copy)
-    with (copy / "certifi" / "cacert.pem").open("ab") as certificates:
-        certificates.write(authority.certificate.read_bytes())
+    certificates.add(authority.certificate, copy / CERTIFICATES)
     return copy
 
 
