@@ -242,20 +242,22 @@ def _require_room(update: Update, entry: Reservation, limits: Limits, windows: W
             update.require_at_most(update.path(name), limit - need)
 
 
+_UNITS = ("req", "tok", "usd")
+
+
 def _names(windows: Windows) -> tuple[str, ...]:
-    return tuple(f"{window}:{unit}" for window in (windows.day, windows.month) for unit in ("req", "tok", "usd"))
+    return tuple([f"{window}:{unit}" for window in (windows.day, windows.month) for unit in _UNITS])
 
 
 def _book(
     update: Update, windows: Windows, *, usd: int, tokens: int, requests: int = 0, was: Reservation | None = None
 ) -> None:
     """Add to the day's and the month's counters. `was` is what they hold if they were cleared since: its own part."""
-    amounts = {"req": requests, "tok": tokens, "usd": usd}
-    start = {"req": 1, "tok": was.tokens, "usd": was.usd} if was else {"req": 0, "tok": 0, "usd": 0}
-    for name in _names(windows):
-        unit = name.rsplit(":", 1)[1]
-        if amounts[unit]:
-            update.add(update.path(name), amounts[unit], start=start[unit])
+    amounts = (requests, tokens, usd)
+    starts = (1, was.tokens, was.usd) if was else (0, 0, 0)
+    for name, amount, start in zip(_names(windows), amounts * 2, starts * 2, strict=True):
+        if amount:
+            update.add(update.path(name), amount, start=start)
 
 
 def _move(update: Update, id: str, record: Record) -> None:

@@ -107,6 +107,8 @@ def headers(account: Account, limits: Limits, now: int) -> dict[str, str]:
     OpenAI's own token limit is per minute, the caller's per day: `-reset-` tells them apart.
     Source: platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers.
     """
+    if limits.requests_per_minute is None and limits.tokens_per_day is None:
+        return {}
     windows, shown = Windows.at(now), {}
     rows = (
         ("requests", limits.requests_per_minute, account.count(windows.minute), 60 - now % 60_000 / 1000),
