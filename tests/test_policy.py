@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from relay.models import Caller
 from relay.policy import MOST_CONCURRENT, PICO, Limits, PolicyError, amount, parse, subject
 
@@ -91,6 +95,7 @@ def test_models_are_spelt_exactly() -> None:
         ('{"default": {"usd_day": 0.0000000000001}}', "usd_day: must be an amount"),
         ('{"default": {"concurrent": 501}}', "concurrent: at most 500"),
         ('{"default": {"models": []}}', "models: must be a list of model names"),
+        ('{"default": {"models": [1.5]}}', "models: must be a list of model names"),
         ('{"default": {"models": "gpt-5"}}', "models: must be a list"),
         ('{"default": {"output_cap": 0}}', "output_cap: must be a whole number"),
         ('{"default": 5}', 'must be an object or "refuse"'),
@@ -116,3 +121,40 @@ def test_null_lifts_the_limit_on_requests_at_once_up_to_what_an_item_holds() -> 
 def test_amounts_are_exact() -> None:
     assert amount("0.0025", "x") * 10**6 == 2_500_000_000 * 10**6
     assert amount(7, "x") == 7 * PICO
+
+
+@given(
+    st.decimals(min_value=0, max_value=10**9, places=12, allow_nan=False, allow_infinity=False),
+    st.sampled_from(["{:f}", "{:e}", "{:E}", "{}", " {:f} "]),
+)
+def test_amounts_are_what_their_decimals_are(dollars: Decimal, written: str) -> None:
+    text = written.format(dollars)
+    assert amount(text, "x") == int(dollars.scaleb(12))
+    if text == text.strip():
+        (limit,) = (parse(f'{{"default": {{"usd_day": {text}}}}}').default,)
+        assert limit is not None
+        assert limit.limits.usd_per_day == int(dollars.scaleb(12))
+
+
+@pytest.mark.parametrize(
+    ("text", "pico"),
+    [
+        ("2e-07", 200_000),
+        (".5", PICO // 2),
+        ("5.", 5 * PICO),
+        ("0.1000000000000", PICO // 10),
+        ("1_0", 10 * PICO),
+        ("+1", PICO),
+        ("٣", 3 * PICO),
+    ],
+)
+def test_unusual_spellings_are_amounts_too(text: str, pico: int) -> None:
+    assert amount(text, "x") == pico
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "²", "1.²", "1.2.3", "-1", "1.-2", "1.+2", "1. 2", "inf", "1,5", "1e-13", "$1"]
+)
+def test_what_is_no_amount_is_none(text: str) -> None:
+    with pytest.raises(PolicyError):
+        amount(text, "x")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -26,6 +25,16 @@ MOST_CONCURRENT = 500
 
 class PolicyError(ValueError):
     """A policy that cannot be meant. The text names the place and what would be right there."""
+
+
+class Written:
+    """A number with a fraction as JSON writes it. Its text is kept, because a float would round it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
 
 
 class Limits(Value):
@@ -107,7 +116,7 @@ def parse(text: str) -> Policies:
     if not text.strip():
         return Policies()
     try:
-        root = json.loads(text, parse_float=Decimal)
+        root = json.loads(text, parse_float=Written)
     except ValueError as error:
         raise PolicyError(f"policies: not JSON: {error}") from None
     _only(root, {"default", "rules"}, "policies")
@@ -124,14 +133,23 @@ def parse(text: str) -> Policies:
 
 
 def amount(value: object, place: str) -> int:
-    """`value` US dollars in pico-USD. Takes what JSON or a command line may hold: 5, Decimal("0.25"), "0.25"."""
+    """`value` US dollars in pico-USD. Takes what JSON or a command line may hold: 5, Written("0.25"), "0.25"."""
+    text = str(value) if isinstance(value, int | str | Written) and not isinstance(value, bool) else ""
+    whole, _, part = text.partition(".")
+    if whole.isdecimal() and (part.isdecimal() or not part) and len(part) <= 12:
+        return int(whole) * PICO + int(part.ljust(12, "0"))
+    return _unusual(text, place)
+
+
+def _unusual(text: str, place: str) -> int:
+    """The same for "2e-07", ".5" and all that is no amount."""
+    from decimal import Decimal, InvalidOperation  # not above: importing it takes 1 % of the start
+
     try:
-        dollars = (
-            Decimal(str(value)) if isinstance(value, int | str | Decimal) and not isinstance(value, bool) else None
-        )
+        dollars = Decimal(text)
     except InvalidOperation:
-        dollars = None
-    if dollars is None or not dollars.is_finite() or dollars < 0 or dollars * PICO != int(dollars * PICO):
+        dollars = Decimal("nan")
+    if not dollars.is_finite() or dollars < 0 or dollars * PICO != int(dollars * PICO):
         raise PolicyError(f"{place}: must be an amount in US dollars such as 12.50")
     return int(dollars * PICO)
 

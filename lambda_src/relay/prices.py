@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from relay.models import Usage
-from relay.policy import PolicyError, amount
+from relay.policy import PolicyError, Written, amount
 from relay.values import NOTHING, Value
 
 MILLION = 10**6
@@ -122,7 +121,7 @@ def parse(text: str) -> PriceList:
     if not text.strip():
         return PriceList()
     try:
-        root = json.loads(text, parse_float=Decimal)
+        root = json.loads(text, parse_float=Written)
         models = {name: _price(entry, f"prices[{name!r}]") for name, entry in root["models"].items()}
         return PriceList(as_of=str(root.get("as_of", "")), models=models)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
