@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -302,10 +305,32 @@ def test_a_wish_to_stop_that_came_early_is_granted_before_asking_for_work() -> N
 
 def test_a_wish_to_stop_ends_the_wait_for_work() -> None:
     stop = Stop()
-    stop.idle = True
-    with pytest.raises(SystemExit) as raised:
+
+    def request_later() -> None:
+        service.wait_next(1)
         stop.request()
-    assert raised.value.code == 0
+
+    with ScriptedRuntimeApi() as service:
+        later = threading.Thread(target=request_later)
+        later.start()
+        api = RuntimeApi(service.address)
+        assert Runtime(api, raising(KeyError()), Log("FATAL"), stop).run() == 0
+        later.join()
+        api.close()
+
+
+def test_a_signal_is_seen_although_python_has_not_run_its_handler_yet() -> None:
+    """It comes just before a poll(2) that has no end: nothing but the descriptor ends that."""
+    stop, before = Stop(), signal.getsignal(signal.SIGUSR1)
+    stop.on(signal.SIGUSR1)
+    try:
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        signal.raise_signal(signal.SIGUSR1)
+        assert select.select([stop.fd], [], [], 5)[0] == [stop.fd]
+        assert not stop.requested
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGUSR1, before)
 
 
 def _raise(failure: Exception) -> Any:

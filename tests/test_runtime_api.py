@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
-from relay.runtime_api import Invocation, ResponseRefusedError, RuntimeApi, RuntimeApiError
+from relay.runtime_api import Invocation, ResponseRefusedError, RuntimeApi, RuntimeApiError, StoppedError
 
 from tests.harness.runtime_api import (
     EarlyAnswer,
@@ -90,6 +90,17 @@ def test_nobody_there() -> None:
         api = RuntimeApi(f"127.0.0.1:{closed.getsockname()[1]}")
         with pytest.raises(RuntimeApiError, match="cannot connect"):
             api.next()
+
+
+def test_the_wait_for_work_ends_when_the_process_is_told_to_stop(service: ScriptedRuntimeApi, api: RuntimeApi) -> None:
+    stop_fd, writing = os.pipe()
+    service.invoke(b"{}")
+    assert api.next(stop_fd).event == b"{}"
+    os.write(writing, b"x")
+    with pytest.raises(StoppedError):
+        api.next(stop_fd)
+    os.close(stop_fd)
+    os.close(writing)
 
 
 # -- a streamed response

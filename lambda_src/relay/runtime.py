@@ -12,6 +12,7 @@ Knows when an answer has begun and what a failure becomes before, in and after i
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 
@@ -20,7 +21,14 @@ from relay.errors import Kind, RelayError
 from relay.events import NotHttpError, to_prelude
 from relay.logs import Log
 from relay.models import Response
-from relay.runtime_api import Invocation, ResponseRefusedError, ResponseStream, RuntimeApi, RuntimeApiError
+from relay.runtime_api import (
+    Invocation,
+    ResponseRefusedError,
+    ResponseStream,
+    RuntimeApi,
+    RuntimeApiError,
+    StoppedError,
+)
 
 # /next must not be asked in a tight loop when it fails; after this many failures in a row the process gives up,
 # and Lambda starts a new one.
@@ -126,20 +134,29 @@ class Reply:
 
 
 class Stop:
-    """The wish to end (SIGTERM): granted on the spot while the process waits for work, and through `fd`, which becomes
-    readable and which the Watch of an invocation waits on too, while it answers."""
+    """The wish to end: `fd` becomes readable, which the process waits for beside all else that it waits for."""
 
     def __init__(self) -> None:
         self.fd, self._write_fd = os.pipe()
+        os.set_blocking(self._write_fd, False)
         self.requested = False
-        self.idle = False
 
     def request(self) -> None:
-        """To be called by a signal handler."""
+        """From now on, for good."""
         self.requested = True
         os.write(self._write_fd, b"x")
-        if self.idle:
-            raise SystemExit(0)
+
+    def on(self, number: int) -> None:
+        """Lets a signal say it. Only the main thread may.
+
+        Python runs its handlers between two instructions, so after a signal that comes just before poll(2) it would run
+        this one after the poll, which may be never. The interpreter's own handler, which is C, writes at once.
+        """
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        signal.signal(number, self._said)
+
+    def _said(self, number: int, frame: object) -> None:
+        self.requested = True
 
 
 class Runtime:
@@ -155,13 +172,12 @@ class Runtime:
         """Serves until told to stop (0) or until the Runtime API cannot be spoken to (1)."""
         failures = 0
         while True:
-            self._stop.idle = True
-            # Asked after `idle` is set: a signal that came before is seen here, a later one ends the wait itself.
             if self._stop.requested:
                 return 0
             try:
-                invocation = self._api.next()
-                self._stop.idle = False
+                invocation = self._api.next(self._stop.fd)
+            except StoppedError:
+                return 0
             except (RuntimeApiError, ResponseRefusedError) as error:
                 failures += 1
                 self._log.warn("next_failed", error=str(error), failures=failures)

@@ -52,6 +52,10 @@ class Invocation(Value):
     token: str = ""
 
 
+class StoppedError(Exception):
+    """The process was told to stop while it waited for work."""
+
+
 class RuntimeApiError(Exception):
     """The Runtime API could not be reached, broke off, or said something that is not an answer."""
 
@@ -185,12 +189,17 @@ class RuntimeApi:
                 raise RuntimeApiError(f"cannot connect: {error}") from error
         return self._connection
 
-    def next(self) -> Invocation:
+    def next(self, stop_fd: int = -1) -> Invocation:
         """Waits for the next invocation, without a time limit: the environment is frozen meanwhile.
 
-        Raises RuntimeApiError when what comes back is not an invocation.
+        Raises StoppedError when `stop_fd` becomes readable before one comes, RuntimeApiError when what comes back is
+        not an invocation.
         """
-        answer = self.connection().exchange(self._next, None)
+        connection = self.connection()
+        connection.ask(self._next, None)
+        if not connection.arrives_before(stop_fd):
+            raise StoppedError
+        answer = connection.receive(None)
         if answer.status != 200:
             raise RuntimeApiError(f"/next answered {answer.status}")
         return _invocation(answer.headers, answer.body)
@@ -242,6 +251,7 @@ class _Connection:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.setblocking(False)
         self._pollers = {events: _poller(self._sock, events) for events in (_ARRIVAL, _ARRIVAL_OR_ROOM)}
+        self._beside: tuple[int, select.poll] | None = None
         self._sent = self._answered = True
 
     def fileno(self) -> int:
@@ -266,10 +276,23 @@ class _Connection:
 
     def exchange(self, request: bytes, deadline: float | None) -> AnswerReader:
         """Sends a whole request and waits for its answer."""
+        self.ask(request, deadline)
+        return self.receive(deadline)
+
+    def ask(self, request: bytes, deadline: float | None) -> None:
+        """Sends a whole request."""
         self.begin()
         self.send(request, deadline)
         self.finish()
-        return self.receive(deadline)
+
+    def arrives_before(self, other_fd: int) -> bool:
+        """Waits until there is something to read here or in `other_fd`; whether it is here."""
+        if self._beside is None or self._beside[0] != other_fd:
+            poller = _poller(self._sock, _ARRIVAL)
+            if other_fd >= 0:
+                poller.register(other_fd, _ARRIVAL)
+            self._beside = other_fd, poller
+        return any(fd != other_fd for fd, _ in self._beside[1].poll())
 
     def send(self, data: bytes, deadline: float | None) -> None:
         """Writes all of `data`, waiting for the reader up to `deadline` (monotonic seconds, None: for ever)."""

@@ -43,7 +43,7 @@ def _serve(api: RuntimeApi, log: Log) -> int:
 
     settings = Settings.from_environ(os.environ)
     stop = Stop()
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.request())
+    stop.on(signal.SIGTERM)
     url = aws.endpoint(aws.SECRETS_MANAGER, os.environ)
     secure = url.startswith("https:") or settings.openai_base_url.startswith("https:")
     tls_context = tls.context() if secure else None
