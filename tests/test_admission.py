@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Gate:
             **{"ledger": self.book, "policies": parse(POLICIES), **options},
         )  # fmt: skip
 
-    def ask(self, caller: Caller = CALLER, **body: Any) -> Permit:
+    def ask(self, caller: Caller = CALLER, *, meanwhile: Callable[[], None] = lambda: None, **body: Any) -> Permit:
         asked = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}], **body}
         return self.admission.admit(
             Ask(
@@ -80,7 +81,8 @@ class Gate:
                 body=asked,
                 size=len(json.dumps(asked)),
                 seconds=30,
-            )
+            ),
+            meanwhile=meanwhile,
         )
 
     def refusal(self, caller: Caller = CALLER, **body: Any) -> RelayError:
@@ -99,6 +101,15 @@ class Gate:
 @pytest.fixture
 def gate() -> Gate:
     return Gate()
+
+
+def test_something_else_is_begun_only_where_the_ledger_is_waited_for(gate: Gate) -> None:
+    begun: list[int] = []
+    with pytest.raises(RelayError):
+        gate.ask(model="gpt-none", meanwhile=lambda: begun.append(len(gate.book.reserved)))
+    Gate(ledger=None).ask(meanwhile=lambda: begun.append(-1))
+    gate.ask(meanwhile=lambda: begun.append(len(gate.book.reserved)))
+    assert (begun, len(gate.book.reserved)) == ([0], 1)
 
 
 def test_a_permit_clamps_pins_and_says_what_is_left(gate: Gate) -> None:

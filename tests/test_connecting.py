@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from relay.connecting import Addresses, connect, resolve, seconds_left
+from relay.connecting import Addresses, Ahead, connect, resolve, seconds_left
 
 
 @pytest.fixture
@@ -75,3 +75,50 @@ def test_a_name_that_cannot_be_one_is_a_failure_to_connect(name: str) -> None:
 
 def test_the_time_left_is_never_zero() -> None:
     assert seconds_left(time.monotonic() - 5) > 0
+
+
+@pytest.mark.parametrize("dropped", ["while it connects", "when it is there"])
+def test_a_connection_that_is_dropped_is_closed(dropped: str) -> None:
+    ours, theirs = socket.socketpair()
+    may_connect = threading.Event()
+
+    def make() -> socket.socket:
+        may_connect.wait(5.0)
+        return ours
+
+    ahead = Ahead(make)
+    if dropped == "while it connects":
+        ahead.drop()
+    may_connect.set()
+    if dropped == "when it is there":
+        theirs.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            theirs.recv(1)
+        ahead.drop()
+    theirs.settimeout(5.0)
+    assert theirs.recv(1) == b""
+    assert ahead.take(in_a_second()) is None
+    theirs.close()
+
+
+def test_a_connection_is_taken_once_and_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    may_connect = threading.Event()
+
+    def make() -> socket.socket:
+        may_connect.wait(5.0)
+        return ours
+
+    ahead = Ahead(make)
+    threading.Timer(0.05, may_connect.set).start()
+    assert ahead.take(in_a_second()) is ours
+    assert ahead.take(in_a_second()) is None
+    ours.close()
+    theirs.close()
+
+
+def test_what_cannot_be_made_is_not_there() -> None:
+    def make() -> socket.socket:
+        raise OSError("no")
+
+    assert Ahead(make).take(in_a_second()) is None

@@ -42,6 +42,14 @@ def test_the_secret_is_read_when_needed_and_then_kept() -> None:
     assert store.reads == 1
 
 
+def test_something_else_is_begun_only_where_the_secret_is_waited_for() -> None:
+    store = Store(OLD)
+    keys, begun = store.keys(), list[int]()
+    for _ in range(3):
+        keys.current(meanwhile=lambda: begun.append(store.reads))
+    assert begun == [0]
+
+
 def test_a_rotation_is_noticed_within_the_lifetime() -> None:
     store = Store(OLD)
     keys = store.keys()

@@ -196,7 +196,7 @@ def test_a_refusal_in_the_form_of_an_event_costs_nothing(setup: Setup) -> None:
 @pytest.mark.parametrize("fault", ["refuse", "slow", "throttle", "fail"])
 def test_a_bad_store_is_503_in_time_with_nothing_sent_and_recovers_alone(setup: Setup, fault: str) -> None:
     setup.over(setup.send(identity=ROLES["slow"]))
-    before = len(setup.upstream.requests)
+    before, connections = len(setup.upstream.requests), setup.upstream.connections
     setup.proxy.fault = fault
     began = time.monotonic()
     response = setup.send(identity=ROLES["slow"])
@@ -205,6 +205,7 @@ def test_a_bad_store_is_503_in_time_with_nothing_sent_and_recovers_alone(setup: 
     assert response.headers["x-should-retry"] == "true"
     assert took < 1.5
     assert len(setup.upstream.requests) == before
+    assert setup.upstream.connections <= connections + 1, "one is made ahead where none is idle"
     setup.proxy.fault = ""
     again = setup.over(setup.send(identity=ROLES["slow"]))
     assert again.status_code == 200

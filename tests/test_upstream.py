@@ -269,3 +269,85 @@ def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used(server: RawUp
     server.answer(*json_answer(200, {"second": True}))
     assert read(upstream.open(CALL, watch())) == b'{"second": true}'
     assert server.connections == 2
+
+
+# -- connecting ahead
+
+
+def connected(server: RawUpstream, count: int) -> None:
+    until = time.monotonic() + 5.0
+    while server.connections < count:
+        assert time.monotonic() < until, f"{server.connections} connections instead of {count}"
+        time.sleep(0.005)
+
+
+def test_what_was_connected_ahead_is_used(server: RawUpstream, upstream: Upstream) -> None:
+    upstream.connect_ahead()
+    connected(server, 1)
+    assert not server.requests
+    for _ in range(2):
+        read(upstream.open(CALL, watch()))
+    assert server.connections == 1
+
+
+def test_one_is_enough(server: RawUpstream, upstream: Upstream) -> None:
+    for _ in range(20):
+        upstream.connect_ahead()
+    read(upstream.open(CALL, watch()))
+    upstream.connect_ahead()
+    read(upstream.open(CALL, watch()))
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(("jump", "connections"), [(2.9, 1), (3.1, 2), (-1.0, 2)])
+def test_what_was_connected_too_long_ago_is_not_used(server: RawUpstream, jump: float, connections: int) -> None:
+    now = [1_800_000_000.0]
+    upstream = Upstream(server.url, None, lambda: now[0])
+    upstream.connect_ahead()
+    connected(server, 1)
+    now[0] += jump
+    read(upstream.open(CALL, watch()))
+    assert server.connections == connections
+    upstream.close()
+
+
+@pytest.mark.parametrize("step", [Close(), Send(b"HTTP/1.1 408 Too Slow\r\ncontent-length: 0\r\n\r\n")])
+def test_what_is_no_good_any_more_is_not_used(server: RawUpstream, upstream: Upstream, step: Step) -> None:
+    server.greet_next(step, Stall())
+    server.answer(*json_answer(200, {}))
+    upstream.connect_ahead()
+    connected(server, 1)
+    time.sleep(0.05)  # for what it says to arrive; if it does not, this test tests less and still holds
+    assert json.loads(read(upstream.open(CALL, watch()))) == {}
+    assert server.connections == 2
+
+
+def test_who_could_not_connect_ahead_tries_anew() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        upstream = Upstream(f"http://127.0.0.1:{port}/v1", None)
+        upstream.connect_ahead()
+        assert failure(upstream).kind is Kind.UPSTREAM_UNREACHABLE
+
+
+def test_a_connection_ahead_that_takes_too_long_ends_with_the_deadline() -> None:
+    with BlackHole() as hole:
+        upstream = Upstream(hole.url, None)
+        upstream.connect_ahead()
+        started = time.monotonic()
+        assert failure(upstream, seconds=0.5).kind is Kind.UPSTREAM_UNREACHABLE
+        assert time.monotonic() - started < 1.0
+        upstream.close()
+
+
+def test_what_nobody_takes_is_closed(server: RawUpstream) -> None:
+    server.greet_next(Stall())
+    upstream = Upstream(server.url, None)
+    upstream.connect_ahead()
+    upstream.close()
+    connected(server, 1)
+    upstream.connect_ahead()
+    read(upstream.open(CALL, watch()))
+    assert server.connections == 2
+    upstream.close()

@@ -112,8 +112,11 @@ class Admission:
         self._settle_failure = settle_failure
         self._unsettled: deque[tuple[str, Admitted, Record]] = deque(maxlen=64)
 
-    def admit(self, ask: Ask) -> Permit:
-        """Leave to send `ask`, or a RelayError that says what stands in the way and what would help."""
+    def admit(self, ask: Ask, *, meanwhile: Callable[[], None] = lambda: None) -> Permit:
+        """Leave to send `ask`, or a RelayError that says what stands in the way and what would help.
+
+        `meanwhile` is called before the ledger is waited for, once nothing else stands in the way.
+        """
         price = self._prices.of(ask.model)
         try:
             policy = self._policy(ask)
@@ -124,6 +127,7 @@ class Admission:
                 return Permit(
                     changes=bound.changes, headers={}, settle=lambda usage, outcome: _price(usage, bound, price)
                 )
+            meanwhile()
             admitted = self._reserve(self._ledger, ask, bound, policy.limits)
         except RefusedError as error:
             self._count(ask, error.refusal.reason)

@@ -41,6 +41,46 @@ def connect(host: str, port: int, until: float, resolver: Resolver = system_reso
     raise last or OSError(f"{host} has no address")
 
 
+class Ahead:
+    """A connection that is made beside other work, in a thread that ends with it. `make` returns it, or raises."""
+
+    def __init__(self, make: Callable[[], socket.socket]) -> None:
+        self._make = make
+        self._made: socket.socket | None = None
+        self._dropped = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def take(self, until: float) -> socket.socket | None:
+        """The connection; None when there is none by `until`. Why, a connection made anew will say."""
+        self._thread.join(seconds_left(until))
+        return self._handed_over()
+
+    def drop(self) -> None:
+        """Closes it, now or when it is there."""
+        made = self._handed_over()
+        if made is not None:
+            made.close()
+
+    def _handed_over(self) -> socket.socket | None:
+        with self._lock:
+            made, self._made = self._made, None
+            self._dropped = True
+        return made
+
+    def _run(self) -> None:
+        try:
+            made = self._make()
+        except Exception:
+            return  # the one who takes finds nothing
+        with self._lock:
+            if not self._dropped:
+                self._made = made
+                return
+        made.close()
+
+
 def resolve(host: str, port: int, until: float, resolver: Resolver = system_resolver) -> Addresses:
     """The addresses of `host`, by `until`. The resolver knows no time limit, so it runs beside us and may be left behind."""
     found: Addresses = []

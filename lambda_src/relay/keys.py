@@ -43,9 +43,13 @@ class Keys:
         self._refused: set[str] = set()
         self._fresh_until = 0.0
 
-    def current(self) -> str:
-        """A key that OpenAI has not refused, if there is one. Raises RelayError(KEY_UNAVAILABLE)."""
+    def current(self, *, meanwhile: Callable[[], None] = lambda: None) -> str:
+        """A key that OpenAI has not refused, if there is one. Raises RelayError(KEY_UNAVAILABLE).
+
+        `meanwhile` is called before the secret is waited for, if it has to be.
+        """
         if self._clock() >= self._fresh_until:
+            meanwhile()
             self._refresh()
         return next((key for key in self._keys if key not in self._refused), self._keys[0])
 

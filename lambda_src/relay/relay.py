@@ -95,7 +95,8 @@ class Relay:
                 body=wanted.fields,
                 size=len(request.body),
                 seconds=invocation.deadline - time.monotonic(),
-            )
+            ),
+            meanwhile=self._upstream.connect_ahead,
         )
         wanted.fields.update(permit.changes)
         return permit
@@ -114,7 +115,7 @@ class Relay:
 
     def _open(self, wanted: Outgoing, request_id: str, watch: Watch, tab: Tab) -> Answer:
         body, content_type = wanted.body()
-        key = self._keys.current()
+        key = self._keys.current(meanwhile=self._upstream.connect_ahead)
         headers = wanted.headers(key=key, content_type=content_type, request_id=request_id)
         call = Call(method=wanted.endpoint.method, path=wanted.endpoint.upstream, headers=headers, body=body)
         if not watch.seconds_left():

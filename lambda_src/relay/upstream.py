@@ -75,7 +75,10 @@ class Upstream:
         self._clock = clock
         self._base_url = base_url.rstrip("/")
         self._urls: dict[str, httpx.URL] = {}  # as many as there are endpoints
-        self._backend = _Backend()
+        self._backend = _Backend(clock)
+        self._tls_context = tls_context
+        if tls_context is not None:
+            tls_context.set_alpn_protocols(["http/1.1"])  # as httpcore does before each connection
         self._transport = _Transport(
             httpcore.ConnectionPool(
                 ssl_context=tls_context,
@@ -86,6 +89,19 @@ class Upstream:
             )
         )
         self._last_used = 0.0
+
+    def connect_ahead(self) -> None:
+        """Begins to connect, beside whatever is done next, where `open` would have to. Nothing is sent.
+
+        What is not used in time is used by the next request or closed by it: callers who are refused, in a loop as a rule,
+        cause one handshake in three seconds and not one each.
+        """
+        self._drop_stale_connection()
+        if not self._transport.has_idle():
+            url = httpx.URL(self._base_url)
+            port = url.port or (443 if url.scheme == "https" else 80)
+            tls_context = self._tls_context if url.scheme == "https" else None
+            self._backend.connect_ahead(url.raw_host.decode("ascii"), port, tls_context)
 
     def open(self, call: Call, watch: Watch) -> Answer:
         """Sends `call` and returns the answer as soon as its head is there.
@@ -102,7 +118,8 @@ class Upstream:
             return Answer(self._send(request, watch), self._used)
 
     def close(self) -> None:
-        """Closes the connection that is kept; the next call opens a new one."""
+        """Closes the connections that are kept; the next call opens a new one."""
+        self._backend.drop_ahead()
         self._transport.close()
 
     def _used(self) -> None:
@@ -121,7 +138,7 @@ class Upstream:
     def _drop_stale_connection(self) -> None:
         idle = self._clock() - self._last_used
         if not 0.0 <= idle <= _IDLE_SECONDS:
-            self.close()
+            self._transport.close()
 
 
 def _chunks(response: httpx.Response) -> Iterator[bytes]:
@@ -185,6 +202,9 @@ class _Transport(httpx.BaseTransport):
             )
         return httpx.Response(response.status, headers=response.headers, stream=_Stream(response))
 
+    def has_idle(self) -> bool:
+        return any(connection.is_idle() for connection in self._pool.connections)
+
     def close(self) -> None:
         self._pool.close()
 
@@ -207,10 +227,32 @@ class _Stream(httpx.SyncByteStream):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Connects within `connect_by`, resolver included; what it returns waits in `watch`."""
+    """Connects within `connect_by`, resolver included, or takes what was connected ahead; what it returns waits in `watch`."""
 
     watch: Watch
     connect_by: float = 0.0
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ahead: connecting.Ahead | None = None
+        self._ahead_since = 0.0
+
+    def connect_ahead(self, host: str, port: int, tls_context: ssl.SSLContext | None) -> None:
+        if self._ahead is not None and self._is_fresh():
+            return
+        self.drop_ahead()
+        until = time.monotonic() + _CONNECT_SECONDS
+
+        def make() -> socket.socket:
+            sock = _connect(host, port, until)
+            return sock if tls_context is None else _secured(sock, tls_context, host, until)
+
+        self._ahead, self._ahead_since = connecting.Ahead(make), self._clock()
+
+    def drop_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead.drop()
+            self._ahead = None
 
     def connect_tcp(
         self,
@@ -220,15 +262,48 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        made = self._take_ahead()
+        if made is not None:
+            return made
         try:
-            sock = connecting.connect(host, port, self.connect_by)
+            return _NetworkStream(_connect(host, port, self.connect_by), self)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the tools also run on macOS
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
-        return _NetworkStream(sock, self)
+
+    def _take_ahead(self) -> _NetworkStream | None:
+        """What was connected ahead, if it is as good as a new connection. Its failure is no reason not to try anew."""
+        if self._ahead is None or not self._is_fresh():
+            self.drop_ahead()
+            return None
+        ahead, self._ahead = self._ahead, None
+        sock = ahead.take(self.connect_by)
+        made = None if sock is None else _NetworkStream(sock, self)
+        if made is not None and made.has_news():
+            made.close()
+            return None
+        return made
+
+    def _is_fresh(self) -> bool:
+        # On the wall clock, because the environment may have been frozen meanwhile.
+        return 0.0 <= self._clock() - self._ahead_since <= _IDLE_SECONDS
+
+
+def _connect(host: str, port: int, until: float) -> socket.socket:
+    sock = connecting.connect(host, port, until)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the tools also run on macOS
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+    return sock
+
+
+def _secured(sock: socket.socket, context: ssl.SSLContext, host: str | None, until: float) -> ssl.SSLSocket:
+    try:
+        sock.settimeout(connecting.seconds_left(until))
+        return context.wrap_socket(sock, server_hostname=host)
+    except OSError:
+        sock.close()
+        raise
 
 
 class _NetworkStream(httpcore.NetworkStream):
@@ -306,14 +381,15 @@ class _NetworkStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
+        if self._tls is not None:
+            return self  # connected ahead, with the same context and for the same name
         try:
-            self._sock.settimeout(connecting.seconds_left(self._backend.connect_by))
-            return _NetworkStream(ssl_context.wrap_socket(self._sock, server_hostname=server_hostname), self._backend)
+            return _NetworkStream(
+                _secured(self._sock, ssl_context, server_hostname, self._backend.connect_by), self._backend
+            )
         except TimeoutError as error:
-            self._sock.close()
             raise httpcore.ConnectTimeout("the TLS handshake took too long") from error
         except OSError as error:
-            self._sock.close()
             raise httpcore.ConnectError(str(error)) from error
 
     def get_extra_info(self, info: str) -> Any:
@@ -324,13 +400,13 @@ class _NetworkStream(httpcore.NetworkStream):
         return self._sock if info == "socket" else None
 
     def _is_readable(self) -> bool:
-        """Of an idle connection, where nothing is due: it was closed, or is not to be trusted. (TLS 1.3 session
-        tickets also make the bare socket readable; the TLS layer swallows them, so it is asked.)
+        """Of an idle connection, where nothing is due: it was closed, or is not to be trusted. What came already, behind
+        the last answer, counts too."""
+        return not self._framing.exact or self.has_news()
 
-        What came already, behind the last answer, counts too.
-        """
-        if not self._framing.exact:
-            return True
+    def has_news(self) -> bool:
+        """Whether the peer has sent something or closed, where nothing is due. (TLS 1.3 session tickets also make the bare
+        socket readable; the TLS layer swallows them, so it is asked.)"""
         try:
             self._sock.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
