@@ -111,6 +111,18 @@ def test_it_is_shown_as_it_is_written() -> None:
     assert repr(Named(name="a")) == "Named(name='a', size=1)"
 
 
+def test_fields_are_inherited() -> None:
+    class Marked(Point):
+        colour: str
+        y: int = 7
+
+    marked = Marked(x=1, label="a", colour="red")
+    assert (marked.y, marked.distance, marked.marks, marked.colour) == (7, 8, {}, "red")
+    assert Point(x=1, label="a").y == 0
+    with pytest.raises(TypeError, match="colour"):
+        Marked(x=1, label="a")  # type: ignore[call-arg]
+
+
 def test_a_default_belongs_to_one_class() -> None:
     class Other(Value):
         y: int = 9

@@ -22,17 +22,18 @@ class Value:
     A default is shared by all values of a class, so it must not be changed either.
     """
 
-    _names: ClassVar[frozenset[str]]
-    _defaults: ClassVar[dict[str, Any]]
+    _fields: ClassVar[dict[str, Any]] = {}
+    _defaults: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls._names = frozenset(cls.__annotations__)
-        cls._defaults = {name: cls.__dict__[name] for name in cls.__annotations__ if name in cls.__dict__}
+        own = cls.__annotations__
+        cls._fields = cls._fields | own
+        cls._defaults = cls._defaults | {name: cls.__dict__[name] for name in own if name in cls.__dict__}
 
     def __init__(self, **given: Any) -> None:
         fields = self._defaults | given
-        if fields.keys() != self._names:
-            wrong = ", ".join(sorted(fields.keys() ^ self._names))
+        if fields.keys() != self._fields.keys():
+            wrong = ", ".join(sorted(fields.keys() ^ self._fields.keys()))
             raise TypeError(f"{type(self).__name__}: missing or unknown: {wrong}")
         object.__setattr__(self, "__dict__", fields)
 
@@ -47,7 +48,7 @@ class Value:
         return hash(frozenset(vars(self).items()))
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__annotations__)
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
         return f"{type(self).__name__}({fields})"
 
     def __setattr__(self, name: str, held: object) -> NoReturn:
