@@ -199,7 +199,7 @@ class RuntimeApi:
         connection.ask(self._next, None)
         if not connection.arrives_before(stop_fd):
             raise StoppedError
-        answer = connection.receive(None)
+        answer = connection.arrived(None)
         if answer.status != 200:
             raise RuntimeApiError(f"/next answered {answer.status}")
         return _invocation(answer.headers, answer.body)
@@ -311,7 +311,12 @@ class _Connection:
                 raise RuntimeApiError(f"write failed: {error}") from error
 
     def receive(self, deadline: float | None) -> AnswerReader:
-        """The answer, complete."""
+        """Waits for the answer; complete."""
+        self._wait(_ARRIVAL, deadline)
+        return self.arrived(deadline)
+
+    def arrived(self, deadline: float | None) -> AnswerReader:
+        """The answer of which the first bytes are there; complete."""
         answer = AnswerReader(_MOST_BYTES)
         try:
             while not answer.feed(self._read(deadline)):
@@ -326,11 +331,10 @@ class _Connection:
 
     def _read(self, deadline: float | None) -> bytes:
         while True:
-            self._wait(_ARRIVAL, deadline)
             try:
                 return self._sock.recv(_READ_SIZE)
             except BlockingIOError:
-                continue  # it only seemed readable
+                self._wait(_ARRIVAL, deadline)
             except OSError as error:
                 raise RuntimeApiError(f"read failed: {error}") from error
 
