@@ -1,7 +1,7 @@
 """The certificates that TLS trusts, laid out so that OpenSSL reads only those that it comes to need.
 
 OpenSSL looks for the issuer of a certificate in a folder under a hash of the issuer's name: openssl-rehash(1). Reading
-all 117 authorities from one file instead takes 16 ms at every cold start, of which a handshake needs one or two. The
+all 118 authorities from one file instead takes 16 ms at every cold start, of which a handshake needs one or two. The
 hash is computed here, because neither Python's `ssl` offers it nor has every machine an `openssl` command.
 """
 
@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----\n", re.DOTALL)
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----", re.DOTALL)
 # Tags of X.690. The context tag 0 is a certificate's version.
 _VERSION, _SEQUENCE, _SET, _UTF8 = 0xA0, 0x30, 0x31, 0x0C
 # The strings that are compared as text, by tag: UTF8, Printable, T61, IA5, Visible, Universal, BMP.
@@ -29,13 +29,20 @@ _ENCODINGS = {
 
 
 def add(file: Path, folder: Path) -> None:
-    """Puts every certificate of `file` (PEM) into `folder`, each in a file of its own: "5ad8a5d6.0"."""
+    """Puts every certificate of `file` (PEM) into `folder`, each in a file of its own: "5ad8a5d6.0".
+
+    Raises ValueError where `file` has none, or something else than certificates.
+    """
     folder.mkdir(exist_ok=True)
-    for text in _PEM.findall(file.read_text(encoding="utf-8")):
+    whole = file.read_text(encoding="utf-8")
+    found = _PEM.findall(whole)
+    if not found or len(found) != whole.count("-----BEGIN "):
+        raise ValueError(f"{file} is not a list of certificates in PEM")
+    for text in found:
         name, number = subject_hash(ssl.PEM_cert_to_DER_cert(text)), 0
         while (path := folder / f"{name}.{number}").exists():
             number += 1  # authorities may share a name
-        path.write_text(text, encoding="ascii")
+        path.write_text(text + "\n", encoding="ascii")
 
 
 def subject_hash(certificate: bytes) -> str:

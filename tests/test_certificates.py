@@ -97,6 +97,25 @@ def test_whom_the_folder_holds_is_trusted_also_where_two_share_a_name(tmp_path: 
         handshake(client, serving(each))
 
 
+def test_the_last_one_needs_no_line_break(tmp_path: Path) -> None:
+    file = tmp_path / "all.pem"
+    file.write_text(ALL.read_text().rstrip("\n"))
+    certificates.add(file, tmp_path / "without")
+    certificates.add(ALL, tmp_path / "with")
+    without, whole = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("without", "with")
+    )
+    assert without == whole
+
+
+@pytest.mark.parametrize("kind", ["TRUSTED CERTIFICATE", "PRIVATE KEY", ""])
+def test_what_is_no_list_of_certificates_is_refused(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "some.pem"
+    file.write_text(ALL.read_text().replace("CERTIFICATE", kind, 2) if kind else "")
+    with pytest.raises(ValueError, match=r"some\.pem"):
+        certificates.add(file, tmp_path / CERTIFICATES)
+
+
 def test_whom_the_folder_does_not_hold_is_not_trusted(tmp_path: Path) -> None:
     known, other = (authority(tmp_path, name, "-subj", "/CN=same name") for name in ("known", "other"))
     certificates.add(known, tmp_path / CERTIFICATES)

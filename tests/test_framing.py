@@ -75,6 +75,9 @@ ANSWERS = {
     "empty": HEAD + b"0\r\n\r\n",
     "a body where there is none": HEAD.replace(b"200 OK", b"204 No Content") + chunked(b"a"),
     "an odd chunk behind plain ones": HEAD + b"1\r\na\r\n1\r\nb\r\n1;x\r\nc\r\n1\r\nd\r\n0\r\n\r\n",
+    "an older version, early": HEAD.replace(b"HTTP/1.1 200", b"HTTP/1.0 100") + chunked(b"a"),
+    "an unknown version": HEAD.replace(b"HTTP/1.1", b"HTTP/1.2") + chunked(b"a"),
+    "an unknown version without a body": HEAD.replace(b"HTTP/1.1 200", b"HTTP/1.2 204") + chunked(b"a"),
     "an older version": HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + chunked(b"a"),
 }
 
@@ -98,6 +101,13 @@ def test_any_chunks_in_any_pieces(parts: list[bytes], data: st.DataObject) -> No
 @given(st.binary(max_size=60), st.integers(0, 60))
 def test_any_garbage_after_the_head(garbage: bytes, at: int) -> None:
     same([piece for piece in (HEAD + b"2\r\nab\r\n", garbage[:at], garbage[at:]) if piece])
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.0 100 X", b"HTTP/1.2 204 X", b"HTTP/1.1 304 X", b"HTTP/2.0 200 X"])
+def test_what_may_not_be_the_answer_is_left_to_the_library(line: bytes) -> None:
+    framing = AnswerFraming()
+    assert framing.feed(HEAD.replace(b"HTTP/1.1 200 OK", line) + chunked(b"a")) == b""
+    assert not framing.in_body
 
 
 def test_plain_chunks_go_past_the_library() -> None:

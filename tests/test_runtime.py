@@ -6,7 +6,9 @@ import json
 import os
 import select
 import signal
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -317,6 +319,30 @@ def test_a_wish_to_stop_ends_the_wait_for_work() -> None:
         assert Runtime(api, raising(KeyError()), Log("FATAL"), stop).run() == 0
         later.join()
         api.close()
+
+
+class Impatient(Log):
+    """Tells a process to stop at its fourth failure in a row, before which it would pause for 0.8 s."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__("FATAL")
+        self._stop = stop
+        self.stopped_at = 0.0
+
+    def warn(self, event: str, **fields: Any) -> None:
+        if fields["failures"] == 4:
+            self._stop.request()
+            self.stopped_at = time.monotonic()
+
+
+def test_a_wish_to_stop_ends_the_pause_after_a_failure() -> None:
+    stop = Stop()
+    log = Impatient(stop)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        api = RuntimeApi(f"127.0.0.1:{closed.getsockname()[1]}")
+        assert Runtime(api, raising(KeyError()), log, stop).run() == 0
+    assert time.monotonic() - log.stopped_at < 0.6
 
 
 def test_a_signal_is_seen_although_python_has_not_run_its_handler_yet() -> None:

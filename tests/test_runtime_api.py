@@ -321,6 +321,26 @@ def test_an_answer_may_be_cut_anywhere() -> None:
             assert _next_of(data[:at], data[at:]).id == "an-id", at
 
 
+def test_an_answer_that_stalls_is_given_up() -> None:
+    data = _chunked(b"{}")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        api = RuntimeApi(f"127.0.0.1:{listener.getsockname()[1]}")
+        api.connection()
+        peer, _ = listener.accept()
+        with peer:
+
+            def stall() -> None:
+                peer.recv(65_536)
+                peer.sendall(data[:-3])
+
+            thread = threading.Thread(target=stall)
+            thread.start()
+            with pytest.raises(RuntimeApiError, match="no progress"):
+                api.next()
+            thread.join()
+        api.close()
+
+
 def _chunked(event: bytes) -> bytes:
     head = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: an-id\r\nTransfer-Encoding: chunked\r\n\r\n"
     return head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(event), event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import ssl
 import threading
@@ -202,6 +203,19 @@ def test_silence_ends_with_the_deadline(server: RawUpstream, upstream: Upstream,
     assert server.requests[0].wait_over(1.0) == "peer left"
 
 
+@pytest.mark.parametrize("body", ["chunked", "counted"])
+def test_a_failure_closes_at_once_and_not_when_the_caller_has_been_told(
+    server: RawUpstream, upstream: Upstream, body: str
+) -> None:
+    counted = Send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\none")
+    server.answer(*([counted] if body == "counted" else [Send(head()), Send(chunk(b"one"))]), Stall())
+    answer = upstream.open(CALL, watch(0.3))
+    with pytest.raises(RelayError):
+        list(answer.chunks)
+    assert server.requests[0].wait_over(1.0) == "peer left"
+    answer.close()
+
+
 # -- connections
 
 
@@ -294,9 +308,9 @@ def test_one_is_enough(server: RawUpstream, upstream: Upstream) -> None:
     for _ in range(20):
         upstream.connect_ahead()
     read(upstream.open(CALL, watch()))
-    upstream.connect_ahead()
-    read(upstream.open(CALL, watch()))
     assert server.connections == 1
+    upstream.connect_ahead()
+    assert upstream._backend._ahead is None, "one is idle"
 
 
 @pytest.mark.parametrize(("jump", "connections"), [(2.9, 1), (3.1, 2), (-1.0, 2)])
@@ -316,8 +330,11 @@ def test_what_is_no_good_any_more_is_not_used(server: RawUpstream, upstream: Ups
     server.greet_next(step, Stall())
     server.answer(*json_answer(200, {}))
     upstream.connect_ahead()
-    connected(server, 1)
-    time.sleep(0.05)  # for what it says to arrive; if it does not, this test tests less and still holds
+    ahead = upstream._backend._ahead
+    assert ahead is not None
+    ahead._thread.join(5.0)
+    assert ahead._made is not None
+    assert select.select([ahead._made], [], [], 5.0)[0], "what the server says has to have arrived"
     assert json.loads(read(upstream.open(CALL, watch()))) == {}
     assert server.connections == 2
 
@@ -345,9 +362,10 @@ def test_what_nobody_takes_is_closed(server: RawUpstream) -> None:
     server.greet_next(Stall())
     upstream = Upstream(server.url, None)
     upstream.connect_ahead()
-    upstream.close()
     connected(server, 1)
-    upstream.connect_ahead()
-    read(upstream.open(CALL, watch()))
-    assert server.connections == 2
+    upstream.close()
+    until = time.monotonic() + 5.0
+    while server._open:
+        assert time.monotonic() < until
+        time.sleep(0.005)
     upstream.close()

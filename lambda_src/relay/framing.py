@@ -19,6 +19,8 @@ _HEAD_END = b"\r\n\r\n"
 _LENIENT_HEAD_END = re.compile(rb"\n\r?\n")
 # A head longer than httpcore takes (100 KB); one that ends otherwise than by CRLF CRLF is never seen to end.
 _HEAD_BYTES = 1 << 17
+# Of other versions and of what comes before a real answer the library judges.
+_FINAL = re.compile(rb"HTTP/1\.[01] [2-9]")
 # These have no body whatever their headers say (RFC 9112, section 6.3).
 _BODILESS = re.compile(rb"HTTP/1\.[01] (?:204|304)")
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
@@ -83,7 +85,7 @@ class AnswerFraming:
         """How the bytes behind `head` are to be read."""
         self.feed = self._as_it_is
         lengths = _LENGTH.findall(head)
-        if _ends_early(head) or _BODILESS.match(head):
+        if _ends_early(head) or not _FINAL.match(head) or _BODILESS.match(head):
             pass  # to the library: the body began before, or there is none
         elif _CHUNKED.search(head):
             self.feed, self.in_body = self._chunks, True

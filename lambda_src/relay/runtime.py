@@ -12,6 +12,7 @@ Knows when an answer has begun and what a failure becomes before, in and after i
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -184,7 +185,8 @@ class Runtime:
                 self._api.close()
                 if failures >= _NEXT_FAILURES:
                     return 1
-                time.sleep(_BACKOFF_SECONDS * 2**failures)
+                # A sleep that the wish to stop ends.
+                select.select([self._stop.fd], [], [], _BACKOFF_SECONDS * 2**failures)
                 continue
             failures = 0
             self._serve(invocation)

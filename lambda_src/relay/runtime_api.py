@@ -199,7 +199,7 @@ class RuntimeApi:
         connection.ask(self._next, None)
         if not connection.arrives_before(stop_fd):
             raise StoppedError
-        answer = connection.arrived(None)
+        answer = connection.arrived(time.monotonic() + _ANSWER_SECONDS)
         if answer.status != 200:
             raise RuntimeApiError(f"/next answered {answer.status}")
         return _invocation(answer.headers, answer.body)

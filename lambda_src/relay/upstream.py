@@ -215,11 +215,16 @@ class _Stream(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         network: _NetworkStream = self._response.extensions["network_stream"]
-        with _to_httpx():
-            # Plain chunks go past httpcore and h11, which are most of what a token costs; what ends them does not.
-            while data := network.read_body():
-                yield data
-            yield from self._response.iter_stream()
+        try:
+            with _to_httpx():
+                # Plain chunks go past httpcore and h11, which are most of what a token costs; what ends them does not.
+                while data := network.read_body():
+                    yield data
+                yield from self._response.iter_stream()
+        except BaseException:
+            # As httpcore does where it reads itself: OpenAI is told to stop before the caller is told why.
+            self.close()
+            raise
 
     def close(self) -> None:
         with _to_httpx():
