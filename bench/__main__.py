@@ -2,6 +2,7 @@
 
 python -m bench [--quick] [--only NAME ...]     run
 python -m bench --compare OLD.json NEW.json     what changed between two runs
+python -m bench --agree RUN.json RUN.json ...   whether the targets' ratios agree in several runs
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--at-once", action="store_true", help="the Runtime API acknowledges without TCP's usual delay")
     parser.add_argument("--compare", nargs=2, type=Path, metavar="RESULTS")
+    parser.add_argument("--agree", nargs="+", type=Path, metavar="RESULTS")
     parser.add_argument("--publish", action="store_true")
     given = parser.parse_args(arguments)
     if given.publish:
@@ -35,6 +37,9 @@ def main(arguments: list[str]) -> int:
         return 0
     if given.compare:
         print("\n".join(report.changes(*(json.loads(path.read_text()) for path in given.compare))))
+        return 0
+    if given.agree:
+        print("\n".join(report.agreement([json.loads(path.read_text()) for path in given.agree])))
         return 0
     makers = [one for one in competitors.ALL if not given.only or one.__name__ in given.only]
     built, skipped = build(makers)

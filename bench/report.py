@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.targets import verdicts
@@ -41,7 +42,7 @@ def growth(grown: dict[str, Any], competitors: list[str]) -> Iterator[str]:
 
 def targets(results: dict[str, Any]) -> Iterator[str]:
     for verdict in verdicts(results):
-        yield f"{'met   ' if verdict.met else 'MISSED'} {verdict.text}: {short(verdict.reached)}"
+        yield f"{'met   ' if verdict.met else 'MISSED'} {verdict.text}: {spread(verdict.ratios)}"
 
 
 def aligned(rows: list[list[str]]) -> Iterator[str]:
@@ -55,9 +56,13 @@ def aligned(rows: list[list[str]]) -> Iterator[str]:
 
 
 def figure(seen: dict[str, Any]) -> str:
-    if len(seen["samples"]) == 1:
-        return short(seen["median"])
-    return f"{short(seen['median'])} ({short(seen['low'])}-{short(seen['high'])})"
+    return spread(seen["samples"])
+
+
+def spread(samples: Sequence[float]) -> str:
+    """Median (lowest-highest); of one sample, itself."""
+    median = short(statistics.median(samples))
+    return median if len(samples) == 1 else f"{median} ({short(min(samples))}-{short(max(samples))})"
 
 
 def short(value: float) -> str:
@@ -65,6 +70,18 @@ def short(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def agreement(runs: list[dict[str, Any]]) -> Iterator[str]:
+    """The targets in several runs, and whether the spreads of each two of them touch."""
+    judged = [{verdict.text: verdict for verdict in verdicts(run)} for run in runs]
+    rows = [["", *(f"run {number}" for number in range(1, len(runs) + 1)), ""]]
+    for text in judged[0]:
+        seen = [one[text] for one in judged if text in one]
+        touch = max(min(one.ratios) for one in seen) <= min(max(one.ratios) for one in seen)
+        cells = [f"{'' if one.met else 'MISSED '}{spread(one.ratios)}" for one in seen]
+        rows.append([text, *cells, *["-"] * (len(runs) - len(seen)), "" if touch else "apart"])
+    yield from aligned(rows)
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:

@@ -52,7 +52,8 @@ def run(
             trial.each(number, "start", lambda one: stations.start(one, plain))
         for number in range(plan.rounds):
             trial.each(number, "round", lambda one: stations.whole_round(one, plain, plan))
-        trial.each(0, "endurance", lambda one: stations.endurance(one, plain, plan.invocations))
+        for number in range(plan.endurances):
+            trial.each(number, "endurance", lambda one: stations.endurance(one, plain, plan.invocations))
         growth = grown(trial.competitors, plain, plan)
     plain_metrics, trial.collected = trial.collected, nested()
     if plan.tls_rounds:

@@ -99,6 +99,27 @@ def test_targets_compare_the_right_parties() -> None:
     assert [verdict.met for verdict in targets.verdicts(results)] == [False]
 
 
+def test_ratios_are_those_of_the_rounds() -> None:
+    """The machine is three times as slow in the second round; the round in which Node failed counts for nobody."""
+    seen = {"warm request to first byte, ms": {"relay": [5.0, 16.5, 5.5, 99.0], "node": [10.0, 30.0, 10.0]}}
+    (verdict,) = targets.verdicts({"metrics": summarise(seen)})  # type: ignore[arg-type]
+    assert verdict.ratios == (0.5, 0.55, 0.55)
+    assert list(report.targets({"metrics": summarise(seen)})) == [  # type: ignore[arg-type]
+        "met    warm request to first byte, ms: relay <= 0.6 x node: 0.55 (0.50-0.55)"
+    ]
+
+
+def test_runs_agree_when_their_spreads_touch() -> None:
+    def run(*relay: float) -> dict[str, Any]:
+        seen = {"warm request to first byte, ms": {"relay": list(relay), "node": [10.0] * len(relay)}}
+        return {"metrics": summarise(seen)}  # type: ignore[arg-type]
+
+    *_, agreeing = report.agreement([run(4.0, 5.0), run(5.0, 6.0), run(4.5, 7.5)])
+    assert not agreeing.endswith("apart")
+    *_, apart = report.agreement([run(4.0, 5.0), run(5.0, 6.0), run(5.5, 7.5)])
+    assert apart.endswith("MISSED 0.65 (0.55-0.75)  apart")
+
+
 def test_more_is_better_where_it_is() -> None:
     seen = {"large body, MB/s": {"relay+limits": [200.0], "web adapter": [100.0]}}
     (verdict,) = targets.verdicts({"metrics": summarise(seen)})  # type: ignore[arg-type]
