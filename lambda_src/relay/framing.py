@@ -121,12 +121,11 @@ class AnswerFraming:
                 self._held = _LINE_BREAK
                 break
             size = (_FIRST if self._first else _NEXT).match(data, at)
-            if size is None or not int(size[1], 16):
+            left = int(size[1], 16) if size else 0
+            if size is None or not left:
                 self._odd(data[at:], last=size is not None)
                 break
-            self._first = False
-            self._left = int(size[1], 16)
-            at = size.end()
+            self._first, self._left, at = False, left, size.end()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _odd(self, rest: bytes, *, last: bool) -> None:

@@ -25,8 +25,7 @@ _LONG_LINE = 1 << 13
 _LINE_HEAD = 1 << 10
 _LINE_TAIL = 1 << 12
 
-# Each begins with its own words, so that a search is a search for those words and not a trial at every byte.
-_COUNTS = re.compile(rb'"usage":\s*\{')
+# Begins with its own word, so that a search is a search for that word and not a trial at every byte.
 _TERMINAL = re.compile(rb'"type":\s*"[a-z_.]+\.(?:completed|incomplete|failed|done)"')
 # The type of an event of which only the head is at hand: among the plain values before the first long one.
 _TYPE = re.compile(
@@ -108,7 +107,8 @@ class EventMeter:
                 surplus -= len(line) + 1
                 if self._ends_with(line, surplus=surplus):
                     return
-        self._line.add(text[end:])
+        if end < len(text):
+            self._line.add(text[end:])
 
     def _ends_with(self, rest_of_line: bytes, *, surplus: int) -> bool:
         """Whether the line that `rest_of_line` completes ends the stream."""
@@ -171,8 +171,9 @@ def _is_interesting(data: bytes) -> bool:
         # find, because `in` first takes its operand for a number, which costs five times the search itself.
         data.find(b"[DONE]") >= 0
         or data.find(b'"error"') >= 0
-        or _COUNTS.search(data) is not None
-        or _TERMINAL.search(data) is not None
+        # What `include_usage` puts into every chunk but the last counts nothing.
+        or data.count(b'"usage"') != data.count(b'"usage":null')
+        or (data.find(b'"type"') >= 0 and _TERMINAL.search(data) is not None)
     )
 
 

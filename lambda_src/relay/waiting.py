@@ -77,8 +77,9 @@ class Watch:
             due = self._due()
             ready = poller.poll(min(max(0.0, due - now), _NEVER_SECONDS) * 1000)
             now = time.monotonic()
-            if now >= due or len(ready) > 1 or (ready and ready[0][0] != fd):
-                self._attend(ready, fd, now)
+            if now < due and len(ready) == 1 and ready[0][0] == fd:
+                return  # as nearly always
+            self._attend(ready, fd, now)
             if any(ready_fd == fd for ready_fd, _ in ready):
                 return
 
