@@ -77,44 +77,49 @@ def test_the_time_left_is_never_zero() -> None:
     assert seconds_left(time.monotonic() - 5) > 0
 
 
+class Making:
+    """A connection that is being made ahead, and is there once `allowed` is set; `peer` is its other end."""
+
+    def __init__(self) -> None:
+        self.ours, self.peer = socket.socketpair()
+        self.allowed = threading.Event()
+        self.ahead = Ahead(self._make)
+
+    def _make(self) -> socket.socket:
+        self.allowed.wait(5.0)
+        return self.ours
+
+    def close(self) -> None:
+        self.ours.close()
+        self.peer.close()
+
+
+@pytest.fixture
+def making() -> Iterator[Making]:
+    made = Making()
+    yield made
+    made.close()
+
+
 @pytest.mark.parametrize("dropped", ["while it connects", "when it is there"])
-def test_a_connection_that_is_dropped_is_closed(dropped: str) -> None:
-    ours, theirs = socket.socketpair()
-    may_connect = threading.Event()
-
-    def make() -> socket.socket:
-        may_connect.wait(5.0)
-        return ours
-
-    ahead = Ahead(make)
+def test_a_connection_that_is_dropped_is_closed(making: Making, dropped: str) -> None:
     if dropped == "while it connects":
-        ahead.drop()
-    may_connect.set()
+        making.ahead.drop()
+    making.allowed.set()
     if dropped == "when it is there":
-        theirs.settimeout(0.05)
+        making.peer.settimeout(0.05)
         with pytest.raises(TimeoutError):
-            theirs.recv(1)
-        ahead.drop()
-    theirs.settimeout(5.0)
-    assert theirs.recv(1) == b""
-    assert ahead.take(in_a_second()) is None
-    theirs.close()
+            making.peer.recv(1)
+        making.ahead.drop()
+    making.peer.settimeout(5.0)
+    assert making.peer.recv(1) == b""
+    assert making.ahead.take(in_a_second()) is None
 
 
-def test_a_connection_is_taken_once_and_waited_for() -> None:
-    ours, theirs = socket.socketpair()
-    may_connect = threading.Event()
-
-    def make() -> socket.socket:
-        may_connect.wait(5.0)
-        return ours
-
-    ahead = Ahead(make)
-    threading.Timer(0.05, may_connect.set).start()
-    assert ahead.take(in_a_second()) is ours
-    assert ahead.take(in_a_second()) is None
-    ours.close()
-    theirs.close()
+def test_a_connection_is_taken_once_and_waited_for(making: Making) -> None:
+    threading.Timer(0.05, making.allowed.set).start()
+    assert making.ahead.take(in_a_second()) is making.ours
+    assert making.ahead.take(in_a_second()) is None
 
 
 def test_what_cannot_be_made_is_not_there() -> None:

@@ -1,7 +1,7 @@
 """What a passing answer says about itself: whether it has come to its end, and what it used. Pure.
 
 Looks at bytes without touching them. Memory is bounded whatever the length of a line or a body: single SSE lines of
-several megabytes (images) are ordinary. A chunk that can hold nothing of interest costs four searches.
+several megabytes (images) are ordinary. A chunk that can hold nothing of interest costs five searches.
 """
 
 from __future__ import annotations
