@@ -30,13 +30,13 @@ test: $(DEV) $(NODE) ## everything that must pass
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/checks
 
 bundle: $(BASE) ## build/lambda/: exactly the files of the function's zip
-	@$(BIN)/python -m cdk_app.bundle build/lambda
+	@$(BIN)/python -m cdk_app.bundle.build build/lambda
 
 synth: $(BASE) $(NODE) ## the CloudFormation templates of ENV, offline, into cdk.out/
 	@$(CDK) synth --quiet --no-notices -c env=$(ENV) '**'
 
 snapshots: $(DEV) $(NODE) ## accept the templates as they are now (then look at the difference: git diff tests/snapshots)
-	@$(BIN)/pytest -q tests/test_stacks.py tests/test_pipeline_roles.py -k accepted --accept-snapshots
+	@$(BIN)/pytest -q tests/cdk_app/test_stage.py tests/cdk_app/pipelines/test_roles.py -k accepted --accept-snapshots
 	@$(BIN)/python -m bench.cost >/dev/null
 
 deploy: $(BASE) $(NODE) ## deploy ENV (YES=1 asks nothing, for scripts)
@@ -46,7 +46,7 @@ diff: $(BASE) $(NODE) ## what deploy would change
 	@$(CDK) diff --no-notices -c env=$(ENV) '**'
 
 template-diff: $(BASE) $(NODE) ## what this working copy does to every environment's templates, compared with AGAINST=main
-	@$(BIN)/python -m cdk_app.template_diff --base '$(AGAINST)'
+	@$(BIN)/python -m cdk_app.checks.template_diff --base '$(AGAINST)'
 
 destroy: $(BASE) $(NODE) ## remove ENV (YES=1 asks nothing)
 	@$(CDK) destroy --no-notices $(if $(YES),--force) -c env=$(ENV) '**'
@@ -54,7 +54,7 @@ destroy: $(BASE) $(NODE) ## remove ENV (YES=1 asks nothing)
 deploy-local: $(BASE) $(NODE) ## deploy ENV to an AWS account that runs on this machine, check it, destroy it
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator rehearse --env $(ENV)
 
-deploy-roles: $(BASE) $(NODE) ## the roles with which GitHub Actions deploys, in ENV's account: cdk_app/pipelines.py
+deploy-roles: $(BASE) $(NODE) ## the roles with which GitHub Actions deploys, in ENV's account: cdk_app/pipelines/repository.py
 	@$(CDK) deploy --no-notices $(if $(YES),--require-approval never) --app 'python pipeline_app.py' --output build/pipelines.out -c env=$(ENV) pipelines
 
 smoke: $(BASE) ## check a deployed endpoint: make smoke URL=https://... [ARGS="--sign-host HOST --model NAME"]

@@ -9,8 +9,10 @@ from pathlib import Path
 import aws_cdk as cdk
 import cdk_nag
 
-from cdk_app import bundle, environments, guards
-from cdk_app.config import ConfigurationError, Environment
+from cdk_app import environments
+from cdk_app.bundle import build
+from cdk_app.checks import guards
+from cdk_app.config.environment import ConfigurationError, Environment
 from cdk_app.stage import RelayStage
 
 
@@ -20,9 +22,9 @@ def main() -> int:
     try:
         environment = environments.find(app.node.try_get_context("env") or "dev")
         with tempfile.TemporaryDirectory() as scratch:
-            code = bundle.write(Path(scratch, "lambda"), interpreter=bundle.compiler())
+            code = build.write(Path(scratch, "lambda"), interpreter=build.compiler())
             RelayStage(app, environment.name, environment=environment, bundle=code)
-    except (ConfigurationError, bundle.BundleError) as problem:
+    except (ConfigurationError, build.BundleError) as problem:
         return refuse(str(problem).splitlines())
     return refuse(synthesise(app, environment))
 

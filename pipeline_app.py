@@ -7,20 +7,21 @@ import sys
 import aws_cdk as cdk
 
 from app import refuse, synthesise
-from cdk_app import environments, pipelines
-from cdk_app.config import ConfigurationError
-from cdk_app.pipeline_roles import PipelineRoles
+from cdk_app import environments
+from cdk_app.config.environment import ConfigurationError
+from cdk_app.pipelines import repository
+from cdk_app.pipelines.roles import PipelineRoles
 
 
 def main() -> int:
     app = cdk.App(performance_reporting=False)
     try:
         chosen = environments.find(app.node.try_get_context("env") or "dev")
-        pipelines.check(pipelines.PIPELINE)
+        repository.check(repository.PIPELINE)
     except ConfigurationError as problem:
         return refuse(str(problem).splitlines())
     neighbours = [one for one in environments.ENVIRONMENTS if one.account == chosen.account]
-    PipelineRoles(app, "pipelines", pipeline=pipelines.PIPELINE, environments=neighbours)
+    PipelineRoles(app, "pipelines", pipeline=repository.PIPELINE, environments=neighbours)
     return refuse(synthesise(app, chosen))
 
 

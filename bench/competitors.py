@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cdk_app import certificates, target_python
-from cdk_app.bundle import CERTIFICATES
+from cdk_app.bundle import certificates, target_python
+from cdk_app.bundle.build import CERTIFICATES
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench" / "peers"

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from cdk_app.caller_policies import CallerPolicies, CallerPolicy
-from cdk_app.config import ConfigurationError, Environment, check
+from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
+from cdk_app.config.environment import ConfigurationError, Environment, check
 
 ENVIRONMENTS = (
     Environment(

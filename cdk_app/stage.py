@@ -7,10 +7,10 @@ from pathlib import Path
 import aws_cdk as cdk
 from constructs import Construct
 
-from cdk_app.config import Environment
-from cdk_app.edge_stack import EdgeStack
-from cdk_app.monitoring_stack import MonitoringStack
-from cdk_app.relay_stack import RelayStack
+from cdk_app.config.environment import Environment
+from cdk_app.edge.stack import EdgeStack
+from cdk_app.monitoring.stack import MonitoringStack
+from cdk_app.relay.stack import RelayStack
 
 
 class RelayStage(cdk.Stage):

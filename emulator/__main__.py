@@ -11,15 +11,16 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from emulator import demo, rehearse
-from emulator.deployment import SynthesisError
-from emulator.function_url import Disconnects
-from emulator.identities import read_identities
-from emulator.logs import LogSink
-from emulator.rehearsal import RehearsalError
-from emulator.session import Session
-from emulator.stand_in import StandInError
-from emulator.template import TemplateError
+from emulator import demo
+from emulator.assembly.deployment import SynthesisError
+from emulator.assembly.template import TemplateError
+from emulator.fakes.readiness import StandInError
+from emulator.front.function_url import Disconnects
+from emulator.front.identities import read_identities
+from emulator.local_deploy import command
+from emulator.local_deploy.deployment import RehearsalError
+from emulator.local_stack import Session
+from emulator.processes.log import LogSink
 
 EXPECTED = (RehearsalError, SynthesisError, StandInError, TemplateError, ValueError, OSError)
 
@@ -70,7 +71,7 @@ def add_common(command: argparse.ArgumentParser) -> None:
 
 
 def run_rehearsal(wanted: argparse.Namespace) -> int:
-    return 0 if rehearse.run(wanted.env, sys.stdout) else 1
+    return 0 if command.run(wanted.env, sys.stdout) else 1
 
 
 def session(wanted: argparse.Namespace, logs: LogSink) -> Session:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import httpx
 from rich.console import Console
 
-from emulator.local import LocalLambda
+from emulator.local_lambda import LocalLambda
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,14 +14,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO, TypeVar
 
-from relay.policy import PolicyError, amount
-from relay.store import StoreError
+from relay.ledger.store import StoreError
+from relay.limits.policy import PolicyError, amount
 from rich.console import Console
 from rich.progress import track
 
-from operate import shown
-from operate.book import Book, Known, Period
-from operate.store import Boto3Store, OperatorError, table_of
+from operate import tables
+from operate.dynamodb import Boto3Store, OperatorError, table_of
+from operate.limits_table import Book, Known, Period
 
 T = TypeVar("T")
 
@@ -111,16 +111,16 @@ def _callers(book: Book, options: argparse.Namespace, console: Console) -> None:
     if halted is not None:
         console.print(f"[bold red]Everything is stopped.[/] {halted}")
     rows = [(caller, book.account(caller)) for caller in _rows(book, options, "reading")]
-    console.print(shown.callers(rows, book.clock()))
+    console.print(tables.callers(rows, book.clock()))
 
 
 def _usage(book: Book, options: argparse.Namespace, console: Console) -> None:
     period = _period(book, options)
     rows = [
-        (caller, shown.sums(book.records(caller, period), book.refusals(caller, period)))
+        (caller, tables.sums(book.records(caller, period), book.refusals(caller, period)))
         for caller in _rows(book, options, f"reading {period.name}")
     ]
-    console.print(shown.usage(period, rows))
+    console.print(tables.usage(period, rows))
 
 
 def _export(book: Book, options: argparse.Namespace, console: Console) -> None:
@@ -131,15 +131,15 @@ def _export(book: Book, options: argparse.Namespace, console: Console) -> None:
         for record in book.records(caller, period)
     )
     if options.file is None:
-        shown.export(rows, sys.stdout)
+        tables.export(rows, sys.stdout)
         return
     with options.file.open("w", newline="", encoding="utf-8") as file:
-        console.print(f"{shown.export(rows, file)} records in {options.file}")
+        console.print(f"{tables.export(rows, file)} records in {options.file}")
 
 
 def _open(book: Book, options: argparse.Namespace, console: Console) -> None:
     rows = [(caller, book.account(caller)) for caller in _rows(book, options, "reading")]
-    console.print(shown.reservations(rows, book.clock()))
+    console.print(tables.reservations(rows, book.clock()))
 
 
 def _sweep(book: Book, options: argparse.Namespace, console: Console) -> None:

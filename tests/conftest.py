@@ -13,12 +13,12 @@ from typing import Any
 import hypothesis
 import pytest
 
-from cdk_app import bundle as bundling
-from cdk_app import target_python
-from tests.harness.parsers import EventSourceParser
-from tests.harness.rig import Rig
-from tests.harness.rig import rig as make_rig
-from tests.synthesis import Synthesised, synthesise
+from cdk_app.bundle import build as bundling
+from cdk_app.bundle import target_python
+from tests.support.harness.parsers import EventSourceParser
+from tests.support.harness.relay_fixture import Rig
+from tests.support.harness.relay_fixture import rig as make_rig
+from tests.support.synthesis import Synthesised, synthesise
 
 # No time limit per example: a busy machine is no bug. The same examples each time: a gate that fails by chance is none.
 hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)

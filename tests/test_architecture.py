@@ -10,12 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.synthesis import ROOT
+from tests.support.synthesis import ROOT
 
 Imports = dict[str, set[str]]
 
 # Modules of the relay that parse, decide or describe. Others join them by saying "Pure" in their docstring.
-ALWAYS_PURE = {"relay.models", "relay.errors", "relay.settings", "relay.sse", "relay.events", "relay.transforms"}
+ALWAYS_PURE = {
+    "relay.models",
+    "relay.errors",
+    "relay.settings",
+    "relay.net.sse",
+    "relay.doors.function_url",
+    "relay.openai.transforms",
+}
 # What would make them impure: everything that waits, looks at a clock or at the machine, and all that is not Python's.
 IMPURE = {
     "asyncio",
@@ -112,8 +119,8 @@ def broken_rules(imports: Imports, pure: set[str]) -> list[str]:
             if any(_within(name, never) for never in NEVER.get(module.split(".")[0], ())):
                 broken.append(f"{module} imports {name}")
     for module, names in imports.items():
-        if "relay.wiring" in names and module != "relay.__main__":
-            broken.append(f"{module} imports relay.wiring, which wires everything and is wired by nothing")
+        if "relay.app" in names and module != "relay.__main__":
+            broken.append(f"{module} imports relay.app, which wires everything and is wired by nothing")
         if "relay.__main__" in names:
             broken.append(f"{module} imports relay.__main__, which is for the interpreter alone")
     return broken
@@ -132,7 +139,7 @@ def _within(name: str, package: str) -> bool:
 def test_the_modules_keep_the_rules() -> None:
     imports = imports_of(ROOT)
     assert "relay.models" in imports
-    assert "cdk_app.relay_stack" in imports["cdk_app.stage"]
+    assert "cdk_app.relay.stack" in imports["cdk_app.stage"]
     assert broken_rules(imports, pure_modules(ROOT)) == []
 
 
@@ -142,11 +149,11 @@ def test_the_modules_keep_the_rules() -> None:
         ({"relay/a.py": "import relay.b", "relay/b.py": "from relay import a"}, "cycle: relay.a -> relay.b -> relay.a"),
         ({"relay/a.py": "from .b import x", "relay/b.py": "from . import a"}, "cycle: relay.a -> relay.b -> relay.a"),
         (
-            {"relay/sse.py": "def f():\n    from relay import aws", "relay/aws.py": ""},
-            "relay.sse is pure and imports relay.aws",
+            {"relay/net/sse.py": "def f():\n    from relay import aws", "relay/aws/__init__.py": ""},
+            "relay.net.sse is pure and imports relay.aws",
         ),
-        ({"relay/sse.py": "import httpx"}, "relay.sse is pure and imports httpx"),
-        ({"relay/sse.py": "import time"}, "relay.sse is pure and imports time"),
+        ({"relay/net/sse.py": "import httpx"}, "relay.net.sse is pure and imports httpx"),
+        ({"relay/net/sse.py": "import time"}, "relay.net.sse is pure and imports time"),
         (
             {"relay/a.py": '"""Parses. Pure."""\nimport relay.b', "relay/b.py": ""},
             "relay.a is pure and imports relay.b",
@@ -160,7 +167,7 @@ def test_the_modules_keep_the_rules() -> None:
             "boto3 is imported by relay.a and relay.b",
         ),
         ({"relay/a.py": "import relay.__main__", "relay/__main__.py": ""}, "relay.a imports relay.__main__"),
-        ({"relay/a.py": "import relay.wiring", "relay/wiring.py": ""}, "relay.a imports relay.wiring"),
+        ({"relay/a.py": "import relay.app", "relay/app.py": ""}, "relay.a imports relay.app"),
         ({"relay/a.py": "import aws_cdk"}, "relay.a imports aws_cdk"),
         ({"../cdk_app/a.py": "from lambda_src.relay import models"}, "cdk_app.a imports lambda_src.relay"),
         (

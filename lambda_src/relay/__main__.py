@@ -12,7 +12,7 @@ gc.disable()
 # Behind Python's own folders: most of what is imported is found there, and nothing of the same name here.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from relay.wiring import main
+from relay.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from enum import Enum
 
-from relay.values import Value
+from relay.frozen import Value
 
 
 class Row(Value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from relay.values import NOTHING, Value
+from relay.frozen import NOTHING, Value
 
 
 class Caller(Value):

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar, cast, get_args
 
-from relay import policy, prices
-from relay.policy import Policies
-from relay.prices import PriceList
-from relay.request_policy import RequestPolicy
-from relay.values import Value
+from relay.frozen import Value
+from relay.limits import policy, prices
+from relay.limits.policy import Policies
+from relay.limits.prices import PriceList
+from relay.request.policy import RequestPolicy
 
 T = TypeVar("T")
 EdgeMode = Literal["off", "optional", "required"]

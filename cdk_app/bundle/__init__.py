@@ -1,0 +1,1 @@
+"""Builds the directory that becomes the function's zip. Knows no CDK."""

@@ -1,0 +1,1 @@
+"""Checks finished templates and compares them between revisions. Knows no constructs."""

@@ -1,0 +1,144 @@
+"""What no template of the edge may say or leave out. Reads finished templates only, as `guards`, which asks it.
+
+Much of this no linter and no validator knows: a read timeout that CloudFront refuses, rules of a web ACL that have no
+action or the same priority, a managed rule group that does not exist, a log with signatures in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cdk_app.config.environment import Environment
+from cdk_app.edge import waf_lists
+
+Template = Mapping[str, Any]
+Found = Iterator[str]
+
+# docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide: managed policies, by id.
+CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+# Fields of CloudFront's access log that may hold a signature, a token or what somebody asked.
+NEVER_LOGGED = ("cs-uri-query", "cs(Cookie)", "cs(Referer)", "cs-headers")
+PROTECTED = {"authorization", "x-amz-security-token", "cookie", "QUERY_STRING", "BODY"}
+ACTIONS = ("Action", "OverrideAction")
+
+
+def lines(template: Template, environment: Environment) -> Found:
+    """One for each problem."""
+    for name, properties in _of(template, "AWS::CloudFront::Distribution"):
+        yield from (f"{name}: {line}" for line in _distribution(properties["DistributionConfig"], environment))
+        if not list(_of(template, "AWS::Logs::Delivery")):
+            yield f"{name}: nobody delivers its access log"
+    for name, properties in _of(template, "AWS::Logs::Delivery"):
+        for field in properties.get("RecordFields", NEVER_LOGGED):
+            if field in NEVER_LOGGED:
+                yield f"{name}: {field} is logged, and may hold a signature"
+    for name, properties in _of(template, "AWS::WAFv2::WebACL"):
+        yield from (f"{name}: {line}" for line in _web_acl(properties))
+        if not list(_of(template, "AWS::WAFv2::LoggingConfiguration")):
+            yield f"{name}: what it refuses is not logged"
+
+
+def _of(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, resource in template.get("Resources", {}).items():
+        if resource["Type"] == kind:
+            yield name, resource.get("Properties", {})
+
+
+def _distribution(config: Mapping[str, Any], environment: Environment) -> Found:
+    behaviour = config["DefaultCacheBehavior"]
+    for name, wanted, why in (
+        ("CachePolicyId", CACHING_DISABLED, "answers would be cached"),
+        ("OriginRequestPolicyId", ALL_VIEWER_EXCEPT_HOST_HEADER, "signatures would not reach Lambda"),
+        ("ViewerProtocolPolicy", "https-only", "signed requests could come in the clear"),
+        ("Compress", False, "streams would be held back"),
+    ):
+        if behaviour.get(name) != wanted:
+            yield f"{name} is {behaviour.get(name)}; {why}; allowed: {wanted}"
+    if "POST" not in behaviour.get("AllowedMethods", []):
+        yield "AllowedMethods lacks POST"
+    if not config.get("WebACLId"):
+        yield "no web ACL stands in front of it"
+    for origin in config["Origins"]:
+        yield from _origin(origin, environment)
+
+
+def _origin(origin: Mapping[str, Any], environment: Environment) -> Found:
+    custom = origin.get("CustomOriginConfig", {})
+    if custom.get("OriginProtocolPolicy") != "https-only":
+        yield f"OriginProtocolPolicy is {custom.get('OriginProtocolPolicy')}; allowed: https-only"
+    if origin.get("OriginAccessControlId"):
+        yield "an origin access control would put CloudFront in the caller's place"
+    secrets = [json.dumps(header["HeaderValue"]) for header in origin.get("OriginCustomHeaders", [])]
+    if not secrets:
+        yield "no origin secret is sent; the direct door could not be locked"
+    if any("{{resolve:secretsmanager:" not in secret for secret in secrets):
+        yield "the origin secret is text in the template"
+    read, completion = custom.get("OriginReadTimeout", 30), origin.get("ResponseCompletionTimeout")
+    if not 1 <= read <= 120:
+        yield f"OriginReadTimeout is {read}; allowed: 1 to 120"
+    if not 0 < environment.heartbeat_seconds <= read / 2:
+        yield (
+            f"OriginReadTimeout is {read} and a heartbeat comes every {environment.heartbeat_seconds} s (0: never); "
+            "allowed: two heartbeats within the timeout [slow-heartbeat]"
+        )
+    if completion is not None and completion < max(read, environment.timeout_seconds):
+        yield f"ResponseCompletionTimeout is {completion}; it would end answers before the function's time-out does"
+
+
+def _web_acl(acl: Mapping[str, Any]) -> Found:
+    if acl.get("Scope") != "CLOUDFRONT":
+        yield f"Scope is {acl.get('Scope')}; allowed: CLOUDFRONT"
+    rules = acl.get("Rules", [])
+    priorities = [rule["Priority"] for rule in rules]
+    if len(set(priorities)) != len(priorities):
+        yield f"priorities {priorities}: each once"
+    for rule in rules:
+        yield from (f"{rule['Name']}: {line}" for line in _rule(rule))
+    yield from _missing(acl)
+    protected = {
+        key
+        for one in acl.get("DataProtectionConfig", {}).get("DataProtections", [])
+        for key in one["Field"].get("FieldKeys", [one["Field"]["FieldType"]])
+        if not one.get("ExcludeRuleMatchDetails")
+    }
+    for field in sorted(PROTECTED - protected):
+        yield f"{field} would be in the log and in sampled requests"
+
+
+def _rule(rule: Mapping[str, Any]) -> Found:
+    if sum(name in rule for name in ACTIONS) != 1:
+        yield "has neither or both of Action and OverrideAction"
+    answer = rule.get("Action", {}).get("Block", {}).get("CustomResponse")
+    if "Block" in rule.get("Action", {}) and not answer:
+        yield "refuses without an answer that OpenAI clients understand"
+    group = rule["Statement"].get("ManagedRuleGroupStatement")
+    if group is None:
+        return
+    if group["Name"] not in waf_lists.BODY_RULES:
+        yield f"{group['Name']} is not a managed rule group that is known here"
+        return
+    if rule.get("OverrideAction") != {"Count": {}}:
+        yield "refuses by itself; it has to count, and AWSManaged refuses by its labels"
+    counted = {one["Name"] for one in group.get("RuleActionOverrides", []) if one["ActionToUse"] == {"Count": {}}}
+    for missing in sorted(set(waf_lists.BODY_RULES[group["Name"]]) - counted):
+        yield f"{missing} would refuse prompts for what they say; count it"
+
+
+def _missing(acl: Mapping[str, Any]) -> Found:
+    """What has to be there, by name and by what it does."""
+    rules = {rule["Name"]: rule for rule in acl.get("Rules", [])}
+    refusing = {name for name, rule in rules.items() if "Block" in rule.get("Action", {})}
+    for name in ("Unsigned", "TooLarge", "RatePerAddress", "RatePerSession", "AWSManaged"):
+        if name not in refusing:
+            yield f"the rule {name} is missing, or does not refuse"
+    for name in waf_lists.BODY_RULES:
+        if name not in rules:
+            yield f"the managed rules {name} are missing"
+    for name in ("RatePerAddress", "RatePerSession"):
+        response = rules.get(name, {}).get("Action", {}).get("Block", {}).get("CustomResponse", {})
+        headers = {one["Name"] for one in response.get("ResponseHeaders", [])}
+        if response.get("ResponseCode") != 429 or "retry-after" not in headers:
+            yield f"{name}: answers {response.get('ResponseCode')}; allowed: 429 with retry-after"

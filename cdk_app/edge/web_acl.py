@@ -1,0 +1,112 @@
+"""The web ACL in front of the distribution, and its log without secrets. What it refuses is in `waf_rules`.
+
+Belongs to a stack in us-east-1, where CloudFront's web ACLs live.
+"""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_wafv2 as wafv2
+from constructs import Construct
+
+from cdk_app.config.edge_options import EdgeOptions
+from cdk_app.edge import waf_rules
+
+Acl = wafv2.CfnWebACL
+# What neither the log nor the sampled requests of the console may show. A hash still tells that two are the same; of a
+# body only the part that a rule matched is logged, which may be a prompt's.
+HASHED = ("authorization", waf_rules.SESSION_HEADER)
+HIDDEN = ("cookie",)
+
+
+class Waf(Construct):
+    """`acl` for the distribution, `log_group` for the permission to write to it."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        options: EdgeOptions,
+        log_retention_days: int,
+        removal_policy: cdk.RemovalPolicy,
+    ) -> None:
+        super().__init__(scope, id)
+        self.acl = wafv2.CfnWebACL(
+            self,
+            "Acl",
+            description="In front of the relay: rates, reputation, and requests that cannot be right",
+            scope="CLOUDFRONT",
+            default_action=Acl.DefaultActionProperty(allow={}),
+            custom_response_bodies=waf_rules.bodies(),
+            rules=waf_rules.rules(options, self._networks(options)),
+            data_protection_config=Acl.DataProtectionConfigProperty(data_protections=_protections()),
+            visibility_config=Acl.VisibilityConfigProperty(
+                # Of an account's web ACLs, metrics know only this name.
+                cloud_watch_metrics_enabled=True,
+                metric_name=name,
+                sampled_requests_enabled=True,
+            ),
+        )
+        # The prefix is WAF's condition for a log group.
+        self.log_group = logs.LogGroup(
+            self, "Logs", log_group_name=f"aws-waf-logs-{name}", removal_policy=removal_policy
+        )
+        resource = self.log_group.node.default_child
+        assert isinstance(resource, logs.CfnLogGroup)
+        resource.retention_in_days = log_retention_days
+        self._log()
+
+    def _networks(self, options: EdgeOptions) -> list[str]:
+        """One set for each version of IP, as WAF wants it."""
+        versions = {
+            "IPV4": [network for network in options.networks if ":" not in network],
+            "IPV6": [network for network in options.networks if ":" in network],
+        }
+        return [
+            wafv2.CfnIPSet(
+                self, f"Networks{version}", scope="CLOUDFRONT", ip_address_version=version, addresses=addresses
+            ).attr_arn
+            for version, addresses in versions.items()
+            if addresses
+        ]
+
+    def _log(self) -> None:
+        """Only what was refused: the rest is in CloudFront's log, and would be paid for twice."""
+        keep = {
+            "Behavior": "KEEP",
+            "Requirement": "MEETS_ANY",
+            "Conditions": [{"ActionCondition": {"Action": "BLOCK"}}],
+        }
+        arn = cdk.Stack.of(self).format_arn(
+            service="logs",
+            resource="log-group",
+            # Not `log_group_arn`: that one ends in ":*", which WAF refuses.
+            resource_name=self.log_group.log_group_name,
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        wafv2.CfnLoggingConfiguration(
+            self,
+            "Logging",
+            resource_arn=self.acl.attr_arn,
+            log_destination_configs=[arn],
+            logging_filter={"DefaultBehavior": "DROP", "Filters": [keep]},
+        )
+
+
+def _protections() -> list[wafv2.CfnWebACL.DataProtectProperty]:
+    headers = {**dict.fromkeys(HASHED, "HASH"), **dict.fromkeys(HIDDEN, "SUBSTITUTION")}
+    fields = [
+        (Acl.FieldToProtectProperty(field_type="SINGLE_HEADER", field_keys=[name]), action)
+        for name, action in headers.items()
+    ]
+    for kind in ("QUERY_STRING", "BODY"):
+        fields.append((Acl.FieldToProtectProperty(field_type=kind), "SUBSTITUTION"))
+    return [
+        Acl.DataProtectProperty(
+            field=field, action=action, exclude_rule_match_details=False, exclude_rate_based_details=False
+        )
+        for field, action in fields
+    ]

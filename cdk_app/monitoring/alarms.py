@@ -1,0 +1,85 @@
+"""What is worth waking somebody, and the topic by which it does. Thresholds are the environment's."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from cdk_app.config.alarm_options import AlarmOptions
+from cdk_app.monitoring.metrics import Metrics
+
+DAY = cdk.Duration.days(1)
+
+
+class Alarms(Construct):
+    """`all` for the dashboard, `topic` for those who want to be told, `stop` for the kill switch, if there is to be one."""
+
+    def __init__(self, scope: Construct, id: str, *, name: str, function_name: str, options: AlarmOptions) -> None:
+        super().__init__(scope, id)
+        self._name = name
+        self.topic = self._topic(options)
+        self.all: list[cloudwatch.Alarm] = []
+        self.stop: cloudwatch.Alarm | None = None
+        relay = Metrics(function_name)
+        self._relay(relay, options)
+        self._spend(relay, options)
+
+    def _relay(self, relay: Metrics, options: AlarmOptions) -> None:
+        self._alarm("Errors", relay.function("Errors", "Sum"), 1, "the relay crashed or ran into its time-out")
+        failed = relay.relay("Failures", "Sum")
+        self._alarm("Failures", failed, options.failures, "answers failed, and not because of their callers")
+        cut = relay.relay("StreamCuts", "Sum")
+        self._alarm("StreamCuts", cut, options.stream_cuts, "streams broke off after they had begun")
+        store = relay.relay("StoreFailures", "Sum")
+        self._alarm("StoreFailures", store, 1, "the key, the origin secret or the table of limits cannot be reached")
+        throttled = relay.function("Throttles", "Sum")
+        self._alarm("Throttles", throttled, options.throttles, "requests found all environments busy")
+        first = relay.relay("TimeToFirstByte", "p95")
+        self._alarm("FirstToken", first, options.first_token_ms, "answers take long to begin", periods=3)
+
+    def _spend(self, relay: Metrics, options: AlarmOptions) -> None:
+        spend = relay.relay("Spend", "Sum", period=DAY)
+        if options.usd_per_day is not None:
+            self._alarm("Spend", spend, options.usd_per_day, "US dollars booked today")
+        if options.stop_at_usd_per_day is not None:
+            limit = options.stop_at_usd_per_day
+            self.stop = self._alarm("Stop", spend, limit, "US dollars booked today; the relay is being stopped")
+
+    def _alarm(
+        self, id: str, metric: cloudwatch.Metric, threshold: int, text: str, *, periods: int = 1
+    ) -> cloudwatch.Alarm:
+        alarm = cloudwatch.Alarm(
+            self,
+            id,
+            alarm_name=f"{self._name}-{id}",
+            alarm_description=f"{self._name}: {text}. docs/monitoring.md says what to do.",
+            metric=metric,
+            threshold=threshold,
+            evaluation_periods=periods,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            # Nobody calls at night: silence is no alarm.
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
+        self.all.append(alarm)
+        return alarm
+
+    def _topic(self, options: AlarmOptions) -> sns.Topic:
+        topic = sns.Topic(self, "Topic", enforce_ssl=True)
+        # A topic with a policy of its own has lost the one that let the account's alarms publish.
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": cdk.Stack.of(self).account}},
+            )
+        )
+        for email in options.emails:
+            topic.add_subscription(subscriptions.EmailSubscription(email))
+        return topic

@@ -1,0 +1,57 @@
+"""The environment's eyes: dashboard, alarms, and the kill switch. Changes nothing in what it looks at."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from cdk_app.config.environment import Environment
+from cdk_app.monitoring.alarms import Alarms
+from cdk_app.monitoring.dashboard import Dashboard, EdgeMetrics
+from cdk_app.monitoring.kill_switch import KillSwitch
+
+
+class MonitoringStack(cdk.Stack):
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        environment: Environment,
+        function_name: str,
+        function_arn: str,
+        log_group_name: str,
+        edge: EdgeMetrics | None,
+    ) -> None:
+        name = f"openai-lambda-relay-{environment.name}"
+        super().__init__(
+            scope, id, stack_name=f"{name}-monitoring", description=f"Looks after the relay ({environment.name})"
+        )
+        alarms = Alarms(self, "Alarms", name=name, function_name=function_name, options=environment.alarms)
+        Dashboard(
+            self,
+            "Dashboard",
+            name=name,
+            function_name=function_name,
+            log_group_name=log_group_name,
+            concurrency_cap=environment.reserved_concurrency,
+            alarms=alarms.all,
+            edge=edge,
+        )
+        cdk.CfnOutput(self, "AlarmTopic", value=alarms.topic.topic_arn)
+        if alarms.stop is not None:
+            KillSwitch(self, "KillSwitch", alarm=alarms.stop, function_name=function_name, function_arn=function_arn)
+            cdk.CfnOutput(
+                self,
+                "ResumeCommand",
+                description="Lets the relay go on after the kill switch has stopped it",
+                value=_resume(function_name, environment.reserved_concurrency),
+            )
+        cdk.Tags.of(self).add("application", "openai-lambda-relay")
+        cdk.Tags.of(self).add("environment", environment.name)
+
+
+def _resume(function_name: str, cap: int | None) -> str:
+    if cap is None:
+        return f"aws lambda delete-function-concurrency --function-name {function_name}"
+    return f"aws lambda put-function-concurrency --function-name {function_name} --reserved-concurrent-executions {cap}"

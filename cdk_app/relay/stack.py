@@ -1,0 +1,114 @@
+"""The relay's stack: what there is, who may do what, and what a person needs next. Details are in the constructs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from cdk_app.bundle.build import digest
+from cdk_app.config.environment import Environment
+from cdk_app.edge.stack import REGION as EDGE_REGION
+from cdk_app.relay import principals, settings
+from cdk_app.relay.function import RelayFunction
+from cdk_app.relay.limits_table import Limits
+from cdk_app.relay.openai_key import OpenAIKey
+from cdk_app.relay.origin_secret import OriginSecret
+
+
+class RelayStack(cdk.Stack):
+    def __init__(self, scope: Construct, id: str, *, environment: Environment, bundle: Path) -> None:
+        super().__init__(
+            scope,
+            id,
+            stack_name=f"openai-lambda-relay-{environment.name}",
+            description=f"Streams OpenAI answers to IAM callers ({environment.name})",
+        )
+        removal_policy = {
+            "delete": cdk.RemovalPolicy.DESTROY,
+            "keep": cdk.RemovalPolicy.RETAIN,
+        }[environment.on_destroy]
+
+        key = OpenAIKey(
+            self,
+            "OpenAIKey",
+            existing=environment.openai_secret,
+            existing_kms_key=environment.openai_secret_kms_key,
+            removal_policy=removal_policy,
+        )
+        limits = Limits(self, "Limits", removal_policy=removal_policy)
+        self.origin_secret = None
+        if environment.edge != "off":
+            self.origin_secret = OriginSecret(
+                self,
+                "OriginSecret",
+                replicate_to=EDGE_REGION if environment.region != EDGE_REGION else None,
+                removal_policy=removal_policy,
+            )
+        relay = RelayFunction(
+            self,
+            "Relay",
+            # A hash of our own: the CDK's covers no file modes, and without the +x of `bootstrap` nothing starts.
+            code=lambda_.Code.from_asset(str(bundle), asset_hash=digest(bundle)),
+            environment={
+                "OPENAI_SECRET_ARN": key.secret_id,
+                "TABLE_NAME": limits.table_name,
+                **({"EDGE_SECRET_ARN": self.origin_secret.arn} if self.origin_secret else {}),
+                **settings.of(environment),
+            },
+            memory_mb=environment.memory_mb,
+            timeout=cdk.Duration.seconds(environment.timeout_seconds),
+            reserved_concurrency=environment.reserved_concurrency,
+            log_level=environment.log_level,
+            log_retention_days=environment.log_retention_days,
+            removal_policy=removal_policy,
+        )
+
+        self.url = relay.url.url
+        self.function_name = relay.function.function_name
+        self.function_arn = relay.function.function_arn
+        self.log_group_name = relay.log_group.log_group_name
+        self._grant(environment, key, limits, relay)
+        self._tell(environment, key, limits, relay)
+        cdk.Tags.of(self).add("application", "openai-lambda-relay")
+        cdk.Tags.of(self).add("environment", environment.name)
+
+    def _grant(self, environment: Environment, key: OpenAIKey, limits: Limits, relay: RelayFunction) -> None:
+        """Every permission there is, but for the function's right to write its own log."""
+        key.grant_read(relay.role)
+        limits.grant_use(relay.role)
+        if self.origin_secret is not None:
+            self.origin_secret.grant_read(relay.role)
+        for invoker in environment.invokers:
+            # Both permissions that a Function URL demands: InvokeFunctionUrl, and InvokeFunction only through the URL.
+            relay.url.grant_invoke_url(principals.principal(invoker))
+        for invoker in environment.direct_invokers:
+            relay.function.grant_invoke(principals.principal(invoker))
+
+    def _tell(self, environment: Environment, key: OpenAIKey, limits: Limits, relay: RelayFunction) -> None:
+        """The outputs: what is there, and the two commands that come next, ready to paste."""
+        cdk.CfnOutput(self, "FunctionUrl", value=relay.url.url)
+        cdk.CfnOutput(self, "FunctionName", value=relay.function.function_name)
+        cdk.CfnOutput(self, "LimitsTable", description="For `python -m operate`", value=limits.table_name)
+        if self.origin_secret is not None:
+            cdk.CfnOutput(self, "OriginSecretArn", value=self.origin_secret.arn)
+        cdk.CfnOutput(
+            self,
+            "SetKeyCommand",
+            description="Puts the key from your shell into Secrets Manager",
+            value=f"aws secretsmanager put-secret-value --region {self.region} --secret-id {key.secret_id} "
+            '--secret-string "$OPENAI_API_KEY"',
+        )
+        if environment.edge == "required":
+            return  # the first request goes through the edge, whose stack says how
+        cdk.CfnOutput(
+            self,
+            "FirstRequest",
+            description="Signs with the credentials of your shell (aws configure export-credentials --format env)",
+            value=f'curl -N {relay.url.url}v1/chat/completions --aws-sigv4 "aws:amz:{self.region}:lambda" '
+            '--user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -H "x-amz-security-token: $AWS_SESSION_TOKEN" '
+            "-H 'content-type: application/json' "
+            """-d '{"model":"gpt-5-mini","stream":true,"messages":[{"role":"user","content":"Hello"}]}'""",
+        )

@@ -1,0 +1,1 @@
+"""Reads a synthesised cloud assembly and makes what it describes runnable here."""

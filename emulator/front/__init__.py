@@ -1,0 +1,1 @@
+"""The doors of the local Lambda: Function URL, CloudFront, Lambda's own API, and the signatures they verify."""

@@ -1,0 +1,1 @@
+"""Deploys an environment with the real CDK CLI to an AWS account that MiniStack plays on this machine."""

@@ -1,0 +1,111 @@
+"""`make deploy-local`: a rehearsal told step by step, and what it shows. Exits 0 only if all was as it should be."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TextIO
+
+import httpx
+from rich.console import Console
+
+from emulator.fakes.raw_upstream import RawUpstream, chat_stream
+from emulator.local_deploy.deployment import Rehearsal
+from emulator.local_deploy.permissions import Attempt
+from emulator.local_lambda import LocalLambda
+
+PATH = "/v1/chat/completions"
+MODEL = "gpt-5-mini"
+NOT_COVERED = (
+    "WAF's verdicts, CloudFront itself, streaming through a real Function URL, log deliveries, and values that AWS "
+    "refuses: the tests of templates and `make smoke` on a deployment are for these"
+)
+
+
+class Report:
+    """Steps with their seconds, and findings that have to be true."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._console = Console(file=out, highlight=False, soft_wrap=True)
+        self.is_good = True
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._console.print(f"{what:<58} {time.monotonic() - began:6.1f} s", markup=False)
+
+    def expect(self, what: str, is_true: bool, seen: str = "") -> None:
+        self.is_good &= is_true
+        self._console.print(f"  {'ok ' if is_true else 'NOT'} {what}{f': {seen}' if seen else ''}", markup=False)
+
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+
+def run(environment: str, out: TextIO) -> bool:
+    report = Report(out)
+    with RawUpstream() as upstream, ExitStack() as started:
+        upstream.answer(*chat_stream("It ", "works."))
+        with report.step("synth, and an AWS account of MiniStack's"):
+            rehearsal = started.enter_context(Rehearsal(environment))
+        _deploy(report, rehearsal)
+        _check_permissions(report, rehearsal)
+        _call(report, rehearsal, upstream)
+        _update(report, rehearsal)
+        with report.step("cdk destroy"):
+            left = rehearsal.destroy()
+        report.expect("nothing is left but the bootstrap", left == ["CDKToolkit"], ", ".join(left))
+    report.say(f"not covered: {NOT_COVERED}")
+    return report.is_good
+
+
+def _deploy(report: Report, rehearsal: Rehearsal) -> None:
+    with report.step("cdk bootstrap"):
+        rehearsal.bootstrap()
+    with report.step("cdk deploy"):
+        rehearsal.deploy()
+    for name, value in sorted(rehearsal.outputs().items()):
+        if name in ("EdgeUrl", "FunctionUrl", "LimitsTable", "SignHost"):
+            report.say(f"  {name} = {value}")
+    with report.step("cdk diff"):
+        differences = rehearsal.differences()
+    report.expect("there is nothing left to deploy", not differences, differences)
+    rehearsal.set_key()
+    report.say("  the key was set, as the output SetKeyCommand says")
+
+
+def _check_permissions(report: Report, rehearsal: Rehearsal) -> None:
+    with report.step("calls under the function's role"):
+        seen = list(rehearsal.attempts())
+    for attempt in seen:
+        report.expect(_wish(attempt), attempt.as_it_should_be, attempt.seen)
+
+
+def _wish(attempt: Attempt) -> str:
+    return f"{'may' if attempt.wanted else 'may not'} {attempt.what}"
+
+
+def _call(report: Report, rehearsal: Rehearsal, upstream: RawUpstream) -> None:
+    with report.step("the relay as it was deployed"), rehearsal.running(upstream.url) as relay:
+        direct, through = ask(relay, relay.url), ask(relay, relay.edge_url)
+    report.expect("past the edge: refused", direct.status_code == 403, direct.json()["error"]["code"])
+    report.expect("through the edge: answered", through.text.endswith("data: [DONE]\n\n"), f"{through.status_code}")
+    report.expect("one request reached the upstream", len(upstream.requests) == 1)
+
+
+def ask(relay: LocalLambda, url: str) -> httpx.Response:
+    """A streamed completion, signed for the Function URL wherever it is sent."""
+    body = json.dumps({"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
+    signed = relay.sign("POST", PATH, body=body, headers={"content-type": "application/json"})
+    return httpx.post(url + PATH, content=body, headers=signed, timeout=60)
+
+
+def _update(report: Report, rehearsal: Rehearsal) -> None:
+    value = rehearsal.rotate_origin_secret()
+    with report.step("a new origin secret, and cdk deploy of a change"):
+        rehearsal.update()
+    report.expect("the change arrived", rehearsal.log_level() == "DEBUG")
+    report.expect("the distribution sends the new secret", value in rehearsal.sent_by_the_distribution().values())

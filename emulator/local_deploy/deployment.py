@@ -1,0 +1,259 @@
+"""A deployment rehearsed on this machine: the real CDK CLI against an AWS account that MiniStack plays.
+
+    with Rehearsal("dev") as it:
+        it.bootstrap(), it.deploy(), it.differences(), it.attempts(), it.running(...), it.update(), it.destroy()
+
+What is not covered, because MiniStack has it not: whether WAF refuses, CloudFront itself, streaming through a real
+Function URL, log deliveries, and values that AWS would not take.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from cdk_app.bundle import target_python
+from emulator.assembly.deployment import ROOT
+from emulator.front.cloudfront import Edge
+from emulator.front.identities import ACCOUNT
+from emulator.local_deploy.ministack_account import REGION, Cloud
+from emulator.local_deploy.permissions import Attempt, Deployed, attempts
+from emulator.local_lambda import LocalLambda
+from emulator.runtime.function import Function
+
+
+class RehearsalError(Exception):
+    """A step failed. The text is for a person and ends with what the CLI said."""
+
+
+class Rehearsal:
+    """A context manager; its methods are the steps, to be called in the order of life."""
+
+    def __init__(self, environment: str) -> None:
+        self._environment = environment
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._stack as started:
+            self.cloud = started.enter_context(Cloud())
+            place = ROOT / "build"
+            place.mkdir(exist_ok=True)
+            self._folder = Path(started.enter_context(TemporaryDirectory(dir=place, prefix="rehearsal-")))
+            self._assembly = self._synthesise("first")
+            self._stack = started.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    # -- the CDK's CLI -----------------------------------------------------------------------------------------
+
+    def bootstrap(self) -> None:
+        self._cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
+
+    def deploy(self) -> None:
+        self._cdk("deploy", "**", "--require-approval", "never")
+
+    def differences(self) -> str:
+        """Empty when what is deployed is what the app says."""
+        shown = self._run("diff", "**", "--fail")
+        return "" if shown.returncode == 0 else shown.stdout + shown.stderr
+
+    def update(self) -> None:
+        """Deploys a changed environment: another log level, and the origin secret learnt anew."""
+        self._assembly = self._synthesise("second", "-c", "update=yes")
+        self.deploy()
+
+    def destroy(self) -> list[str]:
+        """What is left of the environment's stacks afterwards."""
+        self._cdk("destroy", "**", "--force")
+        listed = self.cloud.client("cloudformation").list_stacks()["StackSummaries"]
+        return [one["StackName"] for one in listed if one["StackStatus"] != "DELETE_COMPLETE"]
+
+    # -- an operator -------------------------------------------------------------------------------------------
+
+    def outputs(self) -> dict[str, str]:
+        """The outputs of all the environment's stacks that are for people."""
+        stacks = self.cloud.client("cloudformation").describe_stacks()["Stacks"]
+        given = [output for stack in stacks for output in stack.get("Outputs", [])]
+        return {one["OutputKey"]: one["OutputValue"] for one in given}
+
+    def set_key(self) -> str:
+        """As the output SetKeyCommand says; returns the key."""
+        words = self.outputs()["SetKeyCommand"].split()
+        secret, key = words[words.index("--secret-id") + 1], f"sk-rehearsal-{secrets.token_hex(12)}"
+        self.cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
+        return key
+
+    def rotate_origin_secret(self) -> str:
+        """As docs/edge.md says; returns the value. The distribution learns it with the next `update`."""
+        value, secret = secrets.token_hex(32), self.outputs()["OriginSecretArn"]
+        self.cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=value)
+        return value
+
+    def sent_by_the_distribution(self) -> dict[str, str]:
+        """The origin's headers as they were deployed."""
+        return {one["HeaderName"]: one["HeaderValue"] for one in self._origin()["CustomHeaders"]["Items"]}
+
+    def log_level(self) -> str:
+        """The function's, as it is deployed now."""
+        return str(self._configuration()["LoggingConfig"]["ApplicationLogLevel"])
+
+    # -- the function ------------------------------------------------------------------------------------------
+
+    def attempts(self) -> Iterator[Attempt]:
+        """Calls under the function's own role, allowed ones and others."""
+        credentials = self._role_credentials()
+        variables = self._configuration()["Environment"]["Variables"]
+        neighbours = self._neighbours()
+        deployed = Deployed(
+            key=variables["OPENAI_SECRET_ARN"],
+            origin_secret=variables["EDGE_SECRET_ARN"],
+            table=variables["TABLE_NAME"],
+            neighbour_secret=neighbours[0],
+            neighbour_table=neighbours[1],
+            function=self.outputs()["FunctionName"],
+        )
+        return attempts(lambda service: self.cloud.client(service, credentials), deployed)
+
+    def attach(self, action: str, resource: str = "*") -> None:
+        """Gives the role one permission more, as somebody in a hurry would."""
+        statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+        self._put_policy("added", [statement])
+
+    def detach(self) -> None:
+        """Takes it back."""
+        self.cloud.client("iam").delete_role_policy(RoleName=self._role_name(), PolicyName="added")
+
+    def deny(self, action: str) -> None:
+        """Takes one permission away, whatever else allows it; `detach` gives it back."""
+        self._put_policy("added", [{"Effect": "Deny", "Action": action, "Resource": "*"}])
+
+    @contextlib.contextmanager
+    def running(self, upstream: str) -> Iterator[LocalLambda]:
+        """What was deployed, running here: its code, settings and role, behind its distribution's header."""
+        configuration = self._configuration()
+        environment = {
+            **configuration["Environment"]["Variables"],
+            **self._role_credentials(),
+            "AWS_ENDPOINT_URL": self.cloud.url,
+            "AWS_CA_BUNDLE": str(self.cloud.ca_file),
+            "OPENAI_BASE_URL": upstream,
+        }
+        with TemporaryDirectory(dir=self._folder) as folder:
+            root = self._unpacked(Path(folder))
+            function = Function.of_bundle(
+                root,
+                python=target_python.find(),
+                environment=environment,
+                region=REGION,
+                memory=configuration["MemorySize"],
+                timeout=configuration["Timeout"],
+            )
+            header, value = next(iter(self.sent_by_the_distribution().items()))
+            edge = Edge(header=header, secret=lambda: value)
+            with LocalLambda(function, edge=edge) as relay:
+                yield relay
+
+    # ----------------------------------------------------------------------------------------------------------
+
+    def _synthesise(self, name: str, *more: str) -> Path:
+        out = self._folder / name
+        app = f'"{sys.executable}" -m emulator.local_deploy.app'
+        self._checked(self._start("synth", "**", "--quiet", "--app", app, "--output", str(out), *more))
+        return out
+
+    def _cdk(self, *arguments: str) -> None:
+        self._checked(self._run(*arguments))
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._start(*arguments, "--app", str(self._assembly))
+
+    def _start(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        theirs = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+        command = [str(ROOT / "node_modules" / ".bin" / "cdk"), *arguments]
+        fixed = ["--no-notices", "--no-color", "--ci", "-c", f"env={self._environment}"]
+        return subprocess.run(
+            [*command, *fixed],
+            cwd=ROOT,
+            env={**theirs, **self.cloud.environment()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def _checked(self, done: subprocess.CompletedProcess[str]) -> None:
+        if done.returncode != 0:
+            tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
+            raise RehearsalError(f"cdk {done.args[1]} failed with {done.returncode}:\n{tail}")
+
+    def _origin(self) -> Any:
+        cloudfront = self.cloud.client("cloudfront")
+        (one,) = cloudfront.list_distributions()["DistributionList"]["Items"]
+        return cloudfront.get_distribution_config(Id=one["Id"])["DistributionConfig"]["Origins"]["Items"][0]
+
+    def _configuration(self) -> Any:
+        name = self.outputs()["FunctionName"]
+        return self.cloud.client("lambda").get_function(FunctionName=name)["Configuration"]
+
+    def _role_name(self) -> str:
+        return str(self._configuration()["Role"]).rpartition("/")[2]
+
+    def _role_credentials(self) -> dict[str, str]:
+        """Only Lambda may assume the role. The rehearsal adds itself to the trust, and changes nothing else."""
+        services = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        us = {**services, "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [services, us]})
+        self.cloud.client("iam").update_assume_role_policy(RoleName=self._role_name(), PolicyDocument=document)
+        return self.cloud.assume(self._configuration()["Role"])
+
+    def _put_policy(self, name: str, statements: list[dict[str, str]]) -> None:
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam = self.cloud.client("iam")
+        iam.put_role_policy(RoleName=self._role_name(), PolicyName=name, PolicyDocument=document)
+
+    def _neighbours(self) -> tuple[str, str]:
+        """A secret and a table that are there and somebody else's."""
+        suffix = secrets.token_hex(4)
+        made = self.cloud.client("secretsmanager").create_secret(Name=f"other-{suffix}", SecretString="other")
+        self.cloud.client("dynamodb").create_table(
+            TableName=f"other-{suffix}",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "sk", "AttributeType": "S"},
+            ],
+        )
+        return made["ARN"], f"other-{suffix}"
+
+    def _unpacked(self, folder: Path) -> Path:
+        """The zip that was uploaded, as Lambda would unpack it: with its modes."""
+        name = self.outputs()["FunctionName"]
+        location = self.cloud.client("lambda").get_function(FunctionName=name)["Code"]["Location"]
+        # MiniStack names itself by another host, and without TLS.
+        parts = urlsplit(location)
+        answer = httpx.get(f"{self.cloud.url}{parts.path}?{parts.query}", verify=self.cloud.tls_context())
+        answer.raise_for_status()
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            for info in archive.infolist():
+                path = Path(archive.extract(info, folder))
+                if not info.is_dir():
+                    path.chmod(info.external_attr >> 16 & 0o777)
+        return folder

@@ -1,0 +1,165 @@
+"""Everything that runs behind `make local` and `make demo`, started in order and stopped together."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cdk_app.bundle import target_python
+from emulator.assembly.deployment import ROOT, deploy, synthesise
+from emulator.assembly.template import Distribution, distribution, read
+from emulator.fakes.aws import AwsStandIn
+from emulator.fakes.openai import OpenAIStandIn
+from emulator.front.cloudfront import Edge
+from emulator.front.function_url import Disconnects
+from emulator.front.identities import Identity
+from emulator.local_lambda import LocalLambda
+from emulator.processes.log import LogSink
+from emulator.runtime.function import Function
+
+PLACE = ROOT / "build"
+EDGE_SETTING = "EDGE_SECRET_ARN"  # the setting that names the secret which the distribution sends
+
+
+class Session:
+    """A context manager; inside it, `relay` is the local Lambda and `upstream_name` says whom it talks to."""
+
+    def __init__(
+        self,
+        *,
+        environment: str,
+        region: str,
+        port: int,
+        openai_key: str,
+        upstream: str,
+        disconnects: Disconnects,
+        timeout: float | None,
+        overrides: Mapping[str, str],
+        identities: Sequence[Identity],
+        command: Sequence[str],
+        logs: LogSink,
+    ) -> None:
+        self._environment = environment
+        self._region = region
+        self._port = port
+        self._key = openai_key
+        self._upstream = upstream
+        self._disconnects = disconnects
+        self._timeout = timeout
+        self._overrides = dict(overrides)
+        self._identities = identities
+        self._command = command
+        self._logs = logs
+        self._stack = contextlib.ExitStack()
+        self._distribution: Distribution | None = None
+        self.upstream_name = upstream
+
+    def __enter__(self) -> Self:
+        with self._stack as started:
+            function = self._function(started)
+            local = LocalLambda(
+                function,
+                port=self._port,
+                identities=self._identities,
+                disconnects=self._disconnects,
+                edge=self._edge(function),
+                logs=self._logs,
+            )
+            self.relay = started.enter_context(local)
+            self._stack = started.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def ready_line(self) -> str:
+        who = self.relay.identities[0]
+        keys = f"access-key={who.access_key} secret-key={who.secret_key}"
+        edge = f" edge={self.relay.edge_url}" if self.relay.edge_url else ""
+        return f"ready {self.relay.url} region={self._region} {keys}{edge}"
+
+    def hints(self) -> list[str]:
+        who = self.relay.identities[0]
+        # Signed for the Function URL, sent to the edge.
+        edge = self.relay.edge_url.replace("http://", f"--connect-to {self.relay.url.removeprefix('http://')}:")
+        through = [f"    {edge} \\"] if edge else []
+        return [
+            f"The relay's {self._environment} environment, talking to {self.upstream_name}. Ctrl-C ends it. Try:",
+            f'  curl -N --aws-sigv4 "aws:amz:{self._region}:lambda" --user "{who.access_key}:{who.secret_key}" \\',
+            *through,
+            f"    -H 'content-type: application/json' {self.relay.url}/v1/chat/completions \\",
+            '    -d \'{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hello"}]}\'',
+            *self._operator_hints(),
+        ]
+
+    def _operator_hints(self) -> list[str]:
+        """How to look at the local table as an operator."""
+        table = self.relay.function.environment.get("TABLE_NAME", "")
+        if not table:
+            return []
+        access = "AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
+        return [
+            "and, for limits and usage:",
+            f"  AWS_ENDPOINT_URL={self._aws.url} AWS_DEFAULT_REGION={self._region} {access} \\",
+            f"    .venv/bin/python -m operate --table {table} usage",
+        ]
+
+    def _function(self, started: contextlib.ExitStack) -> Function:
+        openai = self._stand_in(started)
+        aws = self._aws = started.enter_context(AwsStandIn(region=self._region))
+        PLACE.mkdir(exist_ok=True)
+        out = started.enter_context(tempfile.TemporaryDirectory(dir=PLACE, prefix="local-"))
+        print(f"synthesising {self._environment} ...", file=sys.stderr, flush=True)
+        assembly = synthesise(self._environment, Path(out))
+        deployed = read(assembly)
+        self._distribution = distribution(assembly)
+        python = target_python.find()
+        if python is None:
+            print(
+                f"notice: no Python {target_python.VERSION} here; the relay runs on {sys.version.split()[0]}",
+                file=sys.stderr,
+            )
+        if openai is not None:
+            self._upstream = openai.url
+        if self._upstream:
+            self._overrides.setdefault("OPENAI_BASE_URL", self._upstream)
+        return deploy(
+            deployed,
+            aws,
+            openai_key=self._key,
+            region=self._region,
+            python=python,
+            overrides=self._overrides,
+            command=self._command,
+            timeout=self._timeout,
+        )
+
+    def _edge(self, function: Function) -> Edge | None:
+        """The distribution as the template has it, with the secret as it is at each request."""
+        found = self._distribution
+        if found is None:
+            return None
+        aws, secret = self._aws.client("secretsmanager"), function.environment[EDGE_SETTING]
+        return Edge(
+            header=found.header,
+            secret=lambda: str(aws.get_secret_value(SecretId=secret)["SecretString"]),
+            read_timeout=found.read_timeout,
+        )
+
+    def _stand_in(self, started: contextlib.ExitStack) -> OpenAIStandIn | None:
+        """None when there is a key of OpenAI's, or an upstream of the user's own."""
+        if self._upstream or self._key:
+            self.upstream_name = self._upstream or "OpenAI"
+            self._key = self._key or f"sk-local-{secrets.token_hex(12)}"
+            return None
+        self.upstream_name = "the stand-in for OpenAI (set OPENAI_API_KEY to talk to OpenAI itself)"
+        self._key = f"sk-local-{secrets.token_hex(12)}"
+        return started.enter_context(OpenAIStandIn(key=self._key))

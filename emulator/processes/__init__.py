@@ -1,0 +1,1 @@
+"""Child processes, their log lines, and event loops in threads."""

@@ -1,0 +1,1 @@
+"""Lambda's Runtime API and the execution environments around the function's processes."""

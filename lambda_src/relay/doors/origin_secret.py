@@ -1,0 +1,95 @@
+"""Whether a request came through the distribution: by a secret that CloudFront adds and nobody else knows.
+
+Knows the header, the modes and how a secret is rotated. Knows nothing of where it is stored, nor of the caller, whose
+signature AWS has verified before, here as at the Function URL itself.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+from relay.errors import Kind, RelayError
+from relay.openai.credentials import StoreError
+from relay.settings import EdgeMode
+
+HEADER = "x-relay-origin-secret"
+"""What the distribution adds; what a caller sends under this name, CloudFront replaces."""
+
+Through = Literal["edge", "direct"]
+
+# How long the secret is used before it is read again. A rotation is noticed sooner, by a value that is not known.
+_LIFETIME_SECONDS = 300.0
+# How soon an unknown value makes the relay look again: a caller who guesses must not buy a store call with each guess.
+_LOOK_AGAIN_SECONDS = 10.0
+# Shorter ones could be guessed. The stack has AWS generate 64 letters and digits.
+_SHORTEST = 32
+
+
+class Store(Protocol):
+    """Where the secret is. Both raise StoreError when the store does not answer."""
+
+    def read(self) -> str:
+        """The value that the distribution sends, or is about to send."""
+
+    def read_previous(self) -> str | None:
+        """The value before that one, which the distribution may still send; None when there was none."""
+
+
+class Edge:
+    """Lets requests pass by the mode: "off" asks nothing, "optional" refuses wrong secrets, "required" missing ones too."""
+
+    def __init__(self, mode: EdgeMode, store: Store, clock: Callable[[], float]) -> None:
+        self._mode = mode
+        self._store = store
+        self._clock = clock
+        self._known: tuple[bytes, ...] = ()
+        self._fresh_until = float("-inf")
+        self._look_again_at = float("-inf")
+
+    def admit(self, headers: Mapping[str, str]) -> Through:
+        """Which way the request came. Raises RelayError(EDGE_REQUIRED), or EDGE_UNAVAILABLE when that cannot be told."""
+        presented = headers.get(HEADER, "") if self._mode != "off" else ""
+        if not presented:
+            if self._mode == "required":
+                raise RelayError(Kind.EDGE_REQUIRED, log="no origin secret")
+            return "direct"
+        if not self._is_known(presented.encode("utf-8", "surrogatepass")):
+            raise RelayError(Kind.EDGE_REQUIRED, log="wrong origin secret")
+        return "edge"
+
+    def _is_known(self, presented: bytes) -> bool:
+        now = self._clock()
+        if now >= self._fresh_until:
+            self._learn(now, self._store.read)
+        if self._matches(presented):
+            return True
+        if now < self._look_again_at:
+            return False
+        # Either the distribution is ahead of this process, or the secret has moved on before the distribution has.
+        self._look_again_at = now + _LOOK_AGAIN_SECONDS
+        self._learn(now, self._store.read, self._store.read_previous)
+        return self._matches(presented)
+
+    def _matches(self, presented: bytes) -> bool:
+        """In constant time, and always against all: neither how much is right nor which one it is can be measured."""
+        found = False
+        for known in self._known:
+            found |= hmac.compare_digest(presented, known)
+        return found
+
+    def _learn(self, now: float, *reads: Callable[[], str | None]) -> None:
+        try:
+            values = [read() for read in reads]
+        except StoreError as error:
+            if not self._known:
+                raise RelayError(Kind.EDGE_UNAVAILABLE, log=str(error)) from error
+            # What is known most likely still holds; a store's outage need not become ours.
+            self._fresh_until = now + _LOOK_AGAIN_SECONDS
+            return
+        known = tuple(value.encode() for value in values if value is not None and len(value) >= _SHORTEST)
+        if not known:
+            raise RelayError(Kind.EDGE_UNAVAILABLE, log=f"the origin secret is shorter than {_SHORTEST} characters")
+        self._known = known
+        self._fresh_until = now + _LIFETIME_SECONDS

@@ -1,0 +1,217 @@
+"""From OpenAI's answer to the caller's: what passes, what becomes an error of ours, and where a stream really ends.
+
+Errors about the caller's request pass with OpenAI's own text. Errors about the relay's key, and whatever OpenAI's
+servers say when they are ill, get the relay's text: the first quote parts of the key, the second are not for callers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from relay.errors import Kind, RelayError
+from relay.lambda_runtime.loop import Reply
+from relay.models import Response
+from relay.net import sse
+from relay.net.wait import Watch
+from relay.openai import errors
+from relay.openai.transport import Answer
+from relay.openai.usage_meter import EventMeter, Meter
+
+SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+TEXT_HEADERS = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-cache"}
+
+# What of upstream's headers reaches the caller. Everything else (cookies, organisation, hop-by-hop, servers) does not.
+_PASSED = ("content-type", "retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version")
+_PASSED_PREFIX = "x-ratelimit-"
+# A header's value beyond this is not one of those; all of them have to fit the prelude's 16 KB.
+_VALUE_CHARACTERS = 512
+_HEADER_CHARACTERS = 8192
+# An error body is read up to here; what OpenAI sends is a few hundred bytes. The list of models is some 20 KB.
+_ERROR_BYTES = 65_536
+_MODELS_BYTES = 4_194_304
+# How long upstream may take to close after its terminal event; nothing of the answer is missing then.
+_AFTER_END_SECONDS = 1.0
+
+
+def is_sse(answer: Answer) -> bool:
+    """Whether the body is an event stream."""
+    return answer.headers.get("content-type", "").lower().startswith("text/event-stream")
+
+
+def passed_headers(answer: Answer) -> dict[str, str]:
+    """The headers of `answer` that the caller sees; OpenAI's request id beside the relay's own."""
+    headers = {
+        name: value for name, value in answer.headers.items() if name in _PASSED or name.startswith(_PASSED_PREFIX)
+    }
+    if "x-request-id" in answer.headers:
+        headers["x-openai-request-id"] = answer.headers["x-request-id"]
+    headers = {name: text for name, text in headers.items() if _is_plain(text) and len(text) <= _VALUE_CHARACTERS}
+    if sum(len(name) + len(text) for name, text in headers.items()) > _HEADER_CHARACTERS:
+        return {"content-type": headers.get("content-type", "")}
+    return headers
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def check(answer: Answer, *, wants_stream: bool, kinds: tuple[str, ...]) -> None:
+    """Raises UPSTREAM_BROKEN when a good answer is not in the form that was asked for: a client would misread it.
+
+    `kinds`: the content types of the endpoint when it does not stream; one that ends in "/" is a prefix.
+    """
+    if answer.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+        raise RelayError(Kind.UPSTREAM_BROKEN, log="encoded although identity was asked for")
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    matches = is_sse(answer) if wants_stream else kind in kinds or kind.startswith(_prefixes(kinds))
+    if not matches:
+        raise RelayError(Kind.UPSTREAM_BROKEN, log=f"status {answer.status}, content type {kind[:60]!r}")
+
+
+def _prefixes(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(kind for kind in kinds if kind.endswith("/"))
+
+
+def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Watch) -> Iterator[bytes]:
+    """Passes `chunks` on and makes sure that they are complete: ends with the terminal event, or with an exception.
+
+    Nothing passes after a terminal event: a second one, or a word after an error, would be read as a different answer.
+    """
+    failure: RelayError | None = None
+    sent, dispatched = b"", False
+    try:
+        for chunk in chunks:
+            if dispatched:
+                continue  # only read, so that the connection can be used again
+            meter.feed(chunk)
+            passed = chunk
+            if meter.surplus is not None:
+                end = sse.end_of_event(chunk, len(chunk) - meter.surplus, sent)
+                passed, dispatched = (chunk[:end], True) if end >= 0 else (chunk, False)
+                watch.on_silence = None
+                watch.deadline = min(watch.deadline, time.monotonic() + _AFTER_END_SECONDS)
+            sent = passed if len(passed) >= sse.TAIL else sent[-sse.TAIL :] + passed
+            yield passed
+    except RelayError as error:
+        failure = error
+    meter.finish(failure)
+    if not meter.ended:
+        raise failure or _without_end(meter)
+    if isinstance(meter, EventMeter) and not sse.is_over(sent):
+        # The terminal event came whole, only the line breaks that dispatch it are missing.
+        yield sse.ending(sent)
+
+
+def _without_end(meter: Meter) -> RelayError:
+    if meter.error is not None:
+        return errors.meaning(meter.error)
+    return RelayError(Kind.UPSTREAM_BROKEN, log="ended without its end")
+
+
+def first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply) -> Iterator[bytes]:
+    """Reads until the first event is complete, because an error that comes as such can still become a real status.
+
+    Gives back what it has read, with the failure behind it if there was one and the reply has begun meanwhile.
+    """
+    first = bytearray()
+    try:
+        for chunk in chunks:
+            first += chunk
+            complete = sse.holds_event(first, len(first) - len(chunk) - sse.TAIL)
+            if meter.error is not None and not reply.begun and (not complete or _begins_with_error(bytes(first))):
+                raise errors.meaning(meter.error)
+            if reply.begun or complete or len(first) > _ERROR_BYTES:
+                break
+    except RelayError as failure:
+        if not reply.begun:
+            raise
+        return _then(bytes(first), failure)
+    return iter([bytes(first)] if first else [])
+
+
+def _begins_with_error(data: bytes) -> bool:
+    """Whether the first event in `data` is the error; the one read that brought it may have brought others before it."""
+    end = sse.end_of_event(data, 0, b"")
+    return any(errors.in_event(_object(line)) for line in sse.data_lines(data[:end] if end >= 0 else data))
+
+
+def _then(data: bytes, failure: RelayError) -> Iterator[bytes]:
+    if data:
+        yield data
+    raise failure
+
+
+def refusal(answer: Answer, *, begun: bool) -> Response:
+    """What an answer that is not a success becomes. Raises RelayError where the words are to be the relay's own.
+
+    `begun`: the caller has been given a 200 already, so that only an error event can tell.
+    """
+    if answer.status in (401, 403):
+        raise RelayError(Kind.UPSTREAM_KEY, log=f"upstream {answer.status}")
+    if not 400 <= answer.status < 500:
+        kind = {503: Kind.UPSTREAM_OVERLOADED, 504: Kind.UPSTREAM_TIMEOUT}.get(answer.status, Kind.UPSTREAM_ERROR)
+        raise RelayError(kind, headers=_retry_after(answer), log=f"upstream {answer.status}")
+    body = _bounded(answer.chunks, _ERROR_BYTES)
+    error = _error_in(body)
+    otherwise = Kind.UPSTREAM_RATE_LIMIT if answer.status == 429 else Kind.UPSTREAM_ERROR
+    if not error:
+        raise RelayError(otherwise, headers=_retry_after(answer), log=f"upstream {answer.status} without an error body")
+    if begun:
+        raise errors.meaning(error, otherwise)
+    headers = {**passed_headers(answer), "content-type": "application/json"}
+    if answer.status == 429:
+        exhausted = errors.is_exhausted(errors.word(error.get("code")))
+        headers["x-should-retry"] = "false" if exhausted else "true"
+    return Response(status=answer.status, headers=headers, body=iter([errors.public(body.decode()).encode()]))
+
+
+def models(answer: Answer, allows: Callable[[str], bool], id: str) -> Response:
+    """The list of models that `allows` lets pass, or the one called `id`."""
+    listed = _object(_bounded(answer.chunks, _MODELS_BYTES)).get("data")
+    if not isinstance(listed, list):
+        raise RelayError(Kind.UPSTREAM_BROKEN, log="the list of models cannot be read")
+    allowed = [each for each in listed if isinstance(each, dict) and allows(errors.word(each.get("id")))]
+    body: dict[str, Any] = {"object": "list", "data": allowed}
+    if id:
+        found = [each for each in allowed if each.get("id") == id]
+        if not found:
+            raise RelayError(Kind.MODEL_NOT_ALLOWED, param="model")
+        body = found[0]
+    headers = {**passed_headers(answer), "content-type": "application/json"}
+    return Response(status=200, headers=headers, body=iter([json.dumps(body, separators=(",", ":")).encode()]))
+
+
+def own(fields: Mapping[str, Any]) -> Response:
+    """An answer that is the relay's own."""
+    body = json.dumps(fields, separators=(",", ":")).encode()
+    return Response(status=200, headers={"content-type": "application/json"}, body=iter([body]))
+
+
+def _retry_after(answer: Answer) -> dict[str, str]:
+    return {name: text for name, text in passed_headers(answer).items() if name.startswith("retry-after")}
+
+
+def _bounded(chunks: Iterator[bytes], most: int) -> bytes:
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > most:
+            return b""
+    return bytes(body)
+
+
+def _error_in(body: bytes) -> Mapping[str, Any]:
+    """OpenAI's error object, which always says something; what has none is not from OpenAI."""
+    error = _object(body).get("error")
+    return error if isinstance(error, dict) and errors.word(error.get("message")) else {}
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}

@@ -1,0 +1,70 @@
+"""How each of OpenAI's streams speaks: what ends it, and where its text is. Pure.
+
+Chat completions end with the word [DONE]; the others with an event of a certain type. Event names are never
+white-listed: new ones appear without notice. Source: platform.openai.com/docs/api-reference, the *-streaming pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from relay.frozen import Value
+from relay.openai import errors
+
+
+def _no_text(fields: Mapping[str, Any]) -> str:
+    return ""
+
+
+class Dialect(Value):
+    """`terminal_types` end a stream, and so does [DONE] in all of them; `text` is what an event adds to the text, and
+    `error` is OpenAI's error object in an event that tells of a failure."""
+
+    name: str
+    terminal_types: frozenset[str] = frozenset()
+    text: Callable[[Mapping[str, Any]], str] = _no_text
+    error: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] = errors.in_event
+
+
+def _chat_text(fields: Mapping[str, Any]) -> str:
+    choices = fields.get("choices")
+    parts = []
+    for choice in choices if isinstance(choices, list) else ():
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        # Only the first choice: two texts typed into one another help nobody.
+        if isinstance(delta, dict) and choice.get("index", 0) == 0:
+            parts.append(delta.get("content") or delta.get("refusal") or "")
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def _responses_error(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    if fields.get("type") != "response.failed":
+        return errors.in_event(fields)
+    response = fields.get("response")
+    error = response.get("error") if isinstance(response, dict) else None
+    return error if isinstance(error, dict) else {"code": "response_failed"}
+
+
+def _delta(*types: str) -> Callable[[Mapping[str, Any]], str]:
+    def text(fields: Mapping[str, Any]) -> str:
+        delta = fields.get("delta")
+        return delta if fields.get("type") in types and isinstance(delta, str) else ""
+
+    return text
+
+
+CHAT = Dialect(name="chat", text=_chat_text)
+RESPONSES = Dialect(
+    name="responses",
+    terminal_types=frozenset({"response.completed", "response.incomplete", "response.failed"}),
+    text=_delta("response.output_text.delta", "response.refusal.delta"),
+    error=_responses_error,
+)
+IMAGES = Dialect(name="images", terminal_types=frozenset({"image_generation.completed"}))
+SPEECH = Dialect(name="speech", terminal_types=frozenset({"speech.audio.done"}))
+TRANSCRIPTION = Dialect(
+    name="transcription",
+    terminal_types=frozenset({"transcript.text.done"}),
+    text=_delta("transcript.text.delta"),
+)

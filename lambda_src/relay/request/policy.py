@@ -1,0 +1,72 @@
+"""What callers may ask for in this environment, and how a refusal is worded. Pure.
+
+One OpenAI key stands behind many callers, so by default nothing a caller sends may reach what another one stored
+(responses, conversations, files, vector stores, containers are readable through their ids with the same key), and
+nothing may start work at OpenAI that the relay cannot see or stop. Source: platform.openai.com/docs/api-reference.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from relay.errors import Kind, RelayError
+from relay.frozen import Value
+
+
+class RequestPolicy(Value):
+    """The rules of one environment. An empty `models` allows every model; tokens are those of one answer.
+
+    `stateful` lets callers use what is stored at OpenAI, for environments where all callers may see all of it.
+    """
+
+    models: tuple[str, ...] = ()
+    max_output_tokens: int = 16_384
+    max_choices: int = 4
+    stateful: bool = False
+    tools: tuple[str, ...] = ("function", "custom")
+    service_tiers: tuple[str, ...] = ("auto", "default")
+
+    @classmethod
+    def from_json(cls, text: str) -> RequestPolicy:
+        """Reads the setting. Raises ValueError with one line that names the field."""
+        try:
+            given: Any = json.loads(text) if text.strip() else {}
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"it is not JSON ({type(error).__name__})") from None
+        if not isinstance(given, dict):
+            raise ValueError("it has to be a JSON object")  # noqa: TRY004 - a value, not an argument
+        kinds = {name: type(default) for name, default in cls._defaults.items()}
+        for name, value in given.items():
+            if name not in kinds:
+                raise ValueError(f"{name!r} is not one of {', '.join(kinds)}")
+            if not _is_a(kinds[name], value):
+                raise ValueError(f"{name} is not valid: {value!r}")
+        values: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        return cls(**values)
+
+    def allows_model(self, model: str) -> bool:
+        """Exactly as it is spelt in the configuration: look-alikes and other spellings are other models."""
+        return not self.models or model in self.models
+
+
+def invalid(param: str, why: str) -> RelayError:
+    """A refusal of a value that no environment takes."""
+    return RelayError(Kind.BAD_REQUEST, f"Invalid value for '{param}': {why}.", param=param, code="invalid_value")
+
+
+def not_allowed(param: str, why: str) -> RelayError:
+    """A refusal of what another environment might allow."""
+    return RelayError(Kind.BAD_REQUEST, f"'{param}' cannot be used: {why}.", param=param, code="not_allowed")
+
+
+def no_such_model(name: str, param: str) -> RelayError:
+    """OpenAI's own words and code for a model that the key may not use, so that clients know it."""
+    text = f"The model {json.dumps(name[:100])} does not exist or you do not have access to it."
+    return RelayError(Kind.MODEL_NOT_ALLOWED, text, param=param)
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    if kind is tuple:
+        return isinstance(value, list) and all(isinstance(entry, str) and entry for entry in value)
+    return type(value) is kind and not (isinstance(value, int) and kind is int and value < 1)

@@ -1,0 +1,123 @@
+"""From a caller's request to what may be sent to OpenAI: parsed strictly, checked, and built anew. Pure.
+
+Nothing is copied: headers and path are the relay's own, and the body is written from what was validated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from relay.errors import Kind, RelayError
+from relay.models import Caller, Request
+from relay.request import endpoints, strict_json
+from relay.request.endpoints import Endpoint
+from relay.request.policy import RequestPolicy
+
+if TYPE_CHECKING:
+    from relay.request import multipart
+
+USER_AGENT = "openai-lambda-relay"
+
+
+class Outgoing:
+    """One request on its way to OpenAI. `fields` is what the body will say; it may still be narrowed before it is sent.
+
+    `added_usage`: the relay has asked for usage in the stream, the caller has not. `as_text`: the caller wants the
+    bare text of a stream.
+    """
+
+    def __init__(
+        self, *, endpoint: Endpoint, id: str, fields: dict[str, Any], parts: Sequence[multipart.Part] = ()
+    ) -> None:
+        self.endpoint = endpoint
+        self.id = id
+        self.fields = fields
+        self.parts = parts
+        self.wants_stream = False
+        self.added_usage = False
+        self.as_text = False
+
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for."""
+        wanted = self.fields.get("n")
+        return wanted if isinstance(wanted, int) else 1
+
+    def body(self) -> tuple[bytes, str]:
+        """The bytes to send and their content type."""
+        if self.endpoint.body == "none":
+            return b"", ""
+        if self.endpoint.body == "form":
+            from relay.request import multipart
+
+            return multipart.serialise(self.parts, self.fields)
+        return strict_json.serialise(self.fields), "application/json"
+
+    def headers(self, *, key: str, content_type: str, request_id: str) -> dict[str, str]:
+        """All headers of the request, with `key` as the credential."""
+        headers = {
+            "authorization": f"Bearer {key}",
+            "accept": "text/event-stream" if self.wants_stream else "*/*",
+            "accept-encoding": "identity",
+            "user-agent": USER_AGENT,
+            # OpenAI keeps it beside its own id, so that a person can find one request in both logs.
+            "x-client-request-id": request_id,
+        }
+        return headers | ({"content-type": content_type} if content_type else {})
+
+
+def prepare(request: Request, policy: RequestPolicy, *, max_body_bytes: int, identifier: str) -> Outgoing:
+    """Checks `request` against the table of endpoints and the environment's policy. Raises RelayError.
+
+    `identifier` stands for the caller at OpenAI where the caller has not named its own user.
+    """
+    endpoint, id = endpoints.match(request.method, request.path, request.headers)
+    if endpoint.body == "none":
+        return Outgoing(endpoint=endpoint, id=id, fields={})
+    if len(request.body) > max_body_bytes:
+        raise RelayError(Kind.TOO_LARGE, f"The body is larger than the {max_body_bytes} bytes that are allowed.")
+    outgoing = _parsed(endpoint, request)
+    fields = outgoing.fields
+    asked_for_usage = _asks_for_usage(fields)
+    endpoint.shape(fields, policy)
+    outgoing.added_usage = _asks_for_usage(fields) and not asked_for_usage
+    outgoing.wants_stream = endpoint.streams(fields)
+    outgoing.as_text = outgoing.wants_stream and _accepts_text(request)
+    if endpoint.caller_id and not fields.get("safety_identifier"):
+        fields["safety_identifier"] = identifier
+    return outgoing
+
+
+def caller_identifier(caller: Caller, key: str) -> str:
+    """A stable name for `caller` that does not give away who it is: a keyed hash, so it cannot be guessed backwards."""
+    # BLAKE2 takes keys of up to 64 bytes; what makes a secret's ARN hard to guess is its end.
+    secret = hashlib.blake2b(key.encode()).digest()
+    return hashlib.blake2b(caller.key.encode(), key=secret, digest_size=16).hexdigest()
+
+
+def _parsed(endpoint: Endpoint, request: Request) -> Outgoing:
+    content_type = request.headers.get("content-type", "")
+    if endpoint.body == "form":
+        from relay.request import (
+            multipart,  # not above: its patterns take a millisecond to compile, and most requests have no form
+        )
+
+        parts = multipart.parse(request.body, content_type)
+        fields: dict[str, Any] = dict(multipart.text_fields(parts))
+        return Outgoing(endpoint=endpoint, id="", fields=fields, parts=parts)
+    media = content_type.partition(";")[0].strip().lower()
+    # curl's -d says "form" for what is JSON; a body of another kind is refused by the parser anyway.
+    if media.startswith("multipart/"):
+        raise RelayError(Kind.UNSUPPORTED_MEDIA, "This path takes application/json.")
+    return Outgoing(endpoint=endpoint, id="", fields=strict_json.parse(request.body))
+
+
+def _asks_for_usage(fields: dict[str, Any]) -> bool:
+    options = fields.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _accepts_text(request: Request) -> bool:
+    return request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip().lower() == "text/plain"

@@ -1,0 +1,130 @@
+"""Alarms, dashboard and kill switch as they are synthesised, and the names of metrics as the relay writes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from relay import request_log
+
+from tests.support.dashboard_picture import DOCUMENT, markdown, widgets_of
+from tests.support.synthesis import EVERYTHING, ROOT, Synthesised
+
+Template = dict[str, Any]
+ALWAYS = {"Errors", "Failures", "StreamCuts", "StoreFailures", "Throttles", "FirstToken"}
+
+
+def monitoring(templates: dict[str, Synthesised], name: str = EVERYTHING.name) -> Template:
+    return templates[name].stacks["monitoring"]
+
+
+def of(template: Template, kind: str) -> dict[str, dict[str, Any]]:
+    return {name: r["Properties"] for name, r in template["Resources"].items() if r["Type"] == kind}
+
+
+def alarms(template: Template) -> dict[str, dict[str, Any]]:
+    found = of(template, "AWS::CloudWatch::Alarm").values()
+    return {alarm["AlarmName"].rpartition("-")[2]: alarm for alarm in found}
+
+
+def metrics_of(template: Template) -> set[tuple[str, str]]:
+    (body,) = (json.dumps(one["DashboardBody"]) for one in of(template, "AWS::CloudWatch::Dashboard").values())
+    return set(re.findall(r'\[\\*"(OpenAILambdaRelay)\\*",\\*"(\w+)', body))
+
+
+def test_what_is_looked_at_is_what_the_relay_writes(templates: dict[str, Synthesised]) -> None:
+    template = monitoring(templates)
+    alarmed = {
+        (alarm["Namespace"], alarm["MetricName"])
+        for alarm in alarms(template).values()
+        if alarm["Namespace"] != "AWS/Lambda"
+    }
+    looked_at = alarmed | metrics_of(template)
+    assert len(looked_at) >= 8
+    assert {namespace for namespace, _ in looked_at} == {request_log.NAMESPACE}
+    assert {name for _, name in looked_at} <= set(request_log._UNITS)
+
+
+def test_each_alarm_tells_the_topic_and_silence_is_none(templates: dict[str, Synthesised]) -> None:
+    template = monitoring(templates)
+    (topic,) = of(template, "AWS::SNS::Topic")
+    for alarm in alarms(template).values():
+        assert alarm["AlarmActions"] == [{"Ref": topic}]
+        assert alarm["TreatMissingData"] == "notBreaching"
+        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        assert "docs/monitoring.md" in alarm["AlarmDescription"]
+
+
+def test_the_alarms_of_money_are_there_when_asked_for(templates: dict[str, Synthesised]) -> None:
+    assert alarms(monitoring(templates, "prod")).keys() == ALWAYS
+    asked = alarms(monitoring(templates))
+    assert asked.keys() == ALWAYS | {"Spend", "Stop"}
+    assert (asked["Spend"]["Threshold"], asked["Stop"]["Threshold"]) == (50, 100)
+    assert asked["Spend"]["Period"] == 86_400
+
+
+@pytest.mark.parametrize("name", ["prod", EVERYTHING.name])
+def test_alarms_watch_one_function_only(name: str, templates: dict[str, Synthesised]) -> None:
+    for alarm in alarms(monitoring(templates, name)).values():
+        (dimension,) = alarm["Dimensions"]
+        assert dimension["Name"] in ("function", "FunctionName")
+        assert "RelayFunction" in json.dumps(dimension["Value"])
+
+
+def test_the_kill_switch_sets_the_functions_concurrency_to_zero_and_may_do_nothing_else(
+    templates: dict[str, Synthesised],
+) -> None:
+    template = monitoring(templates)
+    (machine,) = of(template, "AWS::StepFunctions::StateMachine").values()
+    definition = json.dumps(machine["DefinitionString"])
+    assert "aws-sdk:lambda:putFunctionConcurrency" in definition
+    assert r"ReservedConcurrentExecutions\":0" in definition
+    (rule,) = of(template, "AWS::Events::Rule").values()
+    assert rule["EventPattern"]["detail"] == {"state": {"value": ["ALARM"]}}
+    (alarm,) = rule["EventPattern"]["resources"]
+    assert alarm["Fn::GetAtt"][0].startswith("AlarmsStop")
+    actions = {
+        statement["Action"]
+        for policy in of(template, "AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+    }
+    assert actions == {"lambda:putFunctionConcurrency", "states:StartExecution"}
+
+
+def test_without_a_limit_nothing_can_stop_the_relay(templates: dict[str, Synthesised]) -> None:
+    assert not of(monitoring(templates, "prod"), "AWS::StepFunctions::StateMachine")
+
+
+def test_the_operator_is_told_how_to_go_on(templates: dict[str, Synthesised]) -> None:
+    command = json.dumps(monitoring(templates)["Outputs"]["ResumeCommand"]["Value"])
+    assert f"--reserved-concurrent-executions {EVERYTHING.reserved_concurrency}" in command
+
+
+def test_only_alarms_of_the_account_may_publish_and_only_over_tls(templates: dict[str, Synthesised]) -> None:
+    (policy,) = of(monitoring(templates), "AWS::SNS::TopicPolicy").values()
+    by_effect = {one["Effect"]: one for one in policy["PolicyDocument"]["Statement"]}
+    assert by_effect["Allow"]["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert by_effect["Allow"]["Condition"] == {"StringEquals": {"aws:SourceAccount": EVERYTHING.account}}
+    assert by_effect["Deny"]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_dashboard_has_its_cap_and_its_edge(templates: dict[str, Synthesised]) -> None:
+    shown = {widget.title: widget for widget in widgets_of(monitoring(templates))}
+    assert shown["Streams at once"].lines == [f"cap {EVERYTHING.reserved_concurrency}"]
+    assert {"CloudFront", "Refused by WAF"} <= shown.keys()
+
+
+def test_the_documented_dashboard_is_the_one_that_is_deployed(
+    templates: dict[str, Synthesised], request: pytest.FixtureRequest
+) -> None:
+    document = ROOT / DOCUMENT
+    made = markdown(widgets_of(monitoring(templates)), document.read_text())
+    if request.config.getoption("--accept-snapshots"):
+        document.write_text(made)
+    assert document.read_text() == made, "docs/monitoring.md shows another dashboard: make snapshots"
+
+
+def test_an_environment_can_do_without(templates: dict[str, Synthesised]) -> None:
+    assert set(templates["dev"].stacks) == {"relay"}

@@ -1,0 +1,188 @@
+"""Upstream cannot be reached, or only over a connection that has died meanwhile. Through the real relay process."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cdk_app.bundle import certificates
+from cdk_app.bundle.build import CERTIFICATES
+from emulator.fakes.raw_upstream import BlackHole, Close, RawUpstream, Reset, Send, Stall, chat_stream, chunk, head
+from tests.support.harness.fault_cases import EVENTS, GOOD, WHOLE
+from tests.support.harness.faults_table import fault
+from tests.support.harness.outcomes import Cut, Refused, Whole
+from tests.support.harness.parsers import EventSourceParser
+from tests.support.harness.relay_fixture import Rig
+
+NewRig = Callable[..., AbstractContextManager[Rig]]
+UNREACHABLE = Refused(502, "upstream_unreachable", "true")
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of ours on which nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@fault("connection refused", "always", UNREACHABLE.text)
+def test_refused(new_rig: NewRig, node: EventSourceParser, closed_port: int) -> None:
+    with new_rig(settings={"OPENAI_BASE_URL": f"http://127.0.0.1:{closed_port}/v1"}) as rig:
+        exchange = rig.serve()
+        UNREACHABLE.check(exchange, b"", node)
+        UNREACHABLE.check(rig.serve(), b"", node)
+
+
+@fault("connecting hangs", "always", f"{UNREACHABLE.text} after 4 s, or before the deadline")
+def test_black_hole(new_rig: NewRig, node: EventSourceParser) -> None:
+    with BlackHole() as hole, new_rig(settings={"OPENAI_BASE_URL": hole.url}) as rig:
+        assert rig.api.wait_idle(10.0)
+        exchange = rig.serve(deadline=1.5)
+        UNREACHABLE.check(exchange, b"", node)
+        assert exchange.over_at - exchange.handed_out_at <= 1.5
+        exchange = rig.serve(deadline=20)
+        UNREACHABLE.check(exchange, b"", node)
+        assert 3.5 <= exchange.over_at - exchange.handed_out_at <= 4.5
+
+
+@fault("the name has no address", "always", UNREACHABLE.text)
+def test_no_address(new_rig: NewRig, node: EventSourceParser) -> None:
+    with new_rig(settings={"OPENAI_BASE_URL": "https://no-such-host.invalid/v1"}) as rig:
+        exchange = rig.serve()
+        UNREACHABLE.check(exchange, b"", node)
+        assert exchange.over_at - exchange.handed_out_at <= 4.5
+        assert rig.relay.footprint().threads == 1
+
+
+# -- TLS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """A certificate authority of our own, and what it vouches for: the name "localhost"."""
+
+    certificate: Path
+    server: ssl.SSLContext
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    at = tmp_path_factory.mktemp("tls")
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    files = ["-keyout", str(at / "key.pem"), "-out", str(at / "certificate.pem")]
+    subject = ["-subj", "/CN=a test's own authority", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*new, *files, *subject], check=True, capture_output=True)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(at / "certificate.pem", at / "key.pem")
+    return Authority(certificate=at / "certificate.pem", server=server)
+
+
+@pytest.fixture(scope="module")
+def trusting_bundle(bundle: Path, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle with one certificate more. There is no setting for that: the relay trusts what the bundle brings."""
+    copy = tmp_path_factory.mktemp("trusting") / "lambda"
+    shutil.copytree(bundle, copy)
+    certificates.add(authority.certificate, copy / CERTIFICATES)
+    return copy
+
+
+@fault("bad TLS: a certificate nobody vouches for", "handshake", UNREACHABLE.text)
+def test_unknown_certificate(new_rig: NewRig, node: EventSourceParser, authority: Authority) -> None:
+    with new_rig(upstream=RawUpstream(tls=authority.server)) as rig:
+        UNREACHABLE.check(rig.serve(), b"", node)
+        assert not rig.upstream.requests
+
+
+@fault("bad TLS: no TLS at all", "handshake", UNREACHABLE.text)
+def test_no_tls(new_rig: NewRig, node: EventSourceParser) -> None:
+    with RawUpstream() as plain, new_rig(settings={"OPENAI_BASE_URL": f"https://localhost:{plain.port}/v1"}) as rig:
+        for _ in range(2):  # what was never connected may be tried again, once
+            plain.greet_next(Send(b"SSH-2.0-OpenSSH_9\r\n"), Stall())
+        UNREACHABLE.check(rig.serve(), b"", node)
+
+
+@fault("bad TLS: silence", "handshake", f"{UNREACHABLE.text} after 4 s, or before the deadline")
+def test_silent_handshake(new_rig: NewRig, node: EventSourceParser) -> None:
+    with RawUpstream() as plain, new_rig(settings={"OPENAI_BASE_URL": f"https://localhost:{plain.port}/v1"}) as rig:
+        plain.greet_next(Stall())
+        assert rig.api.wait_idle(10.0)
+        exchange = rig.serve(deadline=1.5)
+        UNREACHABLE.check(exchange, b"", node)
+        assert exchange.over_at - exchange.handed_out_at <= 1.5
+
+
+def test_over_tls(new_rig: NewRig, node: EventSourceParser, authority: Authority, trusting_bundle: Path) -> None:
+    """What TLS adds to the faults of a stream: bytes that are read ahead, and an end without a close_notify."""
+    with new_rig(upstream=RawUpstream(tls=authority.server), bundle=trusting_bundle) as rig:
+        for _ in range(3):
+            rig.upstream.answer(*GOOD)
+            Whole().check(rig.serve(), WHOLE, node)
+        assert rig.upstream.connections == 1
+        for end in (Close(), Reset()):
+            rig.upstream.answer(*GOOD[:2], end)
+            Cut("upstream_broken").check(rig.serve(), EVENTS[0], node)
+        big = [EVENTS[0], b'data: {"x":"' + b"x" * 300_000 + b'"}\n\n', *EVENTS[1:]]
+        rig.upstream.answer(*GOOD[:1], *(Send(chunk(each)) for each in big), *GOOD[-1:])
+        assert rig.serve().body == b"".join(big)
+        rig.upstream.answer(*GOOD[:2], Stall())
+        Cut("deadline_exceeded").check(rig.serve(deadline=1.0), EVENTS[0], node)
+        rig.assert_serves()
+
+
+# -- connections that are kept
+
+
+@fault("the kept connection is closed or reset", "while idle", "a new one; sent once")
+@pytest.mark.parametrize("end", [Close(), Reset()])
+def test_kept_connection_ended(rig: Rig, end: Close | Reset) -> None:
+    rig.upstream.answer(*GOOD, end)
+    assert rig.serve().body == WHOLE
+    assert rig.upstream.requests[-1].wait_over() in ("closed", "reset")
+    connections, requests = rig.upstream.connections, len(rig.upstream.requests)
+    rig.assert_serves()
+    assert rig.upstream.connections == connections + 1
+    assert len(rig.upstream.requests) == requests + 1
+
+
+@fault("the kept connection is closed or reset", "as the request arrives", "502 `upstream_broken`; never sent twice")
+@pytest.mark.parametrize("end", [Close(), Reset()])
+def test_kept_connection_ends_with_the_request(rig: Rig, node: EventSourceParser, end: Close | Reset) -> None:
+    rig.assert_serves()
+    connections, requests = rig.upstream.connections, len(rig.upstream.requests)
+    rig.upstream.answer(end)
+    Refused(502, "upstream_broken", "false").check(rig.serve(), b"", node)
+    assert (rig.upstream.connections, len(rig.upstream.requests)) == (connections, requests + 1)
+    rig.assert_serves()
+
+
+@fault("the environment is frozen", "between invocations, for longer than a connection may idle", "a new connection")
+def test_frozen_while_idle(rig: Rig) -> None:
+    rig.assert_serves()
+    connections = rig.upstream.connections
+    rig.assert_serves()
+    assert rig.upstream.connections == connections
+    assert rig.api.wait_idle(1.0)  # Lambda freezes who waits for work, and nobody else
+    rig.relay.freeze()
+    threading.Event().wait(3.2)
+    rig.relay.thaw()
+    rig.assert_serves()
+    assert rig.upstream.connections == connections + 1
+
+
+def test_a_connection_that_was_not_read_to_its_end_is_not_used_again(rig: Rig) -> None:
+    rig.upstream.answer(Send(head(500, [("content-length", "100")])), Send(b"x" * 99), Stall())
+    connections = rig.upstream.connections
+    assert rig.serve().status == 502
+    rig.upstream.answer(*chat_stream("x"))
+    assert rig.serve().status == 200
+    assert rig.upstream.connections == connections + 1

@@ -1,0 +1,145 @@
+"""Breaking off in the other dialects and forms: responses, images, text/plain, and streams the relay changes on the way."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+
+import openai
+import pytest
+
+from emulator.fakes.raw_upstream import LAST_CHUNK, Close, Send, Stall, Step, WaitFor, chunk, head
+from tests.support.harness import canaries, parsers
+from tests.support.harness.exchange import Exchange
+from tests.support.harness.fault_cases import EVENTS, WHOLE
+from tests.support.harness.faults_table import fault
+from tests.support.harness.outcomes import HEARTBEAT, Cut
+from tests.support.harness.parsers import EventSourceParser
+from tests.support.harness.relay_fixture import CHAT, Rig, event
+
+ENDS: dict[str, tuple[Step, ...]] = {"closed": (Close(),), "clean end": (Send(LAST_CHUNK),), "silence": (Stall(),)}
+every_end = pytest.mark.parametrize("end", [pytest.param(end, id=name) for name, end in ENDS.items()])
+
+CREATED = {"type": "response.created", "response": {"id": "resp_1", "object": "response", "status": "in_progress"}}
+DELTA = {"type": "response.output_text.delta", "item_id": "msg_1", "delta": canaries.COMPLETION}
+
+
+def named(fields: Mapping[str, object]) -> bytes:
+    return f"event: {fields['type']}\ndata: {json.dumps(fields)}\n\n".encode()
+
+
+def serve(rig: Rig, fields: object, steps: Sequence[Step], *, path: str = CHAT, accept: str = "*/*") -> Exchange:
+    rig.upstream.answer(*steps)
+    exchange = rig.api.invoke(event(fields, path=path, accept=accept), deadline=1.0)
+    exchange.wait_over()
+    return exchange
+
+
+def responses(rig: Rig, *pieces: bytes, end: Sequence[Step] = (Send(LAST_CHUNK),)) -> Exchange:
+    asked = {"model": "gpt-5", "input": canaries.PROMPT, "stream": True}
+    return serve(rig, asked, [Send(head()), *(Send(chunk(piece)) for piece in pieces), *end], path="/v1/responses")
+
+
+def sdk_raises(exchange: Exchange) -> None:
+    with pytest.raises((openai.APIError, ValueError)):
+        parsers.sdk_of_responses(exchange.status, exchange.prelude["headers"], exchange.body)
+
+
+@every_end
+@pytest.mark.parametrize("length", [0, 1, 40])
+@fault("responses cut", "between events, inside an event; closed, ended, silent", "all that came, then an error event")
+def test_responses_cut(rig: Rig, node: EventSourceParser, end: Sequence[Step], length: int) -> None:
+    sent = named(CREATED) + named(DELTA)[:length]
+    exchange = responses(rig, named(CREATED), *([named(DELTA)[:length]] if length else []), end=end)
+    body = HEARTBEAT.sub(b"", exchange.body)
+    assert body.startswith(sent)
+    assert b"\n\nevent: error\ndata: {" in body[len(sent) - 2 :]
+    assert exchange.trailer_type
+    parsers.assert_one_end([exchange.body], node)
+    sdk_raises(exchange)
+    rig.assert_serves()
+
+
+@pytest.mark.parametrize("kind", ["response.completed", "response.incomplete", "response.failed"])
+@fault(
+    "an event after responses' terminal event",
+    "completed, incomplete, failed",
+    "the whole answer, and nothing after it",
+)
+def test_responses_end(rig: Rig, node: EventSourceParser, kind: str) -> None:
+    last = named({"type": kind, "response": {"id": "resp_1", "status": kind.partition(".")[2], "error": None}})
+    sent = named(CREATED) + last
+    exchange = responses(rig, named(CREATED), last, named(DELTA))
+    assert (exchange.status, exchange.body, exchange.trailer_type) == (200, sent, "")
+    parsers.assert_one_end([exchange.body], node)
+    rig.assert_serves()
+
+
+@fault(
+    "an error event of a kind that OpenAI's SDKs do not raise on",
+    "mid-stream, then a clean end",
+    "one they raise on behind it",
+)
+def test_an_error_event_that_the_sdk_does_not_raise_on(rig: Rig) -> None:
+    theirs = named({"type": "error", "code": "server_error", "message": "ill", "param": None, "sequence_number": 2})
+    exchange = responses(rig, named(CREATED), theirs)
+    assert exchange.body.startswith(named(CREATED) + theirs + b"event: error\n")
+    assert exchange.trailer_type
+    sdk_raises(exchange)
+    rig.assert_serves()
+
+
+@fault("images cut", "after the first of two", "all that came, then an error event")
+def test_images_cut(rig: Rig) -> None:
+    image = named({"type": "image_generation.completed", "b64_json": "AAAA", "usage": {"input_tokens": 1}})
+    asked = {"model": "gpt-image-1", "prompt": canaries.PROMPT, "n": 2, "stream": True}
+    steps: tuple[Step, ...] = (Send(head()), Send(chunk(image)), Close())
+    exchange = serve(rig, asked, steps, path="/v1/images/generations")
+    assert exchange.body.startswith(image + b"event: error\n")
+    assert exchange.trailer_type == "Function.UpstreamBroken"
+    whole = serve(rig, asked, (*steps[:2], Send(chunk(image)), Close()), path="/v1/images/generations")
+    assert (whole.body, whole.trailer_type) == (image + image, "")
+    rig.assert_serves()
+
+
+@fault("cut, as text/plain", "mid-stream", "the text that came, a line that says so, and error trailers")
+def test_text_cut(rig: Rig) -> None:
+    asked = {"model": "gpt-5", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    steps: list[Step] = [Send(head()), *(Send(chunk(each)) for each in EVENTS[:3]), Close()]
+    exchange = serve(rig, asked, steps, accept="text/plain")
+    assert exchange.prelude["headers"]["content-type"].startswith("text/plain")
+    assert exchange.body.decode().startswith(f"{canaries.COMPLETION} \u00e9\u6f22\U0001f600 \n\n[")
+    assert exchange.trailer_type == "Function.UpstreamBroken"
+    rig.assert_serves()
+
+
+@every_end
+@pytest.mark.parametrize("length", [0, 1, 30, len(EVENTS[1]) - 1])
+@fault("cut, with usage that the relay asked for", "as above", "as above, without that usage")
+def test_cut_where_usage_is_taken_out(rig: Rig, node: EventSourceParser, end: Sequence[Step], length: int) -> None:
+    """Half an event waits here for its other half; a failure lets it go."""
+    asked = {"model": "gpt-5", "messages": [{"role": "user", "content": canaries.PROMPT}], "stream": True}
+    first = EVENTS[0].replace(b'"choices"', b'"usage":null,"choices"')
+    seen = threading.Event()
+    half = [Send(chunk(EVENTS[1][:length]))] if length else []
+    rig.upstream.answer(Send(head()), Send(chunk(first)), *half, WaitFor(seen), *end)
+    exchange = rig.api.invoke(event(asked), deadline=1.0)
+    exchange.wait_body(len(EVENTS[0]))
+    seen.set()
+    exchange.wait_over()
+    silent = any(isinstance(step, Stall) for step in end)
+    Cut("deadline_exceeded" if silent else "upstream_broken").check(exchange, EVENTS[0] + EVENTS[1][:length], node)
+    rig.assert_serves()
+
+
+@fault("the usage that the relay asked for", "whole", "the whole answer without it")
+def test_usage_that_the_relay_asked_for_is_taken_out(rig: Rig) -> None:
+    asked = {"model": "gpt-5", "messages": [{"role": "user", "content": canaries.PROMPT}], "stream": True}
+    usage = b'data: {"id":"x","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}\n\n'
+    wire = b"".join(map(chunk, [*EVENTS[:-1], usage, EVENTS[-1]])) + LAST_CHUNK
+    for at in range(0, len(wire), 7):
+        exchange = serve(rig, asked, (Send(head()), Send(wire[:at]), Send(wire[at:])))
+        assert exchange.body == WHOLE, at
+    assert json.loads(rig.upstream.requests[-1].body)["stream_options"]["include_usage"] is True
+    rig.assert_serves()

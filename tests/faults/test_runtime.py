@@ -1,0 +1,393 @@
+"""The Runtime API misbehaves, deadlines are short, signals come. Through the real relay process.
+
+Source of what each status means: docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from itertools import repeat
+
+import pytest
+
+from emulator.fakes.raw_upstream import LAST_CHUNK, Send, Sleep, Stall, Step, WaitFor, chunk, head
+from tests.support.harness import canaries
+from tests.support.harness.fault_cases import EVENTS, GOOD, WHOLE, Case, play
+from tests.support.harness.faults_table import fault
+from tests.support.harness.outcomes import Cut, Refused, Whole
+from tests.support.harness.parsers import EventSourceParser
+from tests.support.harness.relay_fixture import RESERVE_SECONDS, Rig, event
+from tests.support.harness.runtime_api import (
+    EarlyAnswer,
+    EarlyAnswerAndClose,
+    Mute,
+    Reader,
+    ResetAfter,
+    Slow,
+    StallAfter,
+    Take,
+    answer,
+)
+
+BIG_EVENT = b"data: {" + b'"x":"' + b"x" * 65_000 + b'"}\n\n'
+
+
+def flood(request: object) -> Iterator[Step]:
+    """An answer that never ends and never pauses."""
+    yield Send(head())
+    yield from repeat(Send(chunk(EVENTS[0])), 1)
+    yield from repeat(Send(chunk(BIG_EVENT)))
+
+
+# -- /next
+
+NEXT = {
+    "500": answer(500),
+    "403": answer(403),
+    "garbage": f"{canaries.PROMPT} is no status line\r\n\r\n".encode(),
+    "connection dropped": b"",
+    "answer cut": answer(200, b"x" * 50)[:-20],
+    "no request id": answer(200, b"{}"),
+    "a request id that is no part of a path": answer(200, b"{}", [("Lambda-Runtime-Aws-Request-Id", "a b")]),
+}
+
+
+@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in NEXT.items()])
+@fault("`/next` answers " + ", ".join(NEXT), "once", "asked again after a pause; the next invocation is served")
+def test_next_fails_once(rig: Rig, data: bytes) -> None:
+    calls = rig.api.next_calls
+    rig.api.answer_next(data)
+    rig.api.wait_next(calls + 1)
+    rig.assert_serves()
+
+
+@fault("`/next` fails", "six times in a row", "the process exits with 1 after 3 s, without spinning")
+def test_next_fails_always(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with new_rig() as rig:
+        rig.assert_serves()
+        for _ in range(6):
+            rig.api.answer_next(answer(500))
+        assert rig.relay.wait() == 1
+        assert rig.relay.log()[-1]["event"] == "next_failed"
+
+
+@fault("`/next` answers late", "after 6 s", "served")
+def test_next_is_late(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with new_rig() as rig:
+        rig.assert_serves()
+        threading.Event().wait(6.0)
+        rig.assert_serves()
+        assert rig.api.next_calls <= 3
+
+
+@fault("the Runtime API closes its connection", "while idle", "served over a new one")
+def test_idle_connection_dropped(rig: Rig) -> None:
+    rig.api.drop_connections()
+    rig.assert_serves()
+
+
+@fault("the Runtime API closes its connection", "between `/next` and the answer", "answered over a new one")
+def test_connection_dropped_before_the_answer(rig: Rig) -> None:
+    ready = threading.Event()
+    rig.upstream.answer(WaitFor(ready), *GOOD)
+    sent = len(rig.upstream.requests)
+    exchange = rig.invoke()
+    rig.upstream.wait_for_requests(sent + 1)
+    rig.api.drop_connections()
+    ready.set()
+    assert exchange.wait_over() == "answered 202"
+    assert exchange.body == WHOLE
+    rig.assert_serves()
+
+
+# -- /response
+
+
+@pytest.mark.parametrize("status", [400, 403, 410, 413, 500])
+@fault("`/response` answers 400, 403, 410, 413, 500", "at its end", "logged; the next invocation is served")
+def test_response_refused_at_its_end(rig: Rig, status: int) -> None:
+    rig.upstream.answer(*GOOD)
+    exchange = rig.serve(reader=Take(status))
+    assert exchange.over == f"answered {status}"
+    rig.assert_serves()
+    lines = [line for line in rig.relay.log() if line.get("requestId") == exchange.id]
+    assert ("response_refused", status) in [(line["event"], line.get("status")) for line in lines]
+
+
+EARLY: dict[str, Reader] = {
+    "410": EarlyAnswer(410),
+    "413": EarlyAnswer(413, after=500),
+    "400 and closes": EarlyAnswerAndClose(400),
+    "403 and closes": EarlyAnswerAndClose(403, after=500),
+    "reset": ResetAfter(500),
+}
+
+
+@pytest.mark.parametrize("reader", [pytest.param(reader, id=name) for name, reader in EARLY.items()])
+@fault(
+    "`/response` is refused or reset early",
+    "while upstream is silent",
+    "upstream is closed at once; the next is served",
+)
+def test_early_answer_while_upstream_is_silent(rig: Rig, reader: Reader) -> None:
+    rig.upstream.answer(Send(head()), Send(chunk(EVENTS[0])), Send(chunk(EVENTS[1])), Send(chunk(EVENTS[2])), Stall())
+    exchange = rig.serve(reader=reader)
+    assert rig.upstream.requests[-1].wait_over(1.0) == "peer left"
+    rig.assert_serves()
+    assert rig.upstream.requests[-2].over_at - exchange.over_at <= 1.0
+
+
+@pytest.mark.parametrize("reader", [pytest.param(reader, id=name) for name, reader in EARLY.items()])
+@fault(
+    "`/response` is refused or reset early", "while upstream pours", "upstream is closed at once; the next is served"
+)
+def test_early_answer_while_upstream_pours(rig: Rig, reader: Reader) -> None:
+    rig.upstream.answer_with(flood)
+    rig.serve(reader=reader)
+    assert rig.upstream.requests[-1].wait_over(1.0) == "peer left"
+    rig.assert_serves()
+
+
+@fault("the reader of `/response` stalls", "while upstream pours", "given up at the deadline; the next is served")
+def test_stalled_reader(rig: Rig) -> None:
+    rig.upstream.answer_with(flood)
+    exchange = rig.serve(reader=StallAfter(1000), deadline=1.2)
+    request = rig.upstream.requests[-1]
+    assert request.wait_over(3.0) == "peer left"
+    assert 0.9 <= request.over_at - exchange.handed_out_at <= 1.7
+    rig.assert_serves()
+
+
+@fault("the reader of `/response` is slow", "all the time", "upstream is slowed down; the whole answer, in flat memory")
+def test_slow_reader(rig: Rig) -> None:
+    events = [EVENTS[0], *repeat(BIG_EVENT, 300), *EVENTS[1:]]
+    rig.upstream.answer(Send(head()), *(Send(chunk(each)) for each in events), Send(LAST_CHUNK))
+    before = rig.relay.footprint().resident
+    exchange = rig.invoke(reader=Slow(1 << 20, 0.02))
+    exchange.wait_body(1 << 20)
+    assert len(rig.upstream.requests[-1].sent) < 16 << 20
+    exchange.wait_over()
+    assert exchange.body == b"".join(events)
+    assert rig.relay.footprint().resident - before < 12 << 20
+    rig.assert_serves()
+
+
+@fault("`/response` is never answered", "after its end", "given up after 5 s; the next is served")
+def test_response_never_answered(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with new_rig() as rig:
+        exchange = rig.serve(reader=Mute())
+        assert exchange.over == "relay left"
+        rig.assert_serves()
+
+
+@fault("`/response` is answered with garbage", "after its end", "logged; the next is served")
+def test_response_answered_with_garbage(rig: Rig) -> None:
+    rig.serve(reader=Take(answer=b"\x16\x03\x01 no HTTP\r\n\r\n"))
+    rig.assert_serves()
+
+
+# -- events and /error
+
+
+@pytest.mark.parametrize("event", [b"", b"[]", b"{}", b"\xff", b'{"rawPath": 1}', b"[" * 100_000])
+@fault("an event that is no HTTP request", "invocation", "`/error` with `Function.NotAnHttpEvent`; the next is served")
+def test_event_is_not_http(rig: Rig, event: bytes) -> None:
+    exchange = rig.api.invoke(event)
+    assert exchange.wait_over() == "error"
+    assert exchange.error is not None
+    assert exchange.error["errorType"] == exchange.error["headerType"] == "Function.NotAnHttpEvent"
+    rig.assert_serves()
+
+
+@pytest.mark.parametrize("status", [400, 403, 410, 500])
+@fault("`/error` answers 400, 403, 410, 500", "after an event that is no HTTP request", "logged; the next is served")
+def test_error_refused(rig: Rig, status: int) -> None:
+    exchange = rig.api.invoke(b"{}", reader=Take(status))
+    assert exchange.wait_over() == "error"
+    rig.assert_serves()
+
+
+def test_invocation_id_is_echoed(rig: Rig) -> None:
+    rig.upstream.answer(*GOOD)
+    exchange = rig.api.invoke(event({"model": "m"}, path="/nowhere"), token="a-token")
+    exchange.wait_over()
+    assert exchange.head is not None
+    assert exchange.head.header("lambda-runtime-invocation-id") == "a-token"
+
+
+def test_response_head_is_what_the_service_demands(rig: Rig) -> None:
+    exchange = rig.serve()
+    assert exchange.head is not None
+    assert exchange.head.header("lambda-runtime-function-response-mode") == "streaming"
+    assert exchange.head.header("transfer-encoding") == "chunked"
+    assert exchange.head.header("content-type") == "application/vnd.awslambda.http-integration-response"
+    trailers = {name.strip().lower() for name in exchange.head.header("trailer").split(",")}
+    assert trailers == {"lambda-runtime-function-error-type", "lambda-runtime-function-error-body"}
+
+
+# -- deadlines
+
+CASES = (
+    Case(
+        fault="deadline",
+        when="in 0.2 s",
+        steps=(Stall(),),
+        outcome=Refused(504, "upstream_timeout"),
+        deadline=0.2,
+        begins_within=0.16,
+        over_within=0.16,
+    ),
+    Case(
+        fault="deadline",
+        when="in 1 s, upstream silent",
+        steps=(Send(head()), Send(chunk(EVENTS[0])), Stall()),
+        outcome=Cut("deadline_exceeded"),
+        sent=EVENTS[0],
+        deadline=1.0,
+        over_within=0.8,
+    ),
+    Case(fault="deadline", when="absent", steps=GOOD, outcome=Whole(), sent=WHOLE, deadline=None),
+)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
+def test_deadline(rig: Rig, node: EventSourceParser, case: Case) -> None:
+    play(rig, case, node)
+    rig.assert_serves()
+
+
+@fault("deadline", "past", "504 `deadline_exceeded`, and nothing is sent upstream")
+def test_deadline_is_past(rig: Rig, node: EventSourceParser) -> None:
+    sent = len(rig.upstream.requests)
+    exchange = rig.serve(deadline=-5.0)
+    Refused(504, "deadline_exceeded").check(exchange, b"", node)
+    assert len(rig.upstream.requests) == sent
+    rig.assert_serves()
+
+
+def paced(request: object) -> Iterator[Step]:
+    """An answer that never ends, an event every 10 ms."""
+    yield Send(head())
+    while True:
+        yield from (Send(chunk(EVENTS[0])), Sleep(0.01))
+
+
+@pytest.mark.parametrize("script", [flood, paced])
+@fault("an answer that never ends", "poured or paced", "an error event before the deadline, with the reserve left")
+def test_endless_answer(rig: Rig, script: Callable[[object], Iterator[Step]]) -> None:
+    rig.upstream.answer_with(script)
+    exchange = rig.serve(deadline=3.0)
+    assert exchange.over == "answered 202"
+    assert exchange.body.endswith(b'"code":"deadline_exceeded"}}\n\n')
+    assert exchange.trailer_type == "Function.Deadline"
+    assert exchange.over_at - exchange.handed_out_at <= 3.0 - RESERVE_SECONDS + 0.4
+    assert rig.upstream.requests[-1].wait_over(1.0) == "peer left"
+    rig.assert_serves()
+
+
+# -- signals
+
+
+@fault("SIGTERM", "while idle", "exits with 0 at once")
+def test_sigterm_while_idle(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with new_rig() as rig:
+        rig.assert_serves()
+        rig.api.wait_next(2)
+        rig.relay.signal(signal.SIGTERM)
+        assert rig.relay.wait(1.0) == 0
+        assert rig.relay.stderr.read_text() == ""
+
+
+@pytest.mark.parametrize("script", [flood, paced, "silent"])
+@fault("SIGTERM", "mid-stream, upstream silent, paced or pouring", "an error event `shutting_down`, then exits with 0")
+def test_sigterm_mid_stream(
+    new_rig: Callable[..., AbstractContextManager[Rig]], script: str | Callable[[object], Iterator[Step]]
+) -> None:
+    with new_rig() as rig:
+        if isinstance(script, str):
+            rig.upstream.answer(Send(head()), Send(chunk(EVENTS[0])), Stall())
+        else:
+            rig.upstream.answer_with(script)
+        exchange = rig.invoke()
+        exchange.wait_body(len(EVENTS[0]))
+        rig.relay.signal(signal.SIGTERM)
+        assert exchange.wait_over(2.0) == "answered 202"
+        assert exchange.body.endswith(b'"code":"shutting_down"}}\n\n')
+        assert exchange.trailer_type == "Function.Shutdown"
+        assert rig.relay.wait(2.0) == 0
+
+
+@fault("SIGKILL", "mid-stream", "a broken `/response`, upstream closed")
+def test_sigkill_mid_stream(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with new_rig() as rig:
+        rig.upstream.answer(Send(head()), Send(chunk(EVENTS[0])), Stall())
+        exchange = rig.invoke()
+        exchange.wait_body(len(EVENTS[0]))
+        rig.relay.signal(signal.SIGKILL)
+        assert exchange.wait_over(2.0) == "relay left"
+        assert not exchange.complete
+        assert rig.upstream.requests[-1].wait_over(1.0) == "peer left"
+
+
+@fault("the process is frozen for a second", "mid-stream", "the whole answer")
+def test_frozen_mid_stream(rig: Rig) -> None:
+    go_on = threading.Event()
+    rig.upstream.answer(*GOOD[:2], WaitFor(go_on), *GOOD[2:])
+    exchange = rig.invoke()
+    exchange.wait_body(len(EVENTS[0]))
+    rig.relay.freeze()
+    go_on.set()
+    threading.Event().wait(1.0)
+    rig.relay.thaw()
+    exchange.wait_over()
+    assert exchange.body.replace(b": keep-alive\n", b"") == WHOLE
+    rig.assert_serves()
+
+
+@fault("the process is frozen past the deadline", "mid-stream", "an error event at once")
+def test_frozen_past_the_deadline(rig: Rig) -> None:
+    rig.upstream.answer(*GOOD[:2], Stall())
+    exchange = rig.invoke(deadline=0.8)
+    exchange.wait_body(len(EVENTS[0]))
+    rig.relay.freeze()
+    threading.Event().wait(1.0)
+    rig.relay.thaw()
+    exchange.wait_over(1.0)
+    assert exchange.body.endswith(b'"code":"deadline_exceeded"}}\n\n')
+    rig.assert_serves()
+
+
+# -- init
+
+INIT = {
+    "no secret is named": ({"OPENAI_SECRET_ARN": ""}, "OPENAI_SECRET_ARN"),
+    "a base URL that is none": ({"OPENAI_BASE_URL": "ftp://x"}, "OPENAI_BASE_URL"),
+    "a number that is none": ({"HEARTBEAT_SECONDS": "soon"}, "HEARTBEAT_SECONDS"),
+}
+
+
+@pytest.mark.parametrize(("settings", "named"), [pytest.param(*given, id=name) for name, given in INIT.items()])
+@fault("init with a setting missing or wrong", "start", "`/init/error` that names the setting, exits with 1")
+def test_init_fails(new_rig: Callable[..., AbstractContextManager[Rig]], settings: dict[str, str], named: str) -> None:
+    with new_rig(settings=settings) as rig:
+        assert rig.relay.wait() == 1
+        (path, error), *more = rig.api.wait_errors(1)
+        assert not more
+        assert path.endswith("/runtime/init/error")
+        assert error["errorType"] == error["headerType"] == "Runtime.BadSettings"
+        assert named in error["errorMessage"]
+        assert rig.api.next_calls == 0
+
+
+@fault("the Runtime API is not there", "start", "exits with 1")
+def test_no_runtime_api(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with new_rig(settings={"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9"}) as rig:
+        assert rig.relay.wait() == 1
+
+
+def test_every_line_on_stdout_is_json(rig: Rig) -> None:
+    rig.assert_serves()
+    assert all(isinstance(line, dict) and line["level"] for line in rig.relay.log())

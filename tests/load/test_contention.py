@@ -1,0 +1,98 @@
+"""Many processes, one limit: exactly as many get in as there is room for, every time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from relay.ledger import writes
+from relay.ledger.account import account_of
+
+from tests.support import dynamo
+
+PROCESSES, EACH, ROOM = 8, 64, 20
+# One for everybody, as many as are promised for `--thorough`.
+ROUNDS = {False: 1, True: 50}
+KINDS = [
+    ("dynalite", {"concurrent": ROOM}),
+    ("dynalite", {"usd_per_day": ROOM * 7}),
+    ("dynalite", {"usd_per_month": ROOM * 7 + 6}),
+    ("dynalite", {"tokens_per_day": ROOM * 3 + 2}),
+    ("dynalite", {"requests_per_minute": ROOM}),
+    ("ministack", {"concurrent": ROOM}),
+    ("ministack", {"usd_per_day": ROOM * 7}),
+]
+
+
+@pytest.fixture(scope="module")
+def urls() -> Iterator[dict[str, str]]:
+    with dynamo.dynalite() as dynalite, dynamo.ministack() as ministack:
+        yield {"dynalite": dynalite, "ministack": ministack}
+
+
+class Crowd:
+    """PROCESSES contenders for one table."""
+
+    def __init__(self, url: str, table: str, limits: dict[str, int]) -> None:
+        command = [sys.executable, "-m", "tests.support.doubles.competing_reserver", url, table, json.dumps(limits)]
+        env = {**os.environ, "PYTHONPATH": str(dynamo.ROOT / "lambda_src")}
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._all = [subprocess.Popen(command, cwd=dynamo.ROOT, env=env, **pipes) for _ in range(PROCESSES)]
+        for process in self._all:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+
+    def round(self, caller: str) -> Counter[str]:
+        """Everybody at once; how they fared together."""
+        for process in self._all:
+            assert process.stdin is not None
+            process.stdin.write(f"{caller} {EACH}\n")
+            process.stdin.flush()
+        total: Counter[str] = Counter()
+        for process in self._all:
+            assert process.stdout is not None
+            total.update(json.loads(process.stdout.readline()))
+        return total
+
+    def close(self) -> None:
+        for process in self._all:
+            process.communicate(timeout=20)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("store", "limits"), KINDS, ids=[f"{store} {next(iter(kind))}" for store, kind in KINDS])
+def test_exactly_as_many_get_in_as_there_is_room_for(
+    urls: dict[str, str], store: str, limits: dict[str, int], request: pytest.FixtureRequest
+) -> None:
+    url = urls[store]
+    table = dynamo.create_table(url, f"table-{uuid.uuid4().hex}")
+    crowd = Crowd(url, table, limits)
+    try:
+        for _ in range(ROUNDS[request.config.getoption("--thorough")]):
+            if "requests_per_minute" in limits:
+                # A round of some seconds has to lie within one clock minute.
+                time.sleep(max(0.0, 60 - time.time() % 60) if time.time() % 60 > 45 else 0)
+            caller = f"1/{uuid.uuid4().hex}"
+            assert crowd.round(caller) == {"admitted": ROOM, "refused": PROCESSES * EACH - ROOM, "other": 0}
+            _is_booked(url, table, caller)
+    finally:
+        crowd.close()
+
+
+def _is_booked(url: str, table: str, caller: str) -> None:
+    key = writes.in_json(writes.account_key(caller))
+    account = account_of(dynamo.client(url).get_item(TableName=table, Key=key)["Item"])
+    sums: Counter[str] = Counter()
+    for name, value in account.counters.items():
+        if name.startswith("d:"):
+            sums[name.rpartition(":")[2]] += value
+    assert len(account.open) == ROOM
+    assert dict(sums) == {"req": ROOM, "tok": ROOM * 3, "usd": ROOM * 7}

@@ -1,0 +1,258 @@
+"""The operator's command against a table that the relay's own ledger has filled."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from relay.ledger.account import Record, Reservation
+from relay.ledger.ledger import Admitted, Ledger
+from relay.ledger.table import Table
+from relay.limits.decision import RefusedError
+from relay.limits.policy import PICO, Limits
+
+from operate.__main__ import main
+from operate.dynamodb import Boto3Store
+from operate.limits_table import Book, Known, Period
+from tests.support import dynamo
+
+CI = Known(key="123456789012/AROACI", subject="123456789012:role/ci-deploy")
+ANN = Known(key="123456789012/AIDAANN", subject="123456789012:user/ann")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with dynamo.ministack() as url:
+        yield url
+
+
+class Desk:
+    """A table, a relay's ledger and an operator's book on it."""
+
+    def __init__(self, url: str, output: pytest.CaptureFixture[str]) -> None:
+        self.url = url
+        self.output = output
+        self.table = dynamo.create_table(url, f"table-{uuid.uuid4().hex}")
+        self.store = Boto3Store(dynamo.client(url))
+        self.now = int(time.time() * 1000)
+        self.book = Book(self.store, table=self.table, clock=lambda: self.now)
+        self.ids = itertools.count(1)
+        self.ledger = self.relay()
+
+    def relay(self) -> Ledger:
+        table = Table(self.store, name=self.table, monotonic=lambda: 0.0, sleep=lambda _: None)
+        return Ledger(table, clock=lambda: self.now)
+
+    def reserve(self, caller: Known = CI, ledger: Ledger | None = None, **limits: Any) -> Admitted:
+        entry = Reservation(
+            id=f"id-{next(self.ids)}", at=self.now, lease=self.now + 60_000, usd=PICO, tokens=50, model="gpt-5-mini",
+            endpoint="/v1/responses",
+        )  # fmt: skip
+        return (ledger or self.ledger).reserve(caller.key, caller.subject, entry, Limits(**limits))
+
+    def serve(self, caller: Known = CI, **fields: Any) -> Record:
+        admitted = self.reserve(caller)
+        given = {"outcome": "ok", "usd": PICO // 4, "tokens": 12, "counts": {"input": 10, "output": 2}}
+        entry = admitted.entry
+        record = Record(
+            id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, bound_usd=entry.usd,
+            bound_tokens=entry.tokens, **{**given, **fields},
+        )  # fmt: skip
+        self.ledger.settle(caller.key, admitted, record)
+        return record
+
+    def refused(self, caller: Known = CI, ledger: Ledger | None = None, **limits: Any) -> str:
+        with pytest.raises(RefusedError) as caught:
+            self.reserve(caller, ledger, **limits)
+        return caught.value.refusal.reason
+
+    def run(self, *arguments: str, given: str = "", ok: bool = True) -> str:
+        where = ["--table", self.table] if self.table else []
+        self.output.readouterr()
+        failed = main([*where, *arguments], io.StringIO(given))
+        out, err = self.output.readouterr()
+        assert bool(failed) != ok, err
+        return out if ok else err
+
+
+@pytest.fixture
+def desk(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+    """Where the operator's own environment points at the stand-in."""
+    for name, text in environment(url).items():
+        monkeypatch.setenv(name, text)
+    return Desk(url, capsys)
+
+
+def environment(url: str) -> dict[str, str]:
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    return {**keys, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": dynamo.REGION, "COLUMNS": "200"}
+
+
+def test_runs_as_a_command(desk: Desk) -> None:
+    command = [sys.executable, "-m", "operate", "--table", desk.table, "usage"]
+    env = {**os.environ, **environment(desk.url)}
+    done = subprocess.run(command, cwd=dynamo.ROOT, env=env, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage" in done.stdout
+
+
+def test_usage_by_caller_and_model(desk: Desk) -> None:
+    desk.serve()
+    desk.serve(usd=PICO, counts={})
+    desk.serve(ANN, usd=2 * PICO)
+    desk.ledger.refused(CI.key, "usd_per_day gpt-5-mini")
+    desk.ledger.refused(CI.key, "model other")
+    lines = [" ".join(line.split()) for line in desk.run("usage").replace("│", " ").splitlines()]
+    assert "123456789012:role/ci-deploy gpt-5-mini 2 10 2 24 1.250000 1 1" in lines
+    assert "123456789012:role/ci-deploy other 0 0 0 0 0.000000 0 1" in lines
+    assert "123456789012:user/ann gpt-5-mini 1 10 2 12 2.000000 0 0" in lines
+    assert "all 3 20 4 36 3.250000 1 2" in lines
+    assert "user/ann" not in desk.run("usage", "*:role/*", "--month")
+
+
+@pytest.mark.parametrize("columns", ["80", None])
+def test_no_figure_is_cut_on_a_narrow_terminal_or_in_a_pipe(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, columns: str | None
+) -> None:
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    else:
+        monkeypatch.delenv("COLUMNS")
+    desk.serve(usd=1234 * PICO, counts={"input": 123_456_789, "output": 1_234_567})
+    shown = desk.run("usage")
+    assert "…" not in shown
+    assert all(figure in shown for figure in ("123,456,789", "1,234,567", "1,234.000000"))
+    if not columns:
+        assert "123456789012:role/ci-deploy" in shown
+
+
+def test_export_is_exact(desk: Desk) -> None:
+    desk.serve(usd=12_500_000)
+    (row,) = csv.DictReader(io.StringIO(desk.run("export")))
+    assert (row["usd"], row["bound_usd"], row["input"], row["outcome"]) == ("0.0000125", "1", "10", "ok")
+    assert (row["caller"], row["key"], row["model"]) == (CI.subject, CI.key, "gpt-5-mini")
+
+
+def test_periods_are_whole_days_and_months() -> None:
+    noon = 1_796_040_000_000  # 2026-11-30T12:00:00Z
+    day, month = Period.day(noon), Period.month(noon)
+    assert (day.name, day.end - day.start) == ("2026-11-30", 86_400_000)
+    assert (month.name, month.end) == ("2026-11", day.end)
+    assert month.end - month.start == 30 * 86_400_000
+
+
+def test_open_reservations_and_what_dead_processes_left(desk: Desk) -> None:
+    desk.reserve()
+    assert "id-1" in desk.run("open")
+    desk.now -= 600_000
+    desk.reserve()
+    desk.now += 600_000
+    assert "over" in desk.run("open")
+    assert "1 reservations settled" in desk.run("sweep")
+    assert list(desk.book.account(CI).open) == ["id-1"]
+    (record,) = desk.book.records(CI, Period.day(desk.now))
+    assert (record.id, record.outcome) == ("id-2", "expired")
+
+
+def test_stop_and_start_hold_at_the_next_request(desk: Desk) -> None:
+    desk.reserve()
+    desk.run("stop", CI.subject, "--reason", "too dear")
+    assert desk.refused() == "stopped"
+    assert desk.refused(ledger=desk.relay()) == "stopped"
+    assert "stopped: too dear" in desk.run("callers")
+    desk.run("start", CI.key)
+    desk.reserve()
+
+
+def test_a_caller_that_never_came_can_be_stopped(desk: Desk) -> None:
+    desk.run("stop", ANN.key)
+    assert desk.refused(ANN) == "stopped"
+
+
+def test_halt_stops_everybody_and_resume_takes_it_back(desk: Desk) -> None:
+    desk.reserve(CI)
+    assert "1 callers, and all that are new" in desk.run("halt", "--reason", "maintenance")
+    assert desk.refused(CI) == "halted"
+    assert desk.refused(ANN) == "halted"
+    desk.run("stop", ANN.key)
+    assert "Everything is stopped. maintenance" in desk.run("callers")
+    assert "2 callers" in desk.run("resume")
+    desk.reserve(CI)
+    assert desk.refused(ANN) == "stopped"
+
+
+def test_a_raised_budget_holds_at_once_and_for_today(desk: Desk) -> None:
+    desk.reserve(usd_per_day=PICO)
+    assert desk.refused(usd_per_day=PICO) == "usd_per_day"
+    desk.run("override", CI.subject, "--usd-day", "2.5")
+    desk.reserve(usd_per_day=PICO)
+    assert desk.refused(usd_per_day=PICO) == "usd_per_day"
+    assert "usd_per_day 2.500000 today" in desk.run("callers")
+    desk.run("override", CI.subject, "--rpm", "1")
+    assert desk.book.account(CI).overrides.limits == {"requests_per_minute": 1}
+    desk.run("lift", CI.subject)
+    assert desk.book.account(CI).overrides.limits == {}
+
+
+def test_what_is_meant_has_to_be_clear(desk: Desk) -> None:
+    desk.reserve(CI)
+    desk.reserve(ANN)
+    assert "is 2 callers" in desk.run("stop", "*", ok=False)
+    assert "no caller is, or matches" in desk.run("stop", "1:role/nobody", ok=False)
+    assert "say which limit" in desk.run("override", CI.key, ok=False)
+    assert "--usd-day: must be an amount" in desk.run("override", CI.key, "--usd-day", "much", ok=False)
+    desk.table = "no-such-table"
+    assert "ResourceNotFoundException" in desk.run("usage", ok=False)
+
+
+def failed(record: Record, caller: Known = CI) -> str:
+    return json.dumps({"event": "settle_failed", "caller": caller.key, "record": {**record.fields(), "id": record.id}})
+
+
+def as_record(admitted: Admitted) -> Record:
+    entry = admitted.entry
+    return Record(
+        id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, outcome="ok", usd=7, tokens=3,
+        bound_usd=entry.usd, bound_tokens=entry.tokens, counts={"input": 2, "output": 1},
+    )  # fmt: skip
+
+
+def test_a_failed_settlement_is_booked_from_the_log_once(desk: Desk) -> None:
+    record = as_record(desk.reserve())
+    text = f"START RequestId: x\nnot json\n{failed(record)}\n"
+    assert "id-1: settled" in desk.run("replay", given=text)
+    assert "id-1: booked already" in desk.run("replay", given=text)
+    day = f"d:{Period.day(desk.now).name}"
+    account = desk.book.account(CI)
+    assert (account.count(day, "usd"), account.count(day, "tok"), dict(account.open)) == (7, 3, {})
+
+
+def test_a_failed_settlement_whose_lease_is_over_is_corrected_once(desk: Desk) -> None:
+    desk.now -= 120_000
+    record = as_record(desk.reserve())
+    desk.now += 120_000
+    desk.run("sweep")
+    assert "id-1: corrected" in desk.run("replay", given=failed(record))
+    assert "id-1: booked already" in desk.run("replay", given=failed(record))
+    (kept,) = desk.book.records(CI, Period.day(record.at))
+    assert (kept.outcome, kept.usd, kept.tokens, dict(kept.counts)) == ("ok", 7, 3, {"input": 2, "output": 1})
+    day = f"d:{Period.day(record.at).name}"
+    account = desk.book.account(CI)
+    assert (account.count(day, "usd"), account.count(day, "tok"), account.count(day, "req")) == (7, 3, 1)
+    other = record.changed(id="id-99")
+    assert "id-99: not found" in desk.run("replay", given=failed(other))
+
+
+def test_a_table_that_no_stack_names_is_asked_for(desk: Desk) -> None:
+    desk.table = ""
+    assert "openai-lambda-relay-nowhere cannot be read" in desk.run("--env", "nowhere", "usage", ok=False)

@@ -1,0 +1,497 @@
+"""The ledger against two DynamoDB stand-ins: one that is strict, one that answers as AWS does."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from relay.aws.update_expression import decode
+from relay.ledger import writes
+from relay.ledger.account import EXPIRED, Account, Record, Reservation, account_of, record_of
+from relay.ledger.ledger import Admitted, Ledger
+from relay.ledger.store import DynamoDb, StoreError
+from relay.ledger.table import Table
+from relay.limits.decision import RefusedError
+from relay.limits.policy import PICO, Limits
+
+from tests.support import dynamo
+
+NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
+DAY = 86_400_000
+CALLER = "123456789012/AROAEXAMPLE"
+
+
+@pytest.fixture(scope="module", params=["dynalite", "ministack"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with getattr(dynamo, request.param)() as url:
+        yield url
+
+
+class Bench:
+    """One table and as many ledgers on it as a test wants, all on one clock that only the test moves."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.table = dynamo.create_table(url, f"table-{uuid.uuid4().hex}")
+        self.now = NOON
+        self.ids = itertools.count(1)
+        self.open = contextlib.ExitStack()
+
+    def store(self) -> DynamoDb:
+        return self.open.enter_context(dynamo.store(self.url))
+
+    def ledger(self, db: DynamoDb | None = None) -> Ledger:
+        seconds = itertools.count()
+        table = Table(db or self.store(), name=self.table, monotonic=lambda: next(seconds) / 1000, sleep=lambda _: None)
+        return Ledger(table, clock=lambda: self.now)
+
+    def entry(self, **fields: Any) -> Reservation:
+        given = {"id": f"id-{next(self.ids)}", "at": self.now, "lease": self.now + 60_000, "usd": 100, "tokens": 10}
+        return Reservation(**{**given, "model": "gpt-5-mini", "endpoint": "/v1/responses", **fields})
+
+    def item(self, key: Mapping[str, str]) -> dict[str, Any]:
+        item = dynamo.client(self.url).get_item(TableName=self.table, Key=writes.in_json(key)).get("Item", {})
+        return {name: decode(value) for name, value in item.items()}
+
+    def account(self) -> Account:
+        item = dynamo.client(self.url).get_item(TableName=self.table, Key=writes.in_json(writes.account_key(CALLER)))
+        return account_of(item.get("Item"))
+
+    def records(self) -> dict[str, Record]:
+        found = [{name: decode(value) for name, value in item.items()} for item in dynamo.items(self.url, self.table)]
+        return {
+            record.id: record
+            for item in found
+            if item["pk"].startswith("usage#") and not item["sk"].startswith("refused#")
+            for record in [record_of(item["sk"].partition("#")[2], item)]
+        }
+
+    def used(self) -> tuple[int, int, int]:
+        """Requests, tokens and pico-USD of this day and month, which have to agree."""
+        account = self.account()
+        day, month = ([account.count(w, unit) for unit in ("req", "tok", "usd")] for w in ("d:2026-11-23", "M:2026-11"))
+        assert day == month
+        return day[0], day[1], day[2]
+
+
+@pytest.fixture
+def bench(url: str) -> Iterator[Bench]:
+    made = Bench(url)
+    with made.open:
+        yield made
+
+
+def reserve(ledger: Ledger, entry: Reservation, **limits: Any) -> Admitted:
+    return ledger.reserve(CALLER, "123456789012:role/ci", entry, Limits(**limits))
+
+
+def record(admitted: Admitted, **fields: Any) -> Record:
+    entry = admitted.entry
+    given = {"usd": 40, "tokens": 4, "outcome": "ok", "bound_usd": entry.usd, "bound_tokens": entry.tokens}
+    return Record(id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, **{**given, **fields})
+
+
+def refusal(ledger: Ledger, entry: Reservation, **limits: Any) -> str:
+    with pytest.raises(RefusedError) as caught:
+        reserve(ledger, entry, **limits)
+    return caught.value.refusal.reason
+
+
+def test_books_the_bound_then_what_it_came_to_and_leaves_one_record(bench: Bench) -> None:
+    ledger = bench.ledger()
+    admitted = reserve(ledger, bench.entry())
+    assert bench.used() == (1, 10, 100)
+    ledger.settle(CALLER, admitted, record(admitted, counts={"input": 3, "output": 1}))
+    assert bench.used() == (1, 4, 40)
+    assert not bench.account().open
+    (kept,) = bench.records().values()
+    assert (kept.outcome, kept.usd, kept.bound_usd, kept.counts) == ("ok", 40, 100, {"input": 3, "output": 1})
+
+
+def test_admission_is_one_round_trip_and_settling_two(bench: Bench) -> None:
+    db = dynamo.Counting(bench.store())
+    ledger = bench.ledger(db)
+    first = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, first, record(first))
+    db.calls.clear()
+    admitted = reserve(ledger, bench.entry(), requests_per_minute=60, usd_per_day=PICO, tokens_per_day=10_000)
+    assert db.calls == ["UpdateItem"]
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert db.calls == ["UpdateItem", "UpdateItem", "PutItem"]
+    bench.now += 90_000  # a new minute is no exception
+    reserve(ledger, bench.entry(), requests_per_minute=60)
+    assert db.calls[3:] == ["UpdateItem"]
+    bench.now += DAY
+    reserve(ledger, bench.entry(), requests_per_minute=60)
+    assert db.calls[3:] == ["UpdateItem", "UpdateItem"]
+
+
+def test_settled_records_leave_the_account_with_the_next_admission(bench: Bench) -> None:
+    ledger = bench.ledger()
+    for _ in range(5):
+        admitted = reserve(ledger, bench.entry())
+        ledger.settle(CALLER, admitted, record(admitted))
+    assert len(bench.account().done) == 1
+    assert len(bench.records()) == 5
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"requests_per_minute": 3}, "requests_per_minute"),
+        ({"concurrent": 3}, "concurrent"),
+        ({"tokens_per_day": 39}, "tokens_per_day"),
+        ({"usd_per_day": 399}, "usd_per_day"),
+        ({"usd_per_month": 399}, "usd_per_month"),
+    ],
+)
+def test_each_limit_holds_exactly(bench: Bench, limits: dict[str, int], reason: str) -> None:
+    ledger = bench.ledger()
+    for _ in range(3):
+        reserve(ledger, bench.entry(), **limits)
+    assert refusal(ledger, bench.entry(), **limits) == reason
+    assert bench.used() == (3, 30, 300)
+    assert refusal(bench.ledger(), bench.entry(), **limits) == reason, "a process that knows nothing refuses too"
+
+
+def test_a_request_over_an_empty_budget_is_refused_and_leaves_nothing(bench: Bench) -> None:
+    ledger = bench.ledger()
+    assert refusal(ledger, bench.entry(), usd_per_day=99) == "usd_per_day"
+    reserve(ledger, bench.entry())
+    assert refusal(ledger, bench.entry(), usd_per_day=99) == "usd_per_day"
+    assert bench.used() == (1, 10, 100)
+
+
+def test_windows_roll_over(bench: Bench) -> None:
+    ledger = bench.ledger()
+    limits = {"requests_per_minute": 1, "usd_per_day": 100, "usd_per_month": 200}
+    reserve(ledger, bench.entry(), **limits)
+    assert refusal(ledger, bench.entry(), **limits) == "usd_per_day"
+    bench.now += DAY
+    reserve(ledger, bench.entry(), **limits)
+    bench.now += DAY
+    assert refusal(ledger, bench.entry(), **limits) == "usd_per_month"
+    bench.now += 8 * DAY
+    reserve(ledger, bench.entry(), **limits)
+    bench.now += 1
+    assert refusal(ledger, bench.entry(), requests_per_minute=1) == "requests_per_minute"
+    bench.now += 60_000
+    reserve(ledger, bench.entry(), requests_per_minute=1)
+
+
+def test_a_reservation_is_settled_on_the_day_on_which_it_was_made(bench: Bench) -> None:
+    bench.now = NOON + DAY // 2 - 1
+    ledger = bench.ledger()
+    admitted = reserve(ledger, bench.entry())
+    bench.now += 5_000
+    later = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, admitted, record(admitted))
+    account = bench.account()
+    assert account.count("d:2026-11-23", "usd") == 40
+    assert account.count("d:2026-11-24", "usd") == later.entry.usd
+    assert account.count("M:2026-11", "usd") == 140
+
+
+def test_what_is_out_of_date_is_cleared(bench: Bench) -> None:
+    ledger = bench.ledger()
+    for _ in range(3):
+        admitted = reserve(ledger, bench.entry())
+        bench.now += 40 * DAY
+    ledger.settle(CALLER, admitted, record(admitted))
+    names = {name for name in bench.account().counters if not name.startswith("M:")}
+    assert all(name.startswith("d:2027-02-11") for name in names), names
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+@pytest.mark.parametrize("lost", range(1, 8))
+def test_every_call_may_fail_once_before_or_after_it_is_applied(bench: Bench, lost: int, fault: str) -> None:
+    """Calls of one request of a new caller: reserve, (read,) introduce, switch, create, settle, record."""
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), lambda count, *_: fault if count == lost else None))
+    admitted = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert bench.used() == (1, 4, 40)
+    assert not bench.account().open
+    assert [kept.usd for kept in bench.records().values()] == [40]
+
+
+def test_a_store_that_answers_nothing_is_given_up_in_time(bench: Bench) -> None:
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), lambda *_: "before"))
+    with pytest.raises(StoreError, match="Unreachable"):
+        reserve(ledger, bench.entry())
+
+
+def test_an_error_that_no_patience_helps_against_is_not_repeated(bench: Bench) -> None:
+    db = dynamo.Counting(bench.store())
+    bench.table = "no-such-table"
+    with pytest.raises(StoreError, match="ResourceNotFoundException"):
+        reserve(bench.ledger(db), bench.entry())
+    assert len(db.calls) == 1
+
+
+def test_a_reservation_whose_admission_gave_up_is_taken_back(bench: Bench) -> None:
+    """Applied each time, and never an answer: the caller got 503 and nothing was sent."""
+    down = [False]
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), lambda *_: "after" if down[0] else None))
+    first = reserve(ledger, bench.entry())
+    down[0] = True
+    with pytest.raises(StoreError):
+        reserve(ledger, bench.entry())
+    down[0] = False
+    assert bench.used() == (2, 20, 200)
+    ledger.settle(CALLER, first, record(first))
+    assert bench.used() == (1, 4, 40)
+    assert not bench.account().open
+    assert len(bench.records()) == 1
+
+
+def test_a_write_that_arrives_after_it_was_taken_back_is_kept_out(bench: Bench) -> None:
+    """The write is held up on its way, the admission gives up, and only then does the store see it."""
+    held: list[tuple[str, Mapping[str, Any]]] = []
+
+    class Held:
+        def call(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+            if holding[0]:
+                held.append((operation, body))
+                raise StoreError("Unreachable")
+            return inner.call(operation, body)
+
+    inner, holding = bench.store(), [False]
+    ledger = bench.ledger(Held())
+    first = reserve(ledger, bench.entry())
+    holding[0] = True
+    with pytest.raises(StoreError):
+        reserve(ledger, bench.entry())
+    holding[0] = False
+    ledger.settle(CALLER, first, record(first))
+    for operation, body in held:
+        with pytest.raises(StoreError):
+            inner.call(operation, body)
+    assert bench.used() == (1, 4, 40)
+    bench.now += 120_000
+    bench.ledger().sweep(CALLER)
+    assert len(bench.records()) == 1
+    assert not bench.account().done
+
+
+def test_a_late_copy_of_a_settled_reservation_is_kept_out_or_refunded(bench: Bench) -> None:
+    """The first attempt was held up; its repetition was admitted, settled and moved on before it arrived."""
+    captured: list[Mapping[str, Any]] = []
+
+    def fault(count: int, operation: str, body: Mapping[str, Any]) -> str | None:
+        if operation == "UpdateItem" and "size" in body.get("ConditionExpression", "") and len(captured) < 1:
+            captured.append(body)
+            return "before"
+        return None
+
+    plain = bench.ledger()
+    first = reserve(plain, bench.entry())
+    plain.settle(CALLER, first, record(first))
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), fault))
+    admitted = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, admitted, record(admitted))
+    again = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, again, record(again))
+    with pytest.raises(StoreError):
+        bench.store().call("UpdateItem", captured[0])
+    assert bench.used() == (3, 12, 120), "kept out for a minute"
+    bench.now += 120_000
+    bench.ledger().sweep(CALLER)
+    bench.store().call("UpdateItem", captured[0])
+    assert bench.used() == (4, 22, 220), "after that it does get in"
+    bench.now += 120_000
+    bench.ledger().sweep(CALLER)
+    assert bench.used() == (3, 12, 120), "and is found out by its record"
+    assert not bench.account().open
+    assert {kept.outcome for kept in bench.records().values()} == {"ok"}
+
+
+def test_a_process_that_died_leaves_the_upper_bound_and_no_slot(bench: Bench) -> None:
+    dead = reserve(bench.ledger(), bench.entry(), concurrent=1)
+    ledger = bench.ledger()
+    assert refusal(ledger, bench.entry(), concurrent=1) == "concurrent"
+    bench.now += 61_000
+    admitted = reserve(ledger, bench.entry(), concurrent=1)
+    assert list(bench.account().open) == [admitted.entry.id]
+    ledger.settle(CALLER, admitted, record(admitted))
+    records = bench.records()
+    assert records[dead.entry.id].outcome == EXPIRED
+    assert (records[dead.entry.id].usd, records[admitted.entry.id].usd) == (100, 40)
+    assert bench.used() == (2, 14, 140)
+
+
+def test_a_process_that_died_between_settling_and_its_record_leaves_both(bench: Bench) -> None:
+    dying = bench.ledger(
+        dynamo.Lossy(bench.store(), lambda _, operation, __: "before" if operation == "PutItem" else None)
+    )
+    first = reserve(bench.ledger(), bench.entry())
+    with pytest.raises(StoreError):
+        dying.settle(CALLER, first, record(first))
+    assert not bench.records()
+    assert bench.used() == (1, 4, 40)
+    bench.now += 61_000
+    ledger = bench.ledger()
+    admitted = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert set(bench.records()) == {first.entry.id, admitted.entry.id}
+
+
+def test_settling_after_the_lease_changes_nothing_twice(bench: Bench) -> None:
+    ledger = bench.ledger()
+    admitted = reserve(ledger, bench.entry())
+    bench.now += 61_000
+    bench.ledger().sweep(CALLER)
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert bench.used() == (1, 10, 100)
+    assert [kept.outcome for kept in bench.records().values()] == [EXPIRED]
+
+
+def test_a_settlement_that_comes_while_its_reservation_is_cleared_away_counts(bench: Bench) -> None:
+    """Between reading what has expired and clearing it away, a slow process settles after all."""
+
+    def settle_first(_: int, operation: str, body: Mapping[str, Any]) -> None:
+        if "size" in body.get("ConditionExpression", "") and operation == "UpdateItem":
+            tries.append(operation)
+            if len(tries) == 2:
+                slow.settle(CALLER, held, record(held))
+
+    slow, tries = bench.ledger(), list[str]()
+    held = reserve(slow, bench.entry(), concurrent=1)
+    bench.now += 61_000
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), settle_first))
+    admitted = reserve(ledger, bench.entry(), concurrent=1)
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert len(tries) > 2
+    assert {kept.outcome for kept in bench.records().values()} == {"ok"}
+    assert bench.used() == (2, 8, 80)
+
+
+def test_a_reservation_that_outlived_its_window_is_settled_at_what_it_used(bench: Bench) -> None:
+    slow, ledger = bench.ledger(), bench.ledger()
+    held = reserve(slow, bench.entry(lease=bench.now + 10 * DAY))
+    bench.now += 3 * DAY
+    admitted = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert bench.account().count("d:2026-11-23", "usd") == 0, "cleared: out of date"
+    slow.settle(CALLER, held, record(held))
+    assert bench.account().count("d:2026-11-23", "usd") == 40
+
+
+def test_a_record_is_written_even_if_the_account_was_lost(bench: Bench) -> None:
+    ledger = bench.ledger()
+    admitted = reserve(ledger, bench.entry())
+    dynamo.client(bench.url).delete_item(TableName=bench.table, Key=writes.in_json(writes.account_key(CALLER)))
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert [kept.usd for kept in bench.records().values()] == [40]
+
+
+def test_many_expired_reservations_go_in_portions(bench: Bench) -> None:
+    ledger = bench.ledger()
+    for _ in range(60):
+        reserve(ledger, bench.entry())
+    bench.now += 61_000
+    for _ in range(3):
+        bench.ledger().sweep(CALLER)
+    assert not bench.account().open
+    assert len(bench.records()) == 60
+    assert bench.used() == (60, 600, 6000)
+
+
+def say(bench: Bench, fields: Mapping[str, Any], lifted: tuple[str, ...] = ()) -> None:
+    bench.store().call("UpdateItem", writes.say(bench.table, CALLER, fields, lifted))
+
+
+def test_the_operators_word_holds_at_the_next_admission(bench: Bench) -> None:
+    ledger = bench.ledger()
+    reserve(ledger, bench.entry())
+    say(bench, {"stop": "too dear"})
+    for _ in range(3):
+        assert refusal(ledger, bench.entry()) == "stopped", "also when this process knows of it already"
+    assert refusal(bench.ledger(), bench.entry()) == "stopped"
+    say(bench, {}, ("stop",))
+    reserve(ledger, bench.entry())
+    assert bench.used() == (2, 20, 200)
+
+
+def test_a_caller_can_be_stopped_before_it_ever_came(bench: Bench) -> None:
+    say(bench, {"stop": "not yet"})
+    assert refusal(bench.ledger(), bench.entry()) == "stopped"
+    say(bench, {}, ("stop",))
+    reserve(bench.ledger(), bench.entry())
+
+
+def test_a_raised_budget_holds_for_its_day_only(bench: Bench) -> None:
+    ledger = bench.ledger()
+    reserve(ledger, bench.entry(), usd_per_day=150)
+    assert refusal(ledger, bench.entry(), usd_per_day=150) == "usd_per_day"
+    say(bench, {"over:day": "d:2026-11-23", "over:usd_per_day": 300})
+    admitted = reserve(ledger, bench.entry(), usd_per_day=150)
+    assert admitted.limits.usd_per_day == 300
+    reserve(bench.ledger(), bench.entry(), usd_per_day=150)
+    assert refusal(ledger, bench.entry(), usd_per_day=150) == "usd_per_day"
+    bench.now += DAY
+    reserve(ledger, bench.entry(), usd_per_day=150)
+    assert refusal(ledger, bench.entry(), usd_per_day=150) == "usd_per_day"
+
+
+def test_an_override_costs_a_round_trip_once(bench: Bench) -> None:
+    db = dynamo.Counting(bench.store())
+    ledger = bench.ledger(db)
+    reserve(ledger, bench.entry())
+    say(bench, {"over:day": "d:2026-11-23", "over:usd_per_day": 300})
+    reserve(ledger, bench.entry(), usd_per_day=150)
+    db.calls.clear()
+    reserve(ledger, bench.entry(), usd_per_day=150)
+    assert db.calls == ["UpdateItem"]
+
+
+def test_the_switch_stops_callers_that_were_never_here(bench: Bench) -> None:
+    switch = {**writes.SWITCH, "halt": "maintenance"}
+    dynamo.client(bench.url).put_item(TableName=bench.table, Item=writes.in_json(switch))
+    assert refusal(bench.ledger(), bench.entry()) == "halted"
+    assert not bench.account().exists
+    assert bench.item(writes.directory_entry(CALLER))["subject"] == "123456789012:role/ci"
+
+
+def test_a_new_caller_is_written_down_before_it_is_admitted(bench: Bench) -> None:
+    """The operator's side of the same agreement: throw the switch, then stop everybody who is written down."""
+    order: list[str] = []
+
+    def watch(_: int, operation: str, body: Mapping[str, Any]) -> None:
+        key = body.get("Item") or body["Key"]
+        order.append(f"{operation} {key['pk']['S'].partition('#')[0]}")
+
+    reserve(bench.ledger(dynamo.Lossy(bench.store(), watch)), bench.entry())
+    steps = [step for step in order if step != "GetItem caller"]
+    assert steps == ["UpdateItem caller", "PutItem callers", "GetItem switch", "UpdateItem caller"]
+
+
+def test_a_caller_stopped_while_it_is_being_introduced_is_not_admitted(bench: Bench) -> None:
+    def halt_everybody(_: int, operation: str, body: Mapping[str, Any]) -> None:
+        if operation == "GetItem" and body["Key"]["pk"]["S"] == "switch":
+            say(bench, {"halt": "now"})
+            said.append(operation)
+
+    said: list[str] = []
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), halt_everybody))
+    for _ in range(3):
+        assert refusal(ledger, bench.entry()) == "halted"
+    assert said
+
+
+def test_an_id_that_was_answered_is_not_admitted_again(bench: Bench) -> None:
+    ledger = bench.ledger()
+    admitted = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert refusal(bench.ledger(), admitted.entry.changed()) == "duplicate"
+
+
+def test_refusals_are_counted_by_day_and_reason(bench: Bench) -> None:
+    ledger = bench.ledger()
+    for reason in ("usd_per_day gpt-5", "usd_per_day gpt-5", "stopped gpt-5"):
+        ledger.refused(CALLER, reason)
+    counted = bench.item({"pk": f"usage#{CALLER}", "sk": "refused#2026-11-23"})
+    assert (counted["usd_per_day gpt-5"], counted["stopped gpt-5"]) == (2, 1)

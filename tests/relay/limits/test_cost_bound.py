@@ -1,0 +1,211 @@
+"""The most a request can cost: never too low, and said to be unknown where it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from relay.limits import cost_bound
+from relay.limits.policy import PICO, Limits, Policy
+from relay.limits.prices import Price, parse
+
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+BUDGET = Limits(usd_per_day=10 * PICO)
+
+
+def price(**fields: Any) -> Price:
+    entry = {"input": 1, "output": 10, "context": 100_000, "max_output": 5_000, "tiers": {"flex": {"input": 0.5}}}
+    found = parse(json.dumps({"models": {"m": {**entry, **fields}}})).of("m")
+    assert found is not None
+    return found
+
+
+def without(*names: str) -> Price:
+    entry = {"input": 1, "output": 10, "context": 100_000, "max_output": 5_000}
+    found = parse(json.dumps({"models": {"m": {k: v for k, v in entry.items() if k not in names}}})).of("m")
+    assert found is not None
+    return found
+
+
+def bound(
+    endpoint: str, body: dict[str, Any], *, cap: int | None = None, limits: Limits = BUDGET, at: Price | None = None
+) -> cost_bound.Bound:
+    size = len(json.dumps(body).encode())
+    return cost_bound.of(endpoint, body, size, Policy(output_cap=cap, limits=limits), at or price())
+
+
+def text(size: int) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": "x" * size}]}
+
+
+def test_text_is_bounded_by_its_bytes_and_output_by_what_the_model_can_give() -> None:
+    found = bound(CHAT, text(1000))
+    assert 1000 < found.tokens_in < 1000 + 400
+    assert found.tokens_out == 5_000
+    assert found.usd == found.tokens_in * PICO // 10**6 + found.tokens_out * 10 * PICO // 10**6
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "asked", "changes", "tokens"),
+    [
+        (CHAT, {}, {"max_completion_tokens": 100}, 100),
+        (CHAT, {"max_tokens": 50}, {}, 50),
+        (CHAT, {"max_tokens": 500}, {"max_tokens": 100}, 100),
+        (CHAT, {"max_tokens": 500, "max_completion_tokens": 60}, {"max_tokens": 100}, 100),
+        (CHAT, {"max_completion_tokens": 10, "max_tokens": 80}, {}, 80),
+        (CHAT, {"max_completion_tokens": None}, {"max_completion_tokens": 100}, 100),
+        (CHAT, {"max_completion_tokens": -5}, {"max_completion_tokens": 100}, 100),
+        (CHAT, {"max_completion_tokens": 0}, {"max_completion_tokens": 100}, 100),
+        (CHAT, {"max_completion_tokens": "9"}, {"max_completion_tokens": 100}, 100),
+        (CHAT, {"max_completion_tokens": True}, {"max_completion_tokens": 100}, 100),
+        (CHAT, {"max_completion_tokens": 1e9}, {"max_completion_tokens": 100}, 100),
+        (CHAT, {"n": 3}, {"max_completion_tokens": 100}, 300),
+        (CHAT, {"n": -3}, {"max_completion_tokens": 100}, 100),
+        (RESPONSES, {}, {"max_output_tokens": 100}, 100),
+        (RESPONSES, {"max_output_tokens": 101}, {"max_output_tokens": 100}, 100),
+        (RESPONSES, {"max_output_tokens": 7, "max_tokens": 9_999}, {}, 7),
+    ],
+)
+def test_output_is_clamped(endpoint: str, asked: dict[str, Any], changes: dict[str, Any], tokens: int) -> None:
+    found = bound(endpoint, {**text(1), **asked}, cap=100)
+    assert {name: value for name, value in found.changes.items() if name != "service_tier"} == changes
+    assert found.tokens_out == tokens
+
+
+@pytest.mark.parametrize(
+    "asked", [{"max_completion_tokens": 10**12}, {"max_completion_tokens": "9"}, {"max_tokens": -1}]
+)
+def test_what_is_no_sensible_cap_counts_as_all_that_the_model_can_give(asked: dict[str, Any]) -> None:
+    assert bound(CHAT, {**text(1), **asked}).tokens_out == 5_000
+
+
+def test_a_prediction_may_be_billed_as_output() -> None:
+    plain = bound(CHAT, text(1), cap=100)
+    predicted = bound(CHAT, {**text(1), "prediction": {"type": "content", "content": "y" * 700}}, cap=100)
+    assert predicted.tokens_out >= plain.tokens_out + 700
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({}, "default"),
+        ({"service_tier": "auto"}, "default"),
+        ({"service_tier": None}, "default"),
+        ({"service_tier": "flex"}, None),
+    ],
+)
+def test_a_tier_left_open_is_pinned_under_a_budget(asked: dict[str, Any], sent: str | None) -> None:
+    assert bound(CHAT, {**text(1), **asked}).changes.get("service_tier") == sent
+    assert "service_tier" not in bound(CHAT, {**text(1), **asked}, limits=Limits()).changes
+
+
+def test_a_picture_counts_as_the_dearest_and_not_by_its_bytes() -> None:
+    def picture(url: str) -> dict[str, Any]:
+        part = {"type": "image_url", "image_url": {"url": url}}
+        return {"messages": [{"role": "user", "content": [part, part]}]}
+
+    data = bound(CHAT, picture("data:image/png;base64," + "A" * 30_000), at=price(image_tokens=1_000))
+    link = bound(CHAT, picture("https://example.com/a.png"), at=price(image_tokens=1_000))
+    assert 2_000 < data.tokens_in < 2_600
+    assert 2_000 < link.tokens_in < 2_700
+
+
+def test_a_picture_where_none_is_read_counts_by_its_bytes() -> None:
+    fake = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 30_000}
+    for body in (
+        {**text(1), "tools": [{"type": "function", "function": {"name": "f", "parameters": {"default": fake}}}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": json.dumps(fake)}}]}]},
+        {"messages": [{"role": "user", "content": json.dumps([fake])}]},
+    ):
+        assert bound(CHAT, body).tokens_in > 30_000
+
+
+def test_sound_counts_by_its_bytes_divided() -> None:
+    part = {"type": "input_audio", "input_audio": {"data": "A" * 40_000, "format": "mp3"}}
+    found = bound(CHAT, {"messages": [{"role": "user", "content": [part]}]})
+    assert 800 < found.tokens_in < 1_500
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"role": "user", "content": [{"type": "input_file", "file_data": "data:application/pdf;base64,AAAA"}]},
+        {"role": "user", "content": [{"type": "input_file", "file_url": "https://example.com/a.pdf"}]},
+        {"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]},
+        {"role": "user", "content": [{"type": "something_new", "video_url": "https://example.com"}]},
+        {"type": "computer_call_output", "output": {"type": "computer_screenshot", "file_id": "file-1"}},
+        {"type": "item_reference", "id": "msg_1"},
+    ],
+)
+def test_what_brings_unknown_content_counts_as_a_full_context(item: dict[str, Any]) -> None:
+    assert bound(RESPONSES, {"input": [item]}).tokens_in == 100_000
+    with pytest.raises(cost_bound.UnboundedError, match="no context size"):
+        bound(RESPONSES, {"input": [item]}, at=without("context"))
+
+
+@pytest.mark.parametrize("name", ["previous_response_id", "conversation", "prompt"])
+def test_stored_parts_count_as_a_full_context(name: str) -> None:
+    assert bound(RESPONSES, {"input": "x", name: "id"}).tokens_in == 100_000
+
+
+def test_no_prompt_counts_more_than_the_context() -> None:
+    assert bound(CHAT, text(300_000)).tokens_in == 100_000
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"tools": [{"type": "web_search"}]}, "'web_search'"),
+        ({"tools": [{"type": "function"}, {"type": "mcp"}]}, "'mcp'"),
+        ({"tools": [{}]}, "'None'"),
+        ({"web_search_options": {}}, "'web_search_options'"),
+        ({"service_tier": "priority"}, "'priority' has no price"),
+    ],
+)
+def test_what_nothing_bounds_is_refused_under_a_budget_only(body: dict[str, Any], says: str) -> None:
+    with pytest.raises(cost_bound.UnboundedError, match=says):
+        bound(RESPONSES, body)
+    assert bound(RESPONSES, body, limits=Limits()).changes == {}
+
+
+def test_tools_of_the_callers_own_are_text() -> None:
+    assert bound(RESPONSES, {"input": "x", "tools": [{"type": "function"}, {"type": "custom"}]}).usd > 0
+
+
+def test_a_model_without_price_is_refused_under_a_budget_in_money_only() -> None:
+    policy = Policy(limits=BUDGET)
+    with pytest.raises(cost_bound.UnboundedError, match="no price"):
+        cost_bound.of(CHAT, text(1), 100, policy, None)
+    in_tokens = Policy(limits=Limits(tokens_per_day=1000), output_cap=10)
+    assert cost_bound.of(CHAT, text(1), 100, in_tokens, None).tokens == 100 + cost_bound.OVERHEAD + 10
+    with pytest.raises(cost_bound.UnboundedError, match="not capped"):
+        cost_bound.of(CHAT, text(1), 100, Policy(limits=Limits(tokens_per_day=1000)), None)
+
+
+def test_embeddings_and_moderations_give_no_tokens_out() -> None:
+    for endpoint in ("/v1/embeddings", "/v1/moderations"):
+        found = bound(endpoint, {"input": ["x" * 100]}, cap=5)
+        assert (found.tokens_out, dict(found.changes)) == (0, {})
+        assert found.tokens_in > 100
+
+
+def test_speech_is_priced_by_character_and_exactly() -> None:
+    found = bound("/v1/audio/speech", {"input": "é" * 1000}, at=price(character=15, input=0, output=0))
+    assert found.usd == 1000 * 15 * PICO // 10**6
+    with pytest.raises(cost_bound.UnboundedError, match="no price by character"):
+        bound("/v1/audio/speech", {"input": "x"})
+
+
+def test_a_transcription_counts_as_a_full_context() -> None:
+    found = bound("/v1/audio/transcriptions", {}, at=price(audio_input=6))
+    assert (found.tokens_in, found.tokens_out) == (100_000, 5_000)
+    assert found.usd == (100_000 * 6 + 5_000 * 10) * PICO // 10**6
+
+
+def test_pictures_count_as_the_largest() -> None:
+    body = {"prompt": "a fox", "n": 2, "partial_images": 3}
+    found = bound("/v1/images/generations", body, at=price(output_per_image=6_000))
+    assert found.tokens_out == 2 * (6_000 + 300)
+    with pytest.raises(cost_bound.UnboundedError, match="largest picture"):
+        bound("/v1/images/generations", body)

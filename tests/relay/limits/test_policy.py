@@ -1,0 +1,160 @@
+"""Which policy is whose, and that a policy that cannot be meant is refused with a text that helps."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from relay.limits.policy import MOST_CONCURRENT, PICO, Limits, PolicyError, amount, parse, subject
+from relay.models import Caller
+
+ACCOUNT = "123456789012"
+
+
+def caller(arn: str) -> Caller:
+    return Caller(account=ACCOUNT, principal="AROAEXAMPLE", arn=arn)
+
+
+def role(name: str, session: str = "session") -> Caller:
+    return caller(f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}")
+
+
+@pytest.mark.parametrize(
+    ("arn", "expected"),
+    [
+        (f"arn:aws:sts::{ACCOUNT}:assumed-role/ci-deploy/build-7", "role/ci-deploy"),
+        (f"arn:aws:sts::{ACCOUNT}:assumed-role/ci-deploy/../admin", "role/ci-deploy"),
+        (f"arn:aws:sts::{ACCOUNT}:assumed-role/ci-deploy/x:role/admin", "role/ci-deploy"),
+        (f"arn:aws-cn:sts::{ACCOUNT}:assumed-role/ci/s", "role/ci"),
+        (f"arn:aws:iam::{ACCOUNT}:user/team/ann", "user/team/ann"),
+        (f"arn:aws:iam::{ACCOUNT}:root", "root"),
+        (f"arn:aws:sts::{ACCOUNT}:federated-user/role", "federated-user"),
+        ("", "other"),
+        ("arn:aws:sts::999999999999:assumed-role/ci/s", "role/ci"),
+    ],
+)
+def test_subject_leaves_out_what_the_caller_can_choose(arn: str, expected: str) -> None:
+    assert subject(caller(arn)) == f"{ACCOUNT}:{expected}"
+
+
+def test_no_text_is_one_default_without_limits() -> None:
+    policy = parse("").of(role("any"))
+    assert policy is not None
+    assert policy.limits == Limits()
+    assert policy.allows("any-model")
+
+
+def test_the_first_rule_that_matches_counts_and_says_what_differs() -> None:
+    policies = parse(
+        '{"default": {"rpm": 60, "usd_day": 5, "models": ["gpt-5-mini"]}, "rules": {'
+        '"123456789012:role/ci-*": {"usd_day": "12.5"}, "*:role/ci-deploy": {"usd_day": 99},'
+        '"*:user/*": "refuse", "123456789012:*": {"rpm": null, "models": null, "output_cap": 100}}}'
+    )
+    ci = policies.of(role("ci-deploy"))
+    assert ci is not None
+    assert (ci.limits.usd_per_day, ci.limits.requests_per_minute) == (12 * PICO + PICO // 2, 60)
+    assert not ci.allows("gpt-5")
+    assert policies.of(caller(f"arn:aws:iam::{ACCOUNT}:user/ann")) is None
+    other = policies.of(role("app"))
+    assert other is not None
+    assert (other.limits.requests_per_minute, other.output_cap, other.allows("gpt-5")) == (None, 100, True)
+
+
+def test_the_default_may_be_to_refuse() -> None:
+    policies = parse('{"default": "refuse", "rules": {"*:role/app": {"rpm": 5}}}')
+    assert policies.of(role("stranger")) is None
+    app = policies.of(role("app"))
+    assert app is not None
+    assert (app.limits.requests_per_minute, app.limits.usd_per_day) == (5, None)
+
+
+def test_models_are_spelt_exactly() -> None:
+    policy = parse('{"default": {"models": ["gpt-5-mini"]}}').of(role("app"))
+    assert policy is not None
+    assert [name for name in ("gpt-5-mini", "GPT-5-mini", "gpt-5-mini ", "gpt-5") if policy.allows(name)] == [
+        "gpt-5-mini"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "must be an object"),
+        ('{"defaults": {}}', "'defaults' is not known here"),
+        ('{"default": {"rmp": 5}}', "'rmp' is not known here; known are concurrent, models, output_cap, rpm"),
+        ('{"default": {"rpm": 0}}', "policies['default'].rpm: must be a whole number of at least 1"),
+        ('{"default": {"rpm": true}}', "rpm: must be a whole number"),
+        ('{"default": {"rpm": 1.5}}', "rpm: must be a whole number"),
+        ('{"default": {"usd_day": -1}}', "usd_day: must be an amount in US dollars"),
+        ('{"default": {"usd_day": "ten"}}', "usd_day: must be an amount"),
+        ('{"default": {"usd_day": true}}', "usd_day: must be an amount"),
+        ('{"default": {"usd_day": "NaN"}}', "usd_day: must be an amount"),
+        ('{"default": {"usd_day": 0.0000000000001}}', "usd_day: must be an amount"),
+        ('{"default": {"concurrent": 501}}', "concurrent: at most 500"),
+        ('{"default": {"models": []}}', "models: must be a list of model names"),
+        ('{"default": {"models": [1.5]}}', "models: must be a list of model names"),
+        ('{"default": {"models": "gpt-5"}}', "models: must be a list"),
+        ('{"default": {"output_cap": 0}}', "output_cap: must be a whole number"),
+        ('{"default": 5}', 'must be an object or "refuse"'),
+        ('{"rules": []}', "rules: must be an object"),
+        ('{"rules": {"role/ci": {}}}', "must be ACCOUNT:role/NAME"),
+        ('{"rules": {"1:group/x": {}}}', "must be ACCOUNT:role/NAME"),
+        ('{"rules": {"*:role/[a-z]": {}}}', "must be ACCOUNT:role/NAME"),
+        ('{"rules": {"*:*": {"rpm": "5"}}}', "policies['*:*'].rpm"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(text: str, says: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse(text)
+    assert says in str(caught.value)
+
+
+def test_null_lifts_the_limit_on_requests_at_once_up_to_what_an_item_holds() -> None:
+    policy = parse('{"default": {"concurrent": null}}').of(role("app"))
+    assert policy is not None
+    assert policy.limits.concurrent == MOST_CONCURRENT
+
+
+def test_amounts_are_exact() -> None:
+    assert amount("0.0025", "x") * 10**6 == 2_500_000_000 * 10**6
+    assert amount(7, "x") == 7 * PICO
+
+
+@given(
+    st.decimals(min_value=0, max_value=10**9, places=12, allow_nan=False, allow_infinity=False),
+    st.sampled_from(["{:f}", "{:e}", "{:E}", "{}", " {:f} "]),
+)
+def test_amounts_are_what_their_decimals_are(dollars: Decimal, written: str) -> None:
+    text = written.format(dollars)
+    assert amount(text, "x") == int(dollars.scaleb(12))
+    if text == text.strip():
+        (limit,) = (parse(f'{{"default": {{"usd_day": {text}}}}}').default,)
+        assert limit is not None
+        assert limit.limits.usd_per_day == int(dollars.scaleb(12))
+
+
+@pytest.mark.parametrize(
+    ("text", "pico"),
+    [
+        ("2e-07", 200_000),
+        (".5", PICO // 2),
+        ("5.", 5 * PICO),
+        ("0.1000000000000", PICO // 10),
+        ("1_0", 10 * PICO),
+        ("+1", PICO),
+        ("٣", 3 * PICO),
+    ],
+)
+def test_unusual_spellings_are_amounts_too(text: str, pico: int) -> None:
+    assert amount(text, "x") == pico
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "²", "1.²", "1.2.3", "-1", "1.-2", "1.+2", "1. 2", "inf", "1,5", "1e-13", "$1"]
+)
+def test_what_is_no_amount_is_none(text: str) -> None:
+    with pytest.raises(PolicyError):
+        amount(text, "x")

@@ -1,0 +1,175 @@
+"""What answers cost: every part at its own price, every tier at its own, and nothing ever below what OpenAI bills."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from relay.limits import prices
+from relay.limits.policy import PICO, PolicyError, amount
+from relay.limits.prices import Price, PriceList, parse
+from relay.models import Usage
+
+LIST = Path(prices.__file__).with_name("prices.json").read_text()
+
+
+@pytest.fixture(scope="module")
+def shipped() -> PriceList:
+    return parse(LIST)
+
+
+def priced(**entry: Any) -> Price:
+    price = parse(json.dumps({"models": {"m": entry}})).of("m")
+    assert price is not None
+    return price
+
+
+def usd(text: str) -> int:
+    return amount(text, "test")
+
+
+def test_the_shipped_list_is_dated_and_whole(shipped: PriceList) -> None:
+    assert len(shipped.as_of) == len("2026-01-31")
+    assert len(shipped.models) > 20
+    for name, price in shipped.models.items():
+        bounded = price.context or price.output_per_image or name.startswith(("tts", "omni-moderation"))
+        assert bounded, f"{name}: nothing bounds what it can cost"
+
+
+@pytest.mark.parametrize(
+    ("usage", "dollars"),
+    [
+        (Usage(input=1_000_000), "0.25"),
+        (Usage(output=1_000_000), "2"),
+        (Usage(input=1_000_000, cached_input=400_000), "0.16"),
+        (Usage(output=1_000, reasoning=900), "0.002"),
+        (Usage(input=1, output=1), "0.00000225"),
+        (Usage(), "0"),
+    ],
+)
+def test_parts_of_a_text_model(shipped: PriceList, usage: Usage, dollars: str) -> None:
+    price = shipped.of("gpt-5-mini")
+    assert price is not None
+    assert price.cost(usage, "") == usd(dollars)
+
+
+@pytest.mark.parametrize(
+    ("usage", "dollars"),
+    [
+        (Usage(input=10, audio_input=4), "0.000049"),
+        (Usage(output=10, audio_output=10), "0.00003"),
+        (Usage(input=10, image_input=10), "0.00007"),
+        (Usage(output=10, image_output=5), "0.000055"),
+        (Usage(input=10, cache_write=10), "0.0000125"),
+    ],
+)
+def test_parts_with_prices_of_their_own(usage: Usage, dollars: str) -> None:
+    price = priced(
+        input=1, output=2, audio_input=10.75, audio_output=3, image_input=7, image_output=9, cache_write=1.25
+    )
+    assert price.cost(usage, "") == usd(dollars)
+
+
+def test_the_tier_of_the_answer_is_the_one_billed(shipped: PriceList) -> None:
+    price = shipped.of("gpt-5")
+    assert price is not None
+    million = Usage(input=1_000_000)
+    assert price.cost(million, "flex") == usd("0.625")
+    assert price.cost(Usage(input=1_000_000, service_tier="default"), "priority") == usd("1.25")
+    assert price.cost(Usage(input=1_000_000, service_tier="priority"), "default") == usd("2.5")
+    assert price.cost(Usage(input=1_000_000, service_tier="unheard-of"), "priority") == usd("2.5")
+    assert price.rates("scale") is None
+
+
+def test_a_long_prompt_makes_all_its_tokens_dearer(shipped: PriceList) -> None:
+    price = shipped.of("gpt-5.4")
+    assert price is not None
+    assert price.cost(Usage(input=272_000, output=100), "") == usd("0.6815")
+    assert price.cost(Usage(input=272_001, output=100), "") == usd("1.362255")
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        ("gpt-5-mini-2025-08-07", "gpt-5-mini"),
+        ("gpt-4o-2024-05-13", "gpt-4o-2024-05-13"),
+        ("gpt-4o-2024-11-20", "gpt-4o"),
+        ("gpt-5-mini-x", None),
+        ("GPT-5-mini", None),
+        ("ft:gpt-4.1-mini-2025-04-14:org::id", None),
+        ("", None),
+    ],
+)
+def test_a_snapshot_costs_what_its_family_costs(shipped: PriceList, model: str, found: str | None) -> None:
+    assert shipped.of(model) == (shipped.models[found] if found else None)
+
+
+def test_a_fine_tuned_model_has_a_price_of_its_own() -> None:
+    listed = parse('{"models": {"ft:gpt-4.1-mini": {"input": 1}, "gpt-4.1-mini": {"input": 9}}}')
+    price = listed.of("ft:gpt-4.1-mini-2025-04-14:org::id")
+    assert price is listed.models["ft:gpt-4.1-mini"]
+
+
+def test_an_environments_prices_replace_whole_models() -> None:
+    shipped = parse('{"as_of": "2026-01-01", "models": {"a": {"input": 1, "output": 2}, "b": {"input": 3}}}')
+    listed = shipped.replaced_by(parse('{"models": {"a": {"input": 5}}}'))
+    assert listed.as_of == "2026-01-01"
+    assert listed.models["a"].cost(Usage(input=1_000_000, output=1_000_000), "") == 5 * PICO
+    assert listed.models["b"].cost(Usage(input=1_000_000), "") == 3 * PICO
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "prices:"),
+        ("{}", "prices:"),
+        ('{"models": {"a": {}}}', "prices['a']: has no price"),
+        ('{"models": {"a": {"inputs": 1}}}', "'inputs' is not known here"),
+        ('{"models": {"a": {"input": "x"}}}', "prices['a'].input: must be an amount"),
+        ('{"models": {"a": {"input": 1, "context": "x"}}}', "prices['a'].context: must be a whole number"),
+        ('{"models": {"a": {"input": 1, "tiers": {"flex": {}}}}}', "prices['a'].tiers.flex: has no price"),
+        ('{"models": {"a": []}}', "prices"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_named(text: str, says: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse(text)
+    assert says in str(caught.value)
+
+
+counts = st.integers(min_value=0, max_value=300_000)
+
+
+SHIPPED = parse(LIST)
+
+
+@settings(deadline=None)
+@given(model=st.sampled_from(sorted(SHIPPED.models)), total_in=counts, total_out=counts, parts=st.data())
+def test_no_answer_within_its_bound_costs_more_than_the_bound(
+    model: str, total_in: int, total_out: int, parts: st.DataObject
+) -> None:
+    price = SHIPPED.models[model]
+    tier = parts.draw(st.sampled_from(sorted(price.tiers)))
+    slack = parts.draw(counts)
+
+    def split(total: int, pieces: int) -> list[int]:
+        cuts = sorted(parts.draw(st.integers(0, total)) for _ in range(pieces))
+        return [high - low for low, high in zip([0, *cuts], cuts, strict=False)]
+
+    cached, written, audio, image = split(total_in, 4)
+    speech, picture = split(total_out, 2)
+    usage = Usage(
+        input=total_in, cached_input=cached, cache_write=written, audio_input=audio, image_input=image,
+        output=total_out, audio_output=speech, image_output=picture, service_tier=tier,
+    )  # fmt: skip
+    assert 0 <= price.cost(usage, tier) <= price.at_most(total_in + slack, total_out + slack, tier)
+
+
+def test_characters_and_requests_have_prices_too() -> None:
+    price = priced(character=15, request=0.01)
+    assert price.cost(Usage(), "", characters=2_000) == usd("0.04")
+    assert price.at_most(0, 0, "", characters=2_000) == usd("0.04")

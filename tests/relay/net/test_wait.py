@@ -1,0 +1,168 @@
+"""The one wait: upstream's bytes, beside the deadline, the silence, an early answer and the wish to stop."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+import pytest
+from relay.errors import Kind, RelayError
+from relay.lambda_runtime.client import ResponseRefusedError
+from relay.net.wait import Watch
+
+
+class Pipe:
+    """Two descriptors: what is written to one becomes readable at the other."""
+
+    def __init__(self) -> None:
+        self.out, self.into = os.pipe()
+
+    def fill(self) -> None:
+        os.write(self.into, b"x")
+
+    def empty(self) -> None:
+        os.read(self.out, 1)
+
+    def close(self) -> None:
+        os.close(self.out)
+        os.close(self.into)
+
+
+class Caller:
+    """Where the answer goes: counts what it is given, refuses when its pipe is full."""
+
+    def __init__(self, pipe: Pipe | None = None) -> None:
+        self.body_size = 0
+        self.flushed = 0
+        self.pipe = pipe
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+    def check_refused(self) -> None:
+        raise ResponseRefusedError(410)
+
+    def fileno(self) -> int:
+        return self.pipe.out if self.pipe else -1
+
+
+@pytest.fixture
+def pipes() -> Iterator[list[Pipe]]:
+    made = [Pipe(), Pipe(), Pipe()]
+    yield made
+    for pipe in made:
+        pipe.close()
+
+
+def for_ever(action: Callable[[], None]) -> NoReturn:
+    while True:
+        action()
+
+
+def soon(seconds: float) -> float:
+    return time.monotonic() + seconds
+
+
+def test_returns_when_there_is_something_to_read(pipes: list[Pipe]) -> None:
+    upstream, *_ = pipes
+    caller = Caller()
+    upstream.fill()
+    Watch(downstream=caller, deadline=soon(1)).readable(upstream.out)
+    assert caller.flushed == 1, "what was written has to be on the wire before anybody waits"
+
+
+def test_returns_when_more_can_be_written(pipes: list[Pipe]) -> None:
+    Watch(downstream=Caller(), deadline=soon(1)).writable(pipes[0].into)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.0, -5.0])
+def test_raises_at_the_deadline_what_is_overdue_then(pipes: list[Pipe], seconds: float) -> None:
+    watch = Watch(downstream=Caller(), deadline=soon(seconds))
+    watch.overdue = Kind.DEADLINE
+    started = time.monotonic()
+    with pytest.raises(RelayError) as raised:
+        watch.readable(pipes[0].out)
+    assert raised.value.kind is Kind.DEADLINE
+    assert max(0.0, seconds) - 0.01 <= time.monotonic() - started <= max(0.0, seconds) + 0.3
+    assert watch.seconds_left() == 0.0
+
+
+def test_the_deadline_holds_although_there_is_always_something_to_read(pipes: list[Pipe]) -> None:
+    pipes[0].fill()
+    watch = Watch(downstream=Caller(), deadline=soon(0.1))
+    with pytest.raises(RelayError):
+        for_ever(lambda: watch.readable(pipes[0].out))
+
+
+def test_an_early_answer_ends_the_wait(pipes: list[Pipe]) -> None:
+    upstream, service, _ = pipes
+    watch = Watch(downstream=Caller(service), deadline=soon(1))
+    service.fill()
+    with pytest.raises(ResponseRefusedError):
+        watch.readable(upstream.out)
+
+
+def test_an_early_answer_and_a_stop_are_seen_before_more_to_read(pipes: list[Pipe]) -> None:
+    upstream, service, stop = pipes
+    upstream.fill()
+    service.fill()
+    with pytest.raises(ResponseRefusedError):
+        Watch(downstream=Caller(service), deadline=soon(1)).readable(upstream.out)
+    stop.fill()
+    with pytest.raises(RelayError) as raised:
+        Watch(downstream=Caller(), deadline=soon(1), stop_fd=stop.out).readable(upstream.out)
+    assert raised.value.kind is Kind.SHUTDOWN
+
+
+def test_breaks_the_silence_again_and_again(pipes: list[Pipe]) -> None:
+    caller = Caller()
+    watch = Watch(downstream=caller, deadline=soon(0.55))
+    beats: list[float] = []
+    watch.silence = 0.1
+    watch.on_silence = lambda: beats.append(time.monotonic())
+    with pytest.raises(RelayError):
+        watch.readable(pipes[0].out)
+    assert 3 <= len(beats) <= 5
+    assert caller.flushed >= len(beats)
+
+
+def test_silence_is_what_the_caller_hears_not_what_upstream_says(pipes: list[Pipe]) -> None:
+    """Bytes that trickle in and are not passed on leave the caller in silence."""
+    upstream = pipes[0]
+    watch = Watch(downstream=Caller(), deadline=soon(2))
+    beats: list[float] = []
+    watch.silence = 0.1
+    watch.on_silence = lambda: beats.append(time.monotonic())
+    until = soon(0.35)
+    while time.monotonic() < until:
+        upstream.fill()
+        watch.readable(upstream.out)
+        upstream.empty()
+    assert 2 <= len(beats) <= 3
+
+
+def test_what_the_caller_hears_is_no_silence(pipes: list[Pipe]) -> None:
+    upstream, caller = pipes[0], Caller()
+    watch = Watch(downstream=caller, deadline=soon(2))
+    watch.silence = 0.1
+    watch.on_silence = lambda: pytest.fail("there was no silence")
+    upstream.fill()
+    until = soon(0.3)
+    while time.monotonic() < until:
+        caller.body_size += 1
+        watch.readable(upstream.out)
+
+
+def test_the_descriptor_of_the_answer_may_come_later(pipes: list[Pipe]) -> None:
+    """Before the answer has begun there is none; from then on it is watched."""
+    upstream, service, _ = pipes
+    caller = Caller()
+    watch = Watch(downstream=caller, deadline=soon(1))
+    upstream.fill()
+    service.fill()
+    watch.readable(upstream.out)
+    caller.pipe = service
+    with pytest.raises(ResponseRefusedError):
+        watch.readable(upstream.out)

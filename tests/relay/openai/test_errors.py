@@ -1,0 +1,96 @@
+"""What OpenAI's errors become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from relay.errors import Kind
+from relay.openai import errors
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        ({"code": "insufficient_quota", "type": "insufficient_quota"}, Kind.UPSTREAM_EXHAUSTED, "insufficient_quota"),
+        ({"code": "credit_balance_exhausted"}, Kind.UPSTREAM_EXHAUSTED, "credit_balance_exhausted"),
+        ({"code": "project_spend_limit_exceeded"}, Kind.UPSTREAM_EXHAUSTED, "project_spend_limit_exceeded"),
+        ({"code": "organization_usage_limit_exceeded"}, Kind.UPSTREAM_EXHAUSTED, "organization_usage_limit_exceeded"),
+        ({"code": None, "type": "insufficient_quota"}, Kind.UPSTREAM_EXHAUSTED, "insufficient_quota"),
+        ({"code": "rate_limit_exceeded", "type": "tokens"}, Kind.UPSTREAM_RATE_LIMIT, "rate_limit_exceeded"),
+        ({"code": "slow_down"}, Kind.UPSTREAM_RATE_LIMIT, "slow_down"),
+        ({"code": "too_many_requests", "type": "too_many_requests"}, Kind.UPSTREAM_RATE_LIMIT, "too_many_requests"),
+        ({"code": "server_is_overloaded"}, Kind.UPSTREAM_OVERLOADED, "upstream_overloaded"),
+        ({"code": "invalid_api_key", "type": "invalid_request_error"}, Kind.UPSTREAM_KEY, "upstream_key_refused"),
+        (
+            {"code": "context_length_exceeded", "type": "invalid_request_error"},
+            Kind.BAD_REQUEST,
+            "context_length_exceeded",
+        ),
+        ({"code": None, "type": "invalid_request_error"}, Kind.BAD_REQUEST, "invalid_request_error"),
+        ({"code": "server_error", "type": "server_error"}, Kind.UPSTREAM_ERROR, "upstream_error"),
+        ({}, Kind.UPSTREAM_ERROR, "upstream_error"),
+        ({"code": 5, "type": ["x"], "message": {}}, Kind.UPSTREAM_ERROR, "upstream_error"),
+    ],
+)
+def test_a_code_decides_what_an_error_means(error: dict[str, Any], kind: Kind, code: str) -> None:
+    meaning = errors.meaning(error)
+    assert (meaning.kind, meaning.code) == (kind, code)
+    assert meaning.text == kind.row.text
+
+
+def test_the_text_passes_where_it_is_about_the_request() -> None:
+    error = {"type": "invalid_request_error", "message": "Too long.", "param": "messages"}
+    meaning = errors.meaning(error)
+    assert (meaning.text, meaning.param) == ("Too long.", "messages")
+
+
+@pytest.mark.parametrize("code", ["server_error", "invalid_api_key", "server_is_overloaded", "new_thing"])
+def test_the_text_does_not_pass_where_it_is_not(code: str) -> None:
+    assert "secret" not in errors.meaning({"code": code, "message": "secret"}).text
+
+
+def test_what_the_code_does_not_tell_the_status_may() -> None:
+    assert errors.meaning({"code": "new_thing"}, Kind.UPSTREAM_RATE_LIMIT).kind is Kind.UPSTREAM_RATE_LIMIT
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "org-AbCdEfGhIjKlMnOpQrStUvWx",
+        "proj_AbCdEfGhIjKlMnOpQrStUvWx",
+        "sk-proj-abcdefghijklmnop",
+        "sk-abcd********wxyz",
+        "sk-svcacct-x_yz-123456",
+    ],
+)
+def test_ids_of_the_organisation_and_pieces_of_keys_are_taken_out(secret: str) -> None:
+    text = errors.public(f"Rate limit reached for gpt-5 in organization {secret} on tokens per min.")
+    assert text == "Rate limit reached for gpt-5 in organization [...] on tokens per min."
+    assert secret not in errors.meaning({"code": "slow_down", "message": f"in {secret}."}).text
+
+
+@pytest.mark.parametrize(
+    "text", ["an org-wide limit", "the project proj_x", "risk-free", "sk-", "task-abcdefghijk", "gpt-5"]
+)
+def test_ordinary_words_stay(text: str) -> None:
+    assert errors.public(text) == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "raises"),
+    [
+        ({"error": {"message": "m"}}, {"message": "m"}, True),
+        ({"type": "error", "error": {"message": "m"}}, {"message": "m"}, True),
+        ({"error": "m"}, {"message": "m"}, True),
+        ({"type": "error", "message": "m"}, {"type": "error", "message": "m"}, False),
+        ({"type": "error", "error": None, "code": "c"}, {"type": "error", "error": None, "code": "c"}, False),
+        ({"error": None}, None, False),
+        ({"error": {}}, None, False),
+        ({"type": "response.failed", "response": {"error": {"code": "c"}}}, None, False),
+        ({}, None, False),
+    ],
+)
+def test_an_error_is_found_in_an_event(fields: dict[str, Any], error: dict[str, Any] | None, raises: bool) -> None:
+    assert errors.in_event(fields) == error
+    assert errors.raises_in_sdks(fields) is raises

@@ -1,0 +1,136 @@
+"""The table of endpoints: exactly these paths, and nothing of a caller's in what is asked upstream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from relay.errors import Kind, RelayError
+from relay.request import endpoints
+
+SERVED = {
+    ("POST", "/v1/chat/completions"): "/chat/completions",
+    ("POST", "/v1/responses"): "/responses",
+    ("POST", "/v1/embeddings"): "/embeddings",
+    ("POST", "/v1/moderations"): "/moderations",
+    ("POST", "/v1/images/generations"): "/images/generations",
+    ("POST", "/v1/audio/speech"): "/audio/speech",
+    ("POST", "/v1/audio/transcriptions"): "/audio/transcriptions",
+    ("GET", "/v1/models"): "/models",
+    ("GET", "/v1/models/gpt-5"): "/models",
+    ("GET", "/v1/usage"): "",
+}
+
+
+def refused(method: str, path: str, headers: dict[str, str] | None = None) -> RelayError:
+    with pytest.raises(RelayError) as caught:
+        endpoints.match(method, path, headers or {})
+    return caught.value
+
+
+@pytest.mark.parametrize(("asked", "upstream"), SERVED.items())
+def test_what_is_served_goes_to_a_fixed_path(asked: tuple[str, str], upstream: str) -> None:
+    endpoint, _ = endpoints.match(*asked, {})
+    assert endpoint.upstream == upstream
+
+
+def test_the_table_holds_nothing_else() -> None:
+    assert len(endpoints.TABLE) == len(SERVED)
+
+
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "post", "Post", "POST ", "", "\0"]
+)
+@pytest.mark.parametrize("path", [path for method, path in SERVED if method == "POST"])
+def test_other_methods_are_told_which_one_is_taken(method: str, path: str) -> None:
+    error = refused(method, path)
+    assert error.kind is Kind.METHOD_NOT_ALLOWED
+    assert error.response_headers()["allow"] == "POST"
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "get"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gpt-5"])
+def test_models_are_only_read(method: str, path: str) -> None:
+    assert refused(method, path).response_headers()["allow"] == "GET"
+
+
+UNKNOWN = """
+/ /v1 /v1/ /v2/models /v1/models/ /v1/models// /v1/models/a/b /v1/models/gpt-5/ v1/models //v1/models
+/v1//models /v1/./models /v1/../v1/models /v1/%6dodels /v1/models%2fgpt-5 /V1/models /v1/models;a /v1/models?a
+/v1/models#a /v1/modelsx \\v1\\models @x/v1/models http://x/v1/models /v1/realtimex /v1/responses/wsx
+/v1/responses/ /v1/responses/resp_1 /v1/chat /v1/{id}
+"""
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/v1/\ud800", *UNKNOWN.split()],
+)
+def test_every_other_path_is_unknown(path: str) -> None:
+    assert refused("GET", path).kind is Kind.NOT_FOUND
+
+
+@pytest.mark.parametrize("path", ["/v1/realtime", "/v1/realtime/", "/v1/realtime/client_secrets", "/v1/responses/ws"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_realtime_is_told_why_not(method: str, path: str) -> None:
+    assert refused(method, path).kind is Kind.NO_WEBSOCKETS
+
+
+@pytest.mark.parametrize("value", ["websocket", "WebSocket"])
+def test_an_upgrade_is_told_why_not(value: str) -> None:
+    assert refused("GET", "/v1/responses", {"upgrade": value}).kind is Kind.NO_WEBSOCKETS
+
+
+@pytest.mark.parametrize(
+    ("segment", "id"),
+    [
+        ("gpt-5", "gpt-5"),
+        ("ft:gpt-5:org::id", "ft:gpt-5:org::id"),
+        ("ft%3Agpt-5", "ft:gpt-5"),
+        ("a%2Fb", "a/b"),
+        ("%2e%2e", ".."),
+        ("..", ".."),
+        ("%zz", "%zz"),
+        ("%ff", "\ufffd"),
+        ("%00", "\0"),
+        ("x" * 65_536, "x" * 65_536),
+    ],
+)
+def test_the_id_of_a_model_is_decoded_and_goes_nowhere(segment: str, id: str) -> None:
+    endpoint, found = endpoints.match("GET", f"/v1/models/{segment}", {})
+    assert (found, endpoint.upstream) == (id, "/models")
+
+
+@given(st.text(), st.text())
+def test_any_method_and_path_is_served_or_refused(method: str, path: str) -> None:
+    assert refused(method, path).kind in (Kind.NOT_FOUND, Kind.NO_WEBSOCKETS, Kind.METHOD_NOT_ALLOWED)
+
+
+def streams(path: str, fields: dict[str, Any]) -> bool:
+    return endpoints.match("POST", path, {})[0].streams(fields)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/images/generations"])
+def test_json_streams_when_stream_is_true_and_by_nothing_else(path: str) -> None:
+    assert streams(path, {"stream": True})
+    for fields in ({}, {"stream": False}, {"stream": None}, {"stream": 1}, {"stream": "true"}, {"stream": [True]}):
+        assert not streams(path, fields)
+    assert not streams(path, {"stream_format": "sse"})
+
+
+def test_speech_streams_by_its_own_field_only() -> None:
+    assert streams("/v1/audio/speech", {"stream_format": "sse"})
+    assert not streams("/v1/audio/speech", {"stream_format": "audio", "stream": True})
+
+
+def test_a_form_streams_by_a_word() -> None:
+    assert streams("/v1/audio/transcriptions", {"stream": "true"})
+    assert not streams("/v1/audio/transcriptions", {"stream": "false"})
+    assert not streams("/v1/audio/transcriptions", {"stream": True})
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/moderations"])
+def test_what_has_no_stream_never_streams(path: str) -> None:
+    assert not streams(path, {"stream": True, "stream_format": "sse"})

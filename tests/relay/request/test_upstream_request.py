@@ -1,0 +1,166 @@
+"""From a caller's request to what is sent: every byte of it decided here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from relay.errors import Kind, RelayError
+from relay.models import Caller, Request
+from relay.request import upstream_request
+from relay.request.policy import RequestPolicy
+from relay.request.upstream_request import Outgoing
+
+CALLER = Caller(account="123456789012", principal="AROAEXAMPLE", arn="arn:aws:sts::123456789012:assumed-role/a/b")
+CHAT = "/v1/chat/completions"
+
+
+def prepared(
+    fields: dict[str, Any] | bytes, path: str = CHAT, method: str = "POST", most: int = 1000, **headers: str
+) -> Outgoing:
+    body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    request = Request(
+        id="id",
+        method=method,
+        path=path,
+        query="model=evil",
+        headers={name.replace("_", "-"): text for name, text in headers.items()},
+        body=body,
+        caller=CALLER,
+    )
+    return upstream_request.prepare(request, RequestPolicy(), max_body_bytes=most, identifier="hash")
+
+
+def kind_of(fields: dict[str, Any] | bytes, path: str = CHAT, most: int = 1000, **headers: str) -> Kind:
+    with pytest.raises(RelayError) as caught:
+        prepared(fields, path, most=most, **headers)
+    return caught.value.kind
+
+
+def test_what_is_sent_is_what_was_checked() -> None:
+    wanted = prepared(b' { "model" : "m", "messages": [], "temperature":1.50 , "seed":1e2 }')
+    body, content_type = wanted.body()
+    assert content_type == "application/json"
+    assert body == (
+        b'{"model":"m","messages":[],"temperature":1.5,"seed":100.0,"max_completion_tokens":16384,"store":false,'
+        b'"safety_identifier":"hash"}'
+    )
+
+
+def test_headers_are_the_relays_own() -> None:
+    wanted = prepared(
+        {"model": "m", "stream": True}, authorization="x", cookie="y", accept="z", openai_organization="o"
+    )
+    assert wanted.headers(key="sk-key", content_type="application/json", request_id="id") == {
+        "authorization": "Bearer sk-key",
+        "accept": "text/event-stream",
+        "accept-encoding": "identity",
+        "user-agent": "openai-lambda-relay",
+        "x-client-request-id": "id",
+        "content-type": "application/json",
+    }
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gpt-5", "/v1/usage"])
+def test_a_read_sends_no_body_whatever_came(path: str) -> None:
+    wanted = prepared(b"x" * 5000, path, "GET")
+    assert wanted.body() == (b"", "")
+    assert "content-type" not in wanted.headers(key="k", content_type="", request_id="id")
+    assert not wanted.wants_stream
+
+
+@pytest.mark.parametrize("size", [999, 1000])
+def test_a_body_up_to_the_limit_is_taken(size: int) -> None:
+    assert prepared(b'{"model":"m"}'.ljust(size)).fields["model"] == "m"
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
+    assert kind_of(b"x" * 1001) is Kind.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "", "text/plain", "application/x-www-form-urlencoded", "Application/JSON; charset=utf-8"],
+)
+def test_json_is_taken_under_any_name(content_type: str) -> None:
+    assert prepared({"model": "m"}, content_type=content_type).fields["model"] == "m"
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "Multipart/mixed", " multipart/related"])
+def test_a_form_is_refused_where_json_is_due(content_type: str) -> None:
+    assert kind_of({"model": "m"}, content_type=content_type) is Kind.UNSUPPORTED_MEDIA
+
+
+def test_json_is_refused_where_a_form_is_due() -> None:
+    assert (
+        kind_of({"model": "m"}, "/v1/audio/transcriptions", content_type="application/json") is Kind.UNSUPPORTED_MEDIA
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "added"),
+    [
+        (None, True),
+        ({}, True),
+        ({"include_usage": False}, True),
+        ({"include_usage": None}, True),
+        ({"include_usage": 1}, True),
+        ({"include_usage": "true"}, True),
+        ({"include_usage": True}, False),
+    ],
+)
+def test_it_is_known_whether_the_caller_asked_for_usage(options: Any, added: bool) -> None:
+    wanted = prepared({"model": "m", "stream": True, "stream_options": options})
+    assert wanted.added_usage is added
+    assert wanted.fields["stream_options"]["include_usage"] is True
+    assert not prepared({"model": "m", "stream": True, "stream_options": options}, "/v1/responses").added_usage
+
+
+def test_without_a_stream_no_usage_is_asked_for() -> None:
+    assert not prepared({"model": "m"}).added_usage
+
+
+@pytest.mark.parametrize("given", [None, "", 0, [], {}, False])
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses"])
+def test_a_caller_without_a_name_gets_one(path: str, given: Any) -> None:
+    assert prepared({"model": "m", "safety_identifier": given}, path).fields["safety_identifier"] == "hash"
+
+
+def test_a_name_of_the_callers_own_stays() -> None:
+    assert prepared({"model": "m", "safety_identifier": "ann"}).fields["safety_identifier"] == "ann"
+    assert "safety_identifier" not in prepared({"model": "m", "input": "x"}, "/v1/embeddings").fields
+
+
+@pytest.mark.parametrize(
+    ("accept", "as_text"),
+    [
+        ("text/plain", True),
+        ("Text/Plain; charset=utf-8", True),
+        ("text/plain, */*", True),
+        ("*/*", False),
+        ("text/event-stream, text/plain", False),
+        ("application/json", False),
+        ("", False),
+    ],
+)
+def test_plain_text_is_for_who_asks_for_it_first(accept: str, as_text: bool) -> None:
+    assert prepared({"model": "m", "stream": True}, accept=accept).as_text is as_text
+    assert not prepared({"model": "m"}, accept=accept).as_text
+
+
+@pytest.mark.parametrize(("n", "choices"), [(None, 1), (1, 1), (3, 3)])
+def test_choices_are_counted(n: int | None, choices: int) -> None:
+    assert prepared({"model": "m", "n": n}).choices == choices
+    assert prepared({"model": "m"}).choices == 1
+
+
+def test_the_identifier_is_stable_secret_and_one_per_caller() -> None:
+    arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:openai-relay-key-"
+    other = Caller(account=CALLER.account, principal="AROAOTHER", arn=CALLER.arn)
+    found = upstream_request.caller_identifier(CALLER, arn + "AbCdEf")
+    assert found == upstream_request.caller_identifier(CALLER, arn + "AbCdEf")
+    assert found != upstream_request.caller_identifier(other, arn + "AbCdEf")
+    assert len(found) == 32  # OpenAI takes 64 characters
+    # The random end of the ARN is what nobody can guess.
+    assert found != upstream_request.caller_identifier(CALLER, arn + "GhIjKl")

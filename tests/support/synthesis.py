@@ -1,0 +1,106 @@
+"""The templates as tests see them: every environment of the repository, and one that uses all there is to configure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cdk_app import environments
+from cdk_app.config.alarm_options import AlarmOptions
+from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
+from cdk_app.config.edge_options import EdgeOptions
+from cdk_app.config.environment import Environment, RequestPolicy
+
+if TYPE_CHECKING:
+    from cdk_app.stage import RelayStage
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# Beside the environments of the repository, which their users edit: one that uses everything there is to configure.
+EVERYTHING = Environment(
+    name="everything",
+    account="123456789012",
+    region="eu-central-1",
+    invokers=(
+        "arn:aws:iam::123456789012:role/service",
+        "arn:aws:iam::123456789012:user/somebody",
+        "210987654321",
+        "arn:aws:iam::345678901234:root",
+    ),
+    direct_invokers=("arn:aws:iam::123456789012:role/batch",),
+    memory_mb=256,
+    timeout_seconds=900,
+    reserved_concurrency=7,
+    log_level="DEBUG",
+    log_retention_days=1096,
+    openai_base_url="https://eu.api.openai.com/v1",
+    requests=RequestPolicy(models=("gpt-5", "gpt-5-mini"), max_output_tokens=4096, stateful=True, tools=("function",)),
+    heartbeat_seconds=5,
+    callers=CallerPolicies(
+        default=CallerPolicy(
+            models=("gpt-5-mini",),
+            requests_per_minute=60,
+            concurrent=10,
+            tokens_per_day=1_000_000,
+            usd_per_day=5,
+            usd_per_month="99.5",
+            output_cap=2048,
+        ),
+        rules={
+            "123456789012:role/ci-*": CallerPolicy(models=("gpt-5-mini",), requests_per_minute=60, usd_per_day=50),
+            "*:user/*": "refuse",
+        },
+    ),
+    prices={"gpt-5-mini": {"input": "0.25", "output": 2, "context": 400_000, "tiers": {"flex": {"input": 1}}}},
+    settle_failure="retry",
+    usage_days=90,
+    openai_secret="shared/openai",
+    openai_secret_kms_key="arn:aws:kms:eu-central-1:123456789012:key/12345678-1234-1234-1234-123456789012",
+    edge="optional",
+    edge_options=EdgeOptions(
+        domain="openai.example.com",
+        certificate="arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012",
+        requests_per_ip=100,
+        requests_per_session=50,
+        networks=("203.0.113.0/24", "2001:db8::/32"),
+        countries=("DE", "CH"),
+        read_timeout_seconds=60,
+        origin_secret_version=3,
+    ),
+    alarms=AlarmOptions(emails=("team@example.com",), usd_per_day=50, stop_at_usd_per_day=100),
+    on_destroy="keep",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synthesised:
+    """One environment as `cdk synth` would write it: its stacks' templates by the stack's id in the stage."""
+
+    environment: Environment
+    stacks: dict[str, dict[str, Any]]
+    directory: Path
+
+
+def synthesise(*, bundle: Path, out: Path) -> dict[str, Synthesised]:
+    """All environments as stages of one app, because the CDK takes seconds to start. Raises on a cdk-nag finding."""
+    # Here and not above: importing the CDK starts Node, in every process that only collects tests.
+    import aws_cdk as cdk
+    import cdk_nag
+
+    from cdk_app.stage import RelayStage
+
+    context = json.loads(ROOT.joinpath("cdk.json").read_text())["context"]
+    app = cdk.App(context=context, outdir=str(out))
+    chosen = [*environments.ENVIRONMENTS, EVERYTHING]
+    stages = {e.name: RelayStage(app, e.name, environment=e, bundle=bundle) for e in chosen}
+    cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
+    app.synth()
+    return {e.name: _read(e, stages[e.name]) for e in chosen}
+
+
+def _read(environment: Environment, stage: RelayStage) -> Synthesised:
+    assembly = stage.synth()
+    stacks = {stack.display_name.split("/")[1].split(" ")[0]: stack.template for stack in assembly.stacks}
+    return Synthesised(environment=environment, stacks=stacks, directory=Path(assembly.directory))
