@@ -15,7 +15,7 @@ from typing import Any
 
 from relay.aws.update_expression import decode
 from relay.ledger import writes
-from relay.ledger.account import EXPIRED, HALTED, STOPPED, Account, Record, Windows, account_of, record_of
+from relay.ledger.account import EXPIRED, HALTED, STOPPED, Account, UsageRecord, Windows, account_of, record_of
 from relay.ledger.ledger import Admitted, Ledger
 from relay.ledger.recovery import stored
 from relay.ledger.table import Table
@@ -81,7 +81,7 @@ class Book:
         """What is booked and held now."""
         return account_of(self._read(writes.account_key(caller.key)))
 
-    def records(self, caller: Known, period: Period) -> Iterator[Record]:
+    def records(self, caller: Known, period: Period) -> Iterator[UsageRecord]:
         """Records of requests admitted in `period`, oldest first, and those that are settled but not yet moved out."""
         seen = set()
         low, high = f"{period.start:013d}", f"{period.end:013d}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
-from relay.ledger.account import Account, Record, Windows
+from relay.ledger.account import Account, UsageRecord, Windows
 from relay.limits.decision import dollars
 from rich import box
 from rich.table import Table
@@ -34,7 +34,7 @@ class Sum:
     bounds: int = 0
     refused: int = 0
 
-    def add(self, record: Record) -> None:
+    def add(self, record: UsageRecord) -> None:
         self.requests += 1
         self.tokens_in += record.counts.get("input", 0)
         self.tokens_out += record.counts.get("output", 0)
@@ -43,7 +43,7 @@ class Sum:
         self.bounds += not record.counts and record.usd > 0
 
 
-def sums(records: Iterable[Record], refusals: Mapping[str, int]) -> dict[str, Sum]:
+def sums(records: Iterable[UsageRecord], refusals: Mapping[str, int]) -> dict[str, Sum]:
     """By model."""
     found: dict[str, Sum] = defaultdict(Sum)
     for record in records:
@@ -134,7 +134,7 @@ def reservations(rows: Iterable[tuple[Known, Account]], now: int) -> Table:
     return table
 
 
-def export(rows: Iterable[tuple[Known, Record]], file: TextIO) -> int:
+def export(rows: Iterable[tuple[Known, UsageRecord]], file: TextIO) -> int:
     """Every record as a line of CSV; how many there were. Amounts are exact, in US dollars."""
     writer = csv.writer(file)
     head = ("admitted", "caller", "key", "request", "model", "endpoint", "tier", "outcome", "tokens", *COUNTS)

@@ -35,7 +35,7 @@ def main() -> int:
 def _serve(api: RuntimeApi, log: Log) -> int:
     # Imported here, so that what fails in an import becomes an init error that Lambda shows.
     from relay.aws import client as aws
-    from relay.doors.origin_secret import Edge
+    from relay.doors.origin_secret import OriginSecretCheck
     from relay.handler import Relay
     from relay.lambda_runtime.loop import Runtime, Stop
     from relay.net import tls
@@ -65,7 +65,7 @@ def _serve(api: RuntimeApi, log: Log) -> int:
             aws.SecretsManager(secrets, settings.openai_secret_arn).read,
             warn=lambda cause: log.warn("key_not_refreshed", cause=cause),
         ),
-        edge=Edge(settings.edge, aws.SecretsManager(secrets, settings.edge_secret_arn), time.monotonic),
+        edge=OriginSecretCheck(settings.edge, aws.SecretsManager(secrets, settings.edge_secret_arn), time.monotonic),
         admission=_admission(settings, aws_tls, log),
         log=log,
         stop_fd=stop.fd,

@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from enum import Enum
 
-from relay.frozen import Value
+from relay.frozen import Frozen
 
 
-class Row(Value):
+class ErrorSpec(Frozen):
     """What the wire shows of one kind. `retry` becomes `x-should-retry`, which OpenAI's SDKs obey before anything else."""
 
     status: int
@@ -26,85 +26,101 @@ class Row(Value):
         super().__init__(status=status, type=type, code=code, text=text, retry=retry)
 
 
-class Kind(Enum):
+class ErrorKind(Enum):
     """The fixed set of failures. Each is raised somewhere and tested; the value is its row on the wire."""
 
-    NOT_FOUND = Row(
+    NOT_FOUND = ErrorSpec(
         404, "invalid_request_error", "unknown_url", "Unknown path. The relay serves OpenAI's paths below /v1."
     )
-    METHOD_NOT_ALLOWED = Row(405, "invalid_request_error", "method_not_allowed", "This path does not take this method.")
-    BAD_REQUEST = Row(400, "invalid_request_error", "invalid_request", "The request is not valid.")
-    BAD_JSON = Row(400, "invalid_request_error", "invalid_json", "The body is not valid JSON.")
-    TOO_LARGE = Row(413, "invalid_request_error", "request_too_large", "The request body is too large.")
-    UNSUPPORTED_MEDIA = Row(
+    METHOD_NOT_ALLOWED = ErrorSpec(
+        405, "invalid_request_error", "method_not_allowed", "This path does not take this method."
+    )
+    BAD_REQUEST = ErrorSpec(400, "invalid_request_error", "invalid_request", "The request is not valid.")
+    BAD_JSON = ErrorSpec(400, "invalid_request_error", "invalid_json", "The body is not valid JSON.")
+    TOO_LARGE = ErrorSpec(413, "invalid_request_error", "request_too_large", "The request body is too large.")
+    UNSUPPORTED_MEDIA = ErrorSpec(
         415, "invalid_request_error", "unsupported_media_type", "This path does not take this content type."
     )
-    MODEL_NOT_ALLOWED = Row(
+    MODEL_NOT_ALLOWED = ErrorSpec(
         404, "invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."
     )
-    NO_WEBSOCKETS = Row(
+    NO_WEBSOCKETS = ErrorSpec(
         400,
         "invalid_request_error",
         "websockets_not_supported",
         "Realtime and WebSocket connections cannot pass a Lambda Function URL, which carries one HTTP request and its "
         "answer. Use /v1/chat/completions or /v1/responses with stream: true.",
     )
-    NO_IDENTITY = Row(403, "invalid_request_error", "no_identity", "The request carries no verified AWS identity.")
-    EDGE_REQUIRED = Row(
+    NO_IDENTITY = ErrorSpec(
+        403, "invalid_request_error", "no_identity", "The request carries no verified AWS identity."
+    )
+    EDGE_REQUIRED = ErrorSpec(
         403, "invalid_request_error", "edge_required", "Requests come through the edge: send this to its domain."
     )
-    EDGE_UNAVAILABLE = Row(
+    EDGE_UNAVAILABLE = ErrorSpec(
         503,
         "api_error",
         "edge_unavailable",
         "The relay cannot tell just now whether this came through its edge.",
         retry=True,
     )
-    CALLER_REFUSED = Row(403, "invalid_request_error", "caller_not_allowed", "No policy lets this caller in.")
-    CALLER_STOPPED = Row(403, "invalid_request_error", "caller_stopped", "This caller was stopped by its operator.")
-    COST_UNBOUNDED = Row(
+    CALLER_REFUSED = ErrorSpec(403, "invalid_request_error", "caller_not_allowed", "No policy lets this caller in.")
+    CALLER_STOPPED = ErrorSpec(
+        403, "invalid_request_error", "caller_stopped", "This caller was stopped by its operator."
+    )
+    COST_UNBOUNDED = ErrorSpec(
         400, "invalid_request_error", "cost_not_bounded", "The cost of this request cannot be bounded."
     )
-    DUPLICATE = Row(409, "invalid_request_error", "duplicate_request", "A request with this id was answered already.")
-    RATE_LIMITED = Row(429, "rate_limit_error", "rate_limit_exceeded", "A limit of this caller is reached.", retry=True)
-    BUDGET_EXHAUSTED = Row(429, "insufficient_quota", "insufficient_quota", "A budget of this caller is used up.")
-    STOPPED = Row(503, "api_error", "relay_stopped", "The relay was stopped by its operator.")
-    STORE_UNAVAILABLE = Row(
+    DUPLICATE = ErrorSpec(
+        409, "invalid_request_error", "duplicate_request", "A request with this id was answered already."
+    )
+    RATE_LIMITED = ErrorSpec(
+        429, "rate_limit_error", "rate_limit_exceeded", "A limit of this caller is reached.", retry=True
+    )
+    BUDGET_EXHAUSTED = ErrorSpec(429, "insufficient_quota", "insufficient_quota", "A budget of this caller is used up.")
+    STOPPED = ErrorSpec(503, "api_error", "relay_stopped", "The relay was stopped by its operator.")
+    STORE_UNAVAILABLE = ErrorSpec(
         503, "api_error", "store_unavailable", "The relay cannot read its limits just now.", retry=True
     )
-    KEY_UNAVAILABLE = Row(
+    KEY_UNAVAILABLE = ErrorSpec(
         503, "api_error", "key_unavailable", "The relay cannot read its OpenAI key just now.", retry=True
     )
-    UPSTREAM_UNREACHABLE = Row(
+    UPSTREAM_UNREACHABLE = ErrorSpec(
         502, "api_error", "upstream_unreachable", "OpenAI cannot be reached just now.", retry=True
     )
-    UPSTREAM_BROKEN = Row(502, "api_error", "upstream_broken", "OpenAI's answer broke off or could not be read.")
-    UPSTREAM_ERROR = Row(502, "api_error", "upstream_error", "OpenAI answered with an error of its own.", retry=True)
-    UPSTREAM_KEY = Row(
+    UPSTREAM_BROKEN = ErrorSpec(502, "api_error", "upstream_broken", "OpenAI's answer broke off or could not be read.")
+    UPSTREAM_ERROR = ErrorSpec(
+        502, "api_error", "upstream_error", "OpenAI answered with an error of its own.", retry=True
+    )
+    UPSTREAM_KEY = ErrorSpec(
         502,
         "api_error",
         "upstream_key_refused",
         "OpenAI refused the relay's own credentials. This is not about the caller.",
     )
-    UPSTREAM_RATE_LIMIT = Row(
+    UPSTREAM_RATE_LIMIT = ErrorSpec(
         429, "rate_limit_error", "rate_limit_exceeded", "OpenAI's rate limit is reached.", retry=True
     )
-    UPSTREAM_EXHAUSTED = Row(
+    UPSTREAM_EXHAUSTED = ErrorSpec(
         429, "insufficient_quota", "insufficient_quota", "The credit behind the relay's OpenAI key is used up."
     )
-    UPSTREAM_OVERLOADED = Row(503, "api_error", "upstream_overloaded", "OpenAI is overloaded just now.", retry=True)
-    UPSTREAM_TIMEOUT = Row(504, "api_error", "upstream_timeout", "OpenAI did not answer in the time this function has.")
-    DEADLINE = Row(
+    UPSTREAM_OVERLOADED = ErrorSpec(
+        503, "api_error", "upstream_overloaded", "OpenAI is overloaded just now.", retry=True
+    )
+    UPSTREAM_TIMEOUT = ErrorSpec(
+        504, "api_error", "upstream_timeout", "OpenAI did not answer in the time this function has."
+    )
+    DEADLINE = ErrorSpec(
         504, "api_error", "deadline_exceeded", "The time this function has is used up; the answer is not complete."
     )
-    SHUTDOWN = Row(
+    SHUTDOWN = ErrorSpec(
         503, "api_error", "shutting_down", "The relay is being stopped; the answer is not complete.", retry=True
     )
-    INTERNAL = Row(500, "api_error", "internal_error", "Internal error.")
+    INTERNAL = ErrorSpec(500, "api_error", "internal_error", "Internal error.")
 
     @property
-    def row(self) -> Row:
-        """The kind's row in the table."""
+    def spec(self) -> ErrorSpec:
+        """How the wire shows this kind."""
         return self.value
 
 
@@ -113,7 +129,7 @@ class RelayError(Exception):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ErrorKind,
         text: str | None = None,
         *,
         param: str | None = None,
@@ -123,18 +139,18 @@ class RelayError(Exception):
     ) -> None:
         super().__init__(f"{kind.name}: {log}" if log else kind.name)
         self.kind = kind
-        self.text = text or kind.row.text
+        self.text = text or kind.spec.text
         self.param = param
-        self.code = code or kind.row.code
+        self.code = code or kind.spec.code
         self.headers = dict(headers or {})
         self.log = log
 
     def body(self) -> bytes:
         """The OpenAI-shaped body, one line of JSON in UTF-8."""
-        error = {"message": self.text, "type": self.kind.row.type, "param": self.param, "code": self.code}
+        error = {"message": self.text, "type": self.kind.spec.type, "param": self.param, "code": self.code}
         return json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
     def response_headers(self) -> dict[str, str]:
         """The headers of an answer made of this error."""
-        retry = "true" if self.kind.row.retry else "false"
+        retry = "true" if self.kind.spec.retry else "false"
         return {"content-type": "application/json", "x-should-retry": retry, **self.headers}

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 """The empty mapping, as a default."""
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-class Value:
+class Frozen:
     """Its fields are the annotated names of the class, with their defaults. Equal when class and all fields are equal.
 
     A default is shared by all values of a class, so it must not be changed either.

@@ -10,22 +10,22 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from relay.doors.function_url import to_request
-from relay.doors.origin_secret import Edge
-from relay.errors import Kind, RelayError
+from relay.doors.origin_secret import OriginSecretCheck
+from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import Invocation
 from relay.lambda_runtime.loop import Reply
 from relay.limits.admission import Admission, Ask, Permit
-from relay.limits.settlement import Tab
+from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Request, Response
-from relay.net.wait import Watch
+from relay.net.wait import Wait
 from relay.openai import errors, response, transforms
 from relay.openai.credentials import Keys
-from relay.openai.transport import Answer, Call, Upstream
+from relay.openai.transport import Call, Upstream, UpstreamResponse
 from relay.openai.usage_meter import BodyMeter, EventMeter, Meter
 from relay.request import endpoints, upstream_request
-from relay.request.upstream_request import Outgoing
-from relay.request_log import Record
+from relay.request.upstream_request import UpstreamRequest
+from relay.request_log import RequestLog
 from relay.settings import Settings
 
 # Of the time that is left, at most this part is held back for ending well, so that short deadlines leave room to work.
@@ -41,7 +41,7 @@ class Relay:
         settings: Settings,
         upstream: Upstream,
         keys: Keys,
-        edge: Edge,
+        edge: OriginSecretCheck,
         admission: Admission,
         log: Log,
         stop_fd: int = -1,
@@ -57,7 +57,7 @@ class Relay:
     def __call__(self, invocation: Invocation, reply: Reply) -> Response:
         """Answers one invocation; what it raises, the runtime turns into an answer."""
         settings = self._settings
-        record = Record(request_id=invocation.id, function=settings.function_name, reply=reply, log=self._log)
+        record = RequestLog(request_id=invocation.id, function=settings.function_name, reply=reply, log=self._log)
         reply.when_done(record.finish)
         request = to_request(invocation.event, invocation.id)
         # The secret's ARN is known in this account only, and stays the same while keys are rotated.
@@ -70,7 +70,7 @@ class Relay:
         record.model(str(wanted.fields.get("model", "")), stream=wanted.wants_stream)
         if wanted.endpoint.path == endpoints.USAGE:
             return response.own(self._admission.usage(request.caller))
-        tab = Tab(self._permit(request, wanted, invocation), record)
+        tab = Settlement(self._permit(request, wanted, invocation), record)
         reply.when_done(tab.close)
         watch = self._watch(invocation, reply, wanted, tab)
         answer = self._sent(wanted, invocation.id, watch, tab)
@@ -83,7 +83,7 @@ class Relay:
             return response.models(answer, self._allows(request), wanted.id)
         return self._body(wanted, answer, reply, watch, record, tab)
 
-    def _permit(self, request: Request, wanted: Outgoing, invocation: Invocation) -> Permit:
+    def _permit(self, request: Request, wanted: UpstreamRequest, invocation: Invocation) -> Permit:
         """Leave to send `wanted`, which is narrowed to what was granted. A list of models costs nothing."""
         if wanted.endpoint.body == "none":
             self._admission.policy(request.caller)
@@ -106,37 +106,45 @@ class Relay:
         policy = self._admission.policy(request.caller)
         return lambda model: self._settings.request_policy.allows_model(model) and policy.allows(model)
 
-    def _sent(self, wanted: Outgoing, request_id: str, watch: Watch, tab: Tab) -> Answer:
+    def _sent(self, wanted: UpstreamRequest, request_id: str, watch: Wait, tab: Settlement) -> UpstreamResponse:
         try:
             return self._open(wanted, request_id, watch, tab)
         except RelayError as error:
-            if error.kind is Kind.UPSTREAM_UNREACHABLE:
+            if error.kind is ErrorKind.UPSTREAM_UNREACHABLE:
                 tab.free()
             raise
 
-    def _open(self, wanted: Outgoing, request_id: str, watch: Watch, tab: Tab) -> Answer:
+    def _open(self, wanted: UpstreamRequest, request_id: str, watch: Wait, tab: Settlement) -> UpstreamResponse:
         body, content_type = wanted.body()
         key = self._keys.current(meanwhile=self._upstream.connect_ahead)
         headers = wanted.headers(key=key, content_type=content_type, request_id=request_id)
         call = Call(method=wanted.endpoint.method, path=wanted.endpoint.upstream, headers=headers, body=body)
         if not watch.seconds_left():
-            raise RelayError(Kind.DEADLINE, log="no time left to ask upstream")
+            raise RelayError(ErrorKind.DEADLINE, log="no time left to ask upstream")
         tab.sending()
         answer = self._upstream.open(call, watch)
         if answer.status == 401:
             self._keys.refused(key)
         return answer
 
-    def _watch(self, invocation: Invocation, reply: Reply, wanted: Outgoing, tab: Tab) -> Watch:
+    def _watch(self, invocation: Invocation, reply: Reply, wanted: UpstreamRequest, tab: Settlement) -> Wait:
         left = max(0.0, invocation.deadline - time.monotonic())
         reserve = min(self._settings.deadline_reserve_seconds, left * _RESERVE_SHARE)
-        watch = Watch(downstream=reply.stream, deadline=invocation.deadline - reserve, stop_fd=self._stop_fd)
+        watch = Wait(downstream=reply.stream, deadline=invocation.deadline - reserve, stop_fd=self._stop_fd)
         if wanted.wants_stream and self._settings.heartbeat_seconds:
             watch.silence = self._settings.heartbeat_seconds
             watch.on_silence = _heartbeat(reply, watch, tab.headers(_stream_headers(wanted)))
         return watch
 
-    def _body(self, wanted: Outgoing, answer: Answer, reply: Reply, watch: Watch, record: Record, tab: Tab) -> Response:
+    def _body(
+        self,
+        wanted: UpstreamRequest,
+        answer: UpstreamResponse,
+        reply: Reply,
+        watch: Wait,
+        record: RequestLog,
+        tab: Settlement,
+    ) -> Response:
         response.check(answer, wants_stream=wanted.wants_stream, kinds=wanted.endpoint.answers)
         headers = tab.headers(response.passed_headers(answer))
         meter: Meter = BodyMeter(headers.get("content-type", ""))
@@ -151,11 +159,11 @@ class Relay:
         if wanted.wants_stream:
             chunks = chain(_first_event(chunks, meter, reply, tab), chunks)
             headers |= _stream_headers(wanted)
-        watch.overdue = Kind.DEADLINE
+        watch.overdue = ErrorKind.DEADLINE
         return Response(status=answer.status, headers=headers, body=_transformed(chunks, wanted))
 
 
-def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, tab: Tab) -> Iterator[bytes]:
+def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, tab: Settlement) -> Iterator[bytes]:
     try:
         return response.first_event(chunks, meter, reply)
     except RelayError:
@@ -164,22 +172,22 @@ def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, tab: Tab) 
         raise
 
 
-def _heartbeat(reply: Reply, watch: Watch, headers: dict[str, str]) -> Callable[[], None]:
+def _heartbeat(reply: Reply, watch: Wait, headers: dict[str, str]) -> Callable[[], None]:
     def beat() -> None:
         # The bounded wait for a real status is over: from here on a failure travels in the stream.
         if not reply.begun:
             reply.begin(200, headers)
-        watch.overdue = Kind.DEADLINE
+        watch.overdue = ErrorKind.DEADLINE
         reply.keep_alive()
 
     return beat
 
 
-def _stream_headers(wanted: Outgoing) -> dict[str, str]:
+def _stream_headers(wanted: UpstreamRequest) -> dict[str, str]:
     return response.TEXT_HEADERS if wanted.as_text else response.SSE_HEADERS
 
 
-def _transformed(chunks: Iterator[bytes], wanted: Outgoing) -> Iterator[bytes]:
+def _transformed(chunks: Iterator[bytes], wanted: UpstreamRequest) -> Iterator[bytes]:
     chain_of = transforms.for_request(
         strip_usage=wanted.added_usage,
         text_of=wanted.endpoint.dialect if wanted.as_text else None,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from relay.frozen import NOTHING, Value
+from relay.frozen import EMPTY, Frozen
 
 
-class Caller(Value):
+class Caller(Frozen):
     """The IAM principal that signed the request, as AWS verified it.
 
     `account` and `principal` are the identity: `principal` is the part of the unique id before ":", because what
@@ -26,19 +26,19 @@ class Caller(Value):
         return f"{self.account}/{self.principal}"
 
 
-class Request(Value):
+class Request(Frozen):
     """One HTTP request as it came through the door. Header names are lower-case; `path` is not percent-decoded."""
 
     id: str
     method: str
     path: str
     query: str = ""
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = EMPTY
     body: bytes = b""
     caller: Caller
 
 
-class Response(Value):
+class Response(Frozen):
     """One HTTP answer. `body` yields non-empty byte strings; what it raises is a failure in mid-stream.
 
     `body` is closed by whoever iterates it, also when it is abandoned early.
@@ -49,7 +49,7 @@ class Response(Value):
     body: Iterator[bytes]
 
 
-class Usage(Value):
+class Usage(Frozen):
     """What OpenAI counted for one answer, in tokens. The details are parts of the totals, never added to them.
 
     `cached_input`, `cache_write`, `audio_input` and `image_input` are parts of `input`; `reasoning`, `audio_output`

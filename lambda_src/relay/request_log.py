@@ -33,7 +33,7 @@ _UNITS = {
 }
 
 
-class Record:
+class RequestLog:
     """The record of one request, filled in as it goes and written when it is over."""
 
     def __init__(self, *, request_id: str, function: str, reply: Reply, log: Log) -> None:

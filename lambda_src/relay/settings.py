@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar, cast, get_args
 
-from relay.frozen import Value
+from relay.frozen import Frozen
 from relay.limits import policy, prices
 from relay.limits.policy import Policies
 from relay.limits.prices import PriceList
@@ -23,7 +23,7 @@ class SettingsError(Exception):
     """A setting is missing or wrong. The message names it; it never quotes the value of a secret (there is none here)."""
 
 
-class Settings(Value):
+class Settings(Frozen):
     """What one relay process needs to know. Times are in seconds, sizes in bytes."""
 
     runtime_api: str

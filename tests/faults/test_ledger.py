@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from relay.aws.update_expression import decode
 from relay.ledger import writes
-from relay.ledger.account import Record, Reservation, account_of, record_of
+from relay.ledger.account import Reservation, UsageRecord, account_of, record_of
 from relay.ledger.ledger import Admitted, Ledger
 from relay.ledger.store import StoreError
 from relay.ledger.table import Table
@@ -67,7 +67,7 @@ FAULTS: dict[str, Fault] = {
 def test_a_hundred_requests_are_booked_once_each(url: str, name: str) -> None:
     table = dynamo.create_table(url, f"table-{uuid.uuid4().hex}")
     now = [NOON]
-    admitted: dict[str, tuple[Admitted, Record]] = {}
+    admitted: dict[str, tuple[Admitted, UsageRecord]] = {}
     refused: set[str] = set()
     unsettled: list[str] = []
     with dynamo.store(url) as plain:
@@ -84,7 +84,7 @@ def test_a_hundred_requests_are_booked_once_each(url: str, name: str) -> None:
             except StoreError:
                 refused.add(entry.id)
                 continue
-            record = Record(id=entry.id, at=entry.at, outcome="ok", usd=number, tokens=3, bound_usd=entry.usd)
+            record = UsageRecord(id=entry.id, at=entry.at, outcome="ok", usd=number, tokens=3, bound_usd=entry.usd)
             admitted[entry.id] = (held, record)
             try:
                 ledger.settle(CALLER, held, record)
@@ -95,7 +95,7 @@ def test_a_hundred_requests_are_booked_once_each(url: str, name: str) -> None:
         last = ledger.reserve(
             CALLER, "1:role/x", Reservation(id="last", at=now[0], lease=now[0] + 1, usd=1, tokens=1), Limits()
         )
-        ledger.settle(CALLER, last, Record(id="last", at=now[0], outcome="ok", usd=1, tokens=1))
+        ledger.settle(CALLER, last, UsageRecord(id="last", at=now[0], outcome="ok", usd=1, tokens=1))
         now[0] += 200_000
         for _ in range(6):
             Ledger(Table(plain, name=table, monotonic=lambda: 0.0, sleep=lambda _: None), clock=lambda: now[0]).sweep(
@@ -111,7 +111,7 @@ def test_a_hundred_requests_are_booked_once_each(url: str, name: str) -> None:
         assert not unsettled
 
 
-def _audit(url: str, table: str, admitted: dict[str, Record], unsettled: set[str]) -> None:
+def _audit(url: str, table: str, admitted: dict[str, UsageRecord], unsettled: set[str]) -> None:
     key = writes.in_json(writes.account_key(CALLER))
     account = account_of(dynamo.client(url).get_item(TableName=table, Key=key)["Item"])
     items = [{name: decode(value) for name, value in item.items()} for item in dynamo.items(url, table)]

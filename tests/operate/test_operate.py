@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from relay.ledger.account import Record, Reservation
+from relay.ledger.account import Reservation, UsageRecord
 from relay.ledger.ledger import Admitted, Ledger
 from relay.ledger.table import Table
 from relay.limits.decision import RefusedError
@@ -60,11 +60,11 @@ class Desk:
         )  # fmt: skip
         return (ledger or self.ledger).reserve(caller.key, caller.subject, entry, Limits(**limits))
 
-    def serve(self, caller: Known = CI, **fields: Any) -> Record:
+    def serve(self, caller: Known = CI, **fields: Any) -> UsageRecord:
         admitted = self.reserve(caller)
         given = {"outcome": "ok", "usd": PICO // 4, "tokens": 12, "counts": {"input": 10, "output": 2}}
         entry = admitted.entry
-        record = Record(
+        record = UsageRecord(
             id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, bound_usd=entry.usd,
             bound_tokens=entry.tokens, **{**given, **fields},
         )  # fmt: skip
@@ -215,13 +215,13 @@ def test_what_is_meant_has_to_be_clear(desk: Desk) -> None:
     assert "ResourceNotFoundException" in desk.run("usage", ok=False)
 
 
-def failed(record: Record, caller: Known = CI) -> str:
+def failed(record: UsageRecord, caller: Known = CI) -> str:
     return json.dumps({"event": "settle_failed", "caller": caller.key, "record": {**record.fields(), "id": record.id}})
 
 
-def as_record(admitted: Admitted) -> Record:
+def as_record(admitted: Admitted) -> UsageRecord:
     entry = admitted.entry
-    return Record(
+    return UsageRecord(
         id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, outcome="ok", usd=7, tokens=3,
         bound_usd=entry.usd, bound_tokens=entry.tokens, counts={"input": 2, "output": 1},
     )  # fmt: skip

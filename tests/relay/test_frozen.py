@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pytest
-from relay.frozen import NOTHING, Value
+from relay.frozen import EMPTY, Frozen
 
 
 def _double(number: int) -> int:
     return 2 * number
 
 
-class Point(Value):
+class Point(Frozen):
     """With something given, something in between, and defaults of all kinds."""
 
     x: int
     y: int = 0
     label: str
-    marks: Mapping[str, int] = NOTHING
+    marks: Mapping[str, int] = EMPTY
     scale: Callable[[int], int] = _double
 
     @property
@@ -26,13 +26,13 @@ class Point(Value):
         return abs(self.x) + abs(self.y)
 
 
-class Place(Value):
+class Place(Frozen):
     """The same fields as a point, and another thing."""
 
     x: int
     y: int = 0
     label: str
-    marks: Mapping[str, int] = NOTHING
+    marks: Mapping[str, int] = EMPTY
     scale: Callable[[int], int] = _double
 
 
@@ -104,7 +104,7 @@ def test_a_changed_value_is_another_one() -> None:
 
 
 def test_it_is_shown_as_it_is_written() -> None:
-    class Named(Value):
+    class Named(Frozen):
         name: str
         size: int = 1
 
@@ -124,7 +124,7 @@ def test_fields_are_inherited() -> None:
 
 
 def test_a_default_belongs_to_one_class() -> None:
-    class Other(Value):
+    class Other(Frozen):
         y: int = 9
 
     assert (Other().y, Point(x=1, label="a").y) == (9, 0)

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from relay import request_log
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import ResponseRefusedError, RuntimeApiError
 from relay.log import Log
 from relay.models import Caller, Request, Usage
-from relay.request_log import Record, outcome_of
+from relay.request_log import RequestLog, outcome_of
 
 from tests.support.doubles.exchange import Wire
 
-OUTCOMES = {"ok", "bug", "response_refused", "response_lost", *(kind.name.lower() for kind in Kind)}
+OUTCOMES = {"ok", "bug", "response_refused", "response_lost", *(kind.name.lower() for kind in ErrorKind)}
 
 
 class Written:
@@ -26,7 +26,7 @@ class Written:
         self.read_fd, write_fd = os.pipe()
         self.wire = Wire()
         self.reply = self.wire.reply()
-        self.record = Record(request_id="id", function="relay", reply=self.reply, log=Log(fd=write_fd))
+        self.record = RequestLog(request_id="id", function="relay", reply=self.reply, log=Log(fd=write_fd))
         self._write_fd = write_fd
 
     def line(self, failure: BaseException | None = None) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def test_metrics_are_numbers_that_are_really_in_the_line() -> None:
     assert line["_aws"]["Timestamp"] > 1_700_000_000_000
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_an_expected_failure_is_named_by_its_kind(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_an_expected_failure_is_named_by_its_kind(kind: ErrorKind) -> None:
     assert outcome_of(RelayError(kind)) == kind.name.lower()
 
 
@@ -116,20 +116,20 @@ def test_what_counts_as_a_failure_is_an_outcome() -> None:
     assert request_log._OURS < OUTCOMES
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind.row.status >= 500])
-def test_every_failure_of_ours_or_openais_is_counted(kind: Kind) -> None:
-    told = {Kind.SHUTDOWN, Kind.STOPPED, Kind.INTERNAL}  # wanted by the operator; logged as "bug"
+@pytest.mark.parametrize("kind", [kind for kind in ErrorKind if kind.spec.status >= 500])
+def test_every_failure_of_ours_or_openais_is_counted(kind: ErrorKind) -> None:
+    told = {ErrorKind.SHUTDOWN, ErrorKind.STOPPED, ErrorKind.INTERNAL}  # wanted by the operator; logged as "bug"
     assert Written().line(RelayError(kind))["Failures"] == int(kind not in told)
 
 
 def test_a_refusal_is_no_failure() -> None:
-    assert Written().line(RelayError(Kind.BAD_REQUEST))["Failures"] == 0
+    assert Written().line(RelayError(ErrorKind.BAD_REQUEST))["Failures"] == 0
 
 
 def test_a_cut_stream_is_counted_and_its_cause_told() -> None:
     written = Written()
     written.reply.begin(200, {})
-    line = written.line(RelayError(Kind.UPSTREAM_BROKEN, "public", log="reset " * 100))
+    line = written.line(RelayError(ErrorKind.UPSTREAM_BROKEN, "public", log="reset " * 100))
     assert (line["StreamCuts"], line["Failures"]) == (1, 1)
     assert line["cause"].startswith("reset")
     assert len(line["cause"]) <= 300
@@ -139,7 +139,7 @@ def test_a_cut_stream_is_counted_and_its_cause_told() -> None:
 def test_an_error_in_the_stream_is_no_success() -> None:
     written = Written()
     written.reply.begin(200, {})
-    written.record.in_stream(RelayError(Kind.UPSTREAM_ERROR))
+    written.record.in_stream(RelayError(ErrorKind.UPSTREAM_ERROR))
     line = written.line()
     assert (line["outcome"], line["StreamCuts"], line["Failures"]) == ("upstream_error", 1, 1)
 

@@ -15,8 +15,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from relay.aws.client import DYNAMODB, Client, Credentials, DynamoDb
-from relay.ledger.store import DynamoDb as Store
-from relay.ledger.store import StoreError
+from relay.ledger.store import Store, StoreError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEYS = ("pk", "sk")

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from relay.aws.update_expression import decode
 from relay.ledger import writes
-from relay.ledger.account import Account, Record, account_of, record_of
+from relay.ledger.account import Account, UsageRecord, account_of, record_of
 
 from cdk_app.bundle import target_python
 from emulator.fakes.aws import AwsStandIn
@@ -112,12 +112,12 @@ class Setup:
         key = writes.in_json(writes.account_key(self.caller(identity)))
         return account_of(dynamo.client(self.aws.url).get_item(TableName=self.table, Key=key).get("Item"))
 
-    def record(self, response: Answer) -> Record:
+    def record(self, response: Answer) -> UsageRecord:
         """The one record of the request that was answered with `response`."""
         (found,) = [record for record in self.records() if record.id == response.headers["x-request-id"]]
         return found
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[UsageRecord]:
         found = []
         for item in dynamo.items(self.aws.url, self.table):
             fields = {name: decode(value) for name, value in item.items()}

@@ -19,11 +19,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from relay.frozen import Value
+from relay.frozen import Frozen
 from relay.ledger import store
 from relay.net import connect, tls
-from relay.net.http1_response import AnswerReader, BadAnswerError
-from relay.openai.credentials import StoreError
+from relay.net.http1_response import BadResponseError, ResponseReader
+from relay.openai.credentials import SecretError
 
 # How long one call may take, connecting included: a store that is down has to become a 503 within 1.5 s. The
 # ledger repeats what is safe to repeat, so its calls are shorter; DynamoDB answers in under 10 ms as a rule.
@@ -49,7 +49,7 @@ class AwsError(Exception):
         self.fields = fields or {}
 
 
-class Credentials(Value):
+class Credentials(Frozen):
     """What signs a request. `token` is "" for long-lived keys."""
 
     access_key: str
@@ -96,7 +96,7 @@ def _default_chain() -> Any:
     return boto3.Session().get_credentials()
 
 
-class Service(Value):
+class Service(Frozen):
     """One of AWS's JSON services. `target` is the prefix of the operation in `x-amz-target`."""
 
     name: str
@@ -149,7 +149,7 @@ class Client:
             sock = self._connected(until)
             sock.sendall(self._request(operation, data))
             answer = _answer(sock, until)
-        except (OSError, BadAnswerError) as error:
+        except (OSError, BadResponseError) as error:
             self.close()
             raise AwsError("Unreachable", {"message": type(error).__name__}) from error
         self._used_at = time.time()
@@ -208,9 +208,9 @@ class Client:
         return f"POST / HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + data
 
 
-def _answer(sock: socket.socket, until: float) -> AnswerReader:
+def _answer(sock: socket.socket, until: float) -> ResponseReader:
     """Read to its end by `until`: the time-out of a socket holds for each read anew."""
-    answer = AnswerReader(_ANSWER_BYTES)
+    answer = ResponseReader(_ANSWER_BYTES)
     while True:
         if time.monotonic() >= until:
             raise TimeoutError("the answer takes too long")
@@ -234,7 +234,7 @@ class SecretsManager:
         """The text before the last change, or None when there was none. Raises StoreError."""
         try:
             return self._read({"VersionStage": "AWSPREVIOUS"})
-        except StoreError as error:
+        except SecretError as error:
             if _code(error) == "ResourceNotFoundException":
                 return None
             raise
@@ -243,13 +243,13 @@ class SecretsManager:
         try:
             text = self._client.call("GetSecretValue", {"SecretId": self._secret_id, **version}).get("SecretString")
         except AwsError as error:
-            raise StoreError(f"Secrets Manager: {error.code}") from error
+            raise SecretError(f"Secrets Manager: {error.code}") from error
         if not isinstance(text, str):
-            raise StoreError("Secrets Manager: the secret has no text value")
+            raise SecretError("Secrets Manager: the secret has no text value")
         return text
 
 
-def _code(error: StoreError) -> str:
+def _code(error: SecretError) -> str:
     return error.__cause__.code if isinstance(error.__cause__, AwsError) else ""
 
 
@@ -270,7 +270,7 @@ class DynamoDb:
             raise store.StoreError("ServiceUnavailable" if error.status >= 500 else error.code, str(text)) from error
 
 
-class Scope(Value):
+class Scope(Frozen):
     """What a signature is good for, beside its day."""
 
     service: str

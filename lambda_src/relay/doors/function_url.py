@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.models import Caller, Request
 
 # The prelude ends with eight NUL bytes (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html and AWS's own clients).
@@ -91,26 +91,26 @@ def _body(fields: Mapping[str, Any]) -> bytes:
     if body is None:
         return b""
     if not isinstance(body, str):
-        raise RelayError(Kind.BAD_REQUEST, "The request body could not be read.", log="body is not a string")
+        raise RelayError(ErrorKind.BAD_REQUEST, "The request body could not be read.", log="body is not a string")
     encoded = fields.get("isBase64Encoded", False)
     if encoded is not True:
         try:
             return body.encode()
         except UnicodeEncodeError as error:
-            raise RelayError(Kind.BAD_REQUEST, "The request body is not valid UTF-8.") from error
+            raise RelayError(ErrorKind.BAD_REQUEST, "The request body is not valid UTF-8.") from error
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RelayError(Kind.BAD_REQUEST, "The request body could not be read.", log="bad base64") from error
+        raise RelayError(ErrorKind.BAD_REQUEST, "The request body could not be read.", log="bad base64") from error
 
 
 def _caller(context: Mapping[str, Any]) -> Caller:
     iam = _mapping(_mapping(context.get("authorizer")).get("iam"))
     account, user_id, arn = iam.get("accountId"), iam.get("userId"), iam.get("userArn")
     if not (isinstance(account, str) and isinstance(user_id, str) and isinstance(arn, str)):
-        raise RelayError(Kind.NO_IDENTITY, log="no IAM context in the event")
+        raise RelayError(ErrorKind.NO_IDENTITY, log="no IAM context in the event")
     # An assumed role's id is "AROA...:session"; the session name is the caller's own choice, so it identifies nobody.
     principal = user_id.partition(":")[0]
     if not (_ACCOUNT.fullmatch(account) and _PRINCIPAL.fullmatch(principal) and _ARN.fullmatch(arn)):
-        raise RelayError(Kind.NO_IDENTITY, log="the IAM context in the event is not one that AWS writes")
+        raise RelayError(ErrorKind.NO_IDENTITY, log="the IAM context in the event is not one that AWS writes")
     return Caller(account=account, principal=principal, arn=arn, access_key=_text(iam.get("accessKey")))

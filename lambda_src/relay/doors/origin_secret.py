@@ -10,8 +10,8 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
-from relay.errors import Kind, RelayError
-from relay.openai.credentials import StoreError
+from relay.errors import ErrorKind, RelayError
+from relay.openai.credentials import SecretError
 from relay.settings import EdgeMode
 
 HEADER = "x-relay-origin-secret"
@@ -37,7 +37,7 @@ class Store(Protocol):
         """The value before that one, which the distribution may still send; None when there was none."""
 
 
-class Edge:
+class OriginSecretCheck:
     """Lets requests pass by the mode: "off" asks nothing, "optional" refuses wrong secrets, "required" missing ones too."""
 
     def __init__(self, mode: EdgeMode, store: Store, clock: Callable[[], float]) -> None:
@@ -53,10 +53,10 @@ class Edge:
         presented = headers.get(HEADER, "") if self._mode != "off" else ""
         if not presented:
             if self._mode == "required":
-                raise RelayError(Kind.EDGE_REQUIRED, log="no origin secret")
+                raise RelayError(ErrorKind.EDGE_REQUIRED, log="no origin secret")
             return "direct"
         if not self._is_known(presented.encode("utf-8", "surrogatepass")):
-            raise RelayError(Kind.EDGE_REQUIRED, log="wrong origin secret")
+            raise RelayError(ErrorKind.EDGE_REQUIRED, log="wrong origin secret")
         return "edge"
 
     def _is_known(self, presented: bytes) -> bool:
@@ -82,14 +82,16 @@ class Edge:
     def _learn(self, now: float, *reads: Callable[[], str | None]) -> None:
         try:
             values = [read() for read in reads]
-        except StoreError as error:
+        except SecretError as error:
             if not self._known:
-                raise RelayError(Kind.EDGE_UNAVAILABLE, log=str(error)) from error
+                raise RelayError(ErrorKind.EDGE_UNAVAILABLE, log=str(error)) from error
             # What is known most likely still holds; a store's outage need not become ours.
             self._fresh_until = now + _LOOK_AGAIN_SECONDS
             return
         known = tuple(value.encode() for value in values if value is not None and len(value) >= _SHORTEST)
         if not known:
-            raise RelayError(Kind.EDGE_UNAVAILABLE, log=f"the origin secret is shorter than {_SHORTEST} characters")
+            raise RelayError(
+                ErrorKind.EDGE_UNAVAILABLE, log=f"the origin secret is shorter than {_SHORTEST} characters"
+            )
         self._known = known
         self._fresh_until = now + _LIFETIME_SECONDS

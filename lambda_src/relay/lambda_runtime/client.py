@@ -16,8 +16,8 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from relay.frozen import Value
-from relay.net.http1_response import AnswerReader, BadAnswerError
+from relay.frozen import Frozen
+from relay.net.http1_response import BadResponseError, ResponseReader
 
 _VERSION = "2018-06-01"
 _CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
@@ -41,7 +41,7 @@ _ARRIVAL_OR_ROOM = select.POLLIN | select.POLLOUT
 Headers = Sequence[tuple[str, str]]
 
 
-class Invocation(Value):
+class Invocation(Frozen):
     """One call of the function. `deadline` is on time.monotonic()'s clock, in seconds; the process is killed then."""
 
     id: str
@@ -274,7 +274,7 @@ class _Connection:
         """All of the request was sent."""
         self._sent = True
 
-    def exchange(self, request: bytes, deadline: float | None) -> AnswerReader:
+    def exchange(self, request: bytes, deadline: float | None) -> ResponseReader:
         """Sends a whole request and waits for its answer."""
         self.ask(request, deadline)
         return self.receive(deadline)
@@ -310,18 +310,18 @@ class _Connection:
                     raise ResponseRefusedError(self.receive(time.monotonic()).status) from None
                 raise RuntimeApiError(f"write failed: {error}") from error
 
-    def receive(self, deadline: float | None) -> AnswerReader:
+    def receive(self, deadline: float | None) -> ResponseReader:
         """Waits for the answer; complete."""
         self._wait(_ARRIVAL, deadline)
         return self.arrived(deadline)
 
-    def arrived(self, deadline: float | None) -> AnswerReader:
+    def arrived(self, deadline: float | None) -> ResponseReader:
         """The answer of which the first bytes are there; complete."""
-        answer = AnswerReader(_MOST_BYTES)
+        answer = ResponseReader(_MOST_BYTES)
         try:
             while not answer.feed(self._read(deadline)):
                 pass
-        except BadAnswerError as error:
+        except BadResponseError as error:
             raise RuntimeApiError(str(error)) from error
         self._answered = answer.reusable
         return answer

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from relay.doors.function_url import NotHttpError, to_prelude
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import (
     Invocation,
     ResponseRefusedError,
@@ -114,7 +114,7 @@ class Reply:
         """Ends the answer with `error`, in the way that the phase allows."""
         body = error.body()
         if not self.begun:
-            self.begin(error.kind.row.status, error.response_headers())
+            self.begin(error.kind.spec.status, error.response_headers())
             self.write(body)
             self._stream.end()
             return
@@ -234,7 +234,7 @@ class Runtime:
                 reply.fail(error)
                 return
             self._log.error("bug", failure=error, requestId=invocation.id)
-            reply.fail(RelayError(Kind.INTERNAL, f"{Kind.INTERNAL.row.text} Request id: {invocation.id}"))
+            reply.fail(RelayError(ErrorKind.INTERNAL, f"{ErrorKind.INTERNAL.spec.text} Request id: {invocation.id}"))
         except (ResponseRefusedError, RuntimeApiError) as refused:
             self._refused(invocation, refused)
         except Exception as bug:
@@ -251,5 +251,5 @@ class Runtime:
         self._log.warn("response_refused", requestId=invocation.id, status=status, error=str(error))
 
 
-def _camel(kind: Kind) -> str:
+def _camel(kind: ErrorKind) -> str:
     return "".join(word.capitalize() for word in kind.name.split("_"))

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relay.aws.update_expression import decode
-from relay.frozen import NOTHING, Value
+from relay.frozen import EMPTY, Frozen
 from relay.limits.policy import Limits
 
 OPEN, DONE, VERSION = "open", "done", "ver"
@@ -29,7 +29,7 @@ EXPIRED, WITHDRAWN = "expired", "withdrawn"
 """Outcomes that the ledger itself gives: nobody settled in time; admission gave up and nothing was sent."""
 
 
-class Reservation(Value):
+class Reservation(Frozen):
     """What an admitted request holds. Times are epoch milliseconds; `lease` is when its process is certainly gone."""
 
     id: str
@@ -45,7 +45,7 @@ class Reservation(Value):
         return {"a": self.at, "l": self.lease, "u": self.usd, "t": self.tokens, "m": self.model, "e": self.endpoint}
 
 
-class Record(Value):
+class UsageRecord(Frozen):
     """What remains of a request: what was reserved, what it came to, and how it ended. One for each admitted request."""
 
     id: str
@@ -60,7 +60,7 @@ class Record(Value):
     settled: int = 0
     keep: int = 0
     tier: str = ""
-    counts: Mapping[str, int] = NOTHING
+    counts: Mapping[str, int] = EMPTY
 
     def fields(self) -> dict[str, Any]:
         """As it lies in `done` and in the table. `keep` is when it may leave `done` (see the ledger)."""
@@ -79,16 +79,16 @@ def open_of(id: str, fields: Mapping[str, Any]) -> Reservation:
     )  # fmt: skip
 
 
-def record_of(id: str, fields: Mapping[str, Any]) -> Record:
+def record_of(id: str, fields: Mapping[str, Any]) -> UsageRecord:
     """The record with these fields, from `done` or from the table."""
-    return Record(
+    return UsageRecord(
         id=id, at=fields["a"], model=fields["m"], endpoint=fields["e"], outcome=fields["o"], usd=fields["u"],
         tokens=fields["t"], bound_usd=fields["bu"], bound_tokens=fields["bt"], settled=fields["s"], keep=fields["k"],
         tier=fields["v"], counts=fields["c"],
     )  # fmt: skip
 
 
-class Windows(Value):
+class Windows(Frozen):
     """The names of the windows in which a moment lies."""
 
     minute: str
@@ -102,27 +102,27 @@ class Windows(Value):
         return cls(minute=f"m:{milliseconds // 60_000}", day=f"d:{date}", month=f"M:{date[:7]}")
 
 
-class Overrides(Value):
+class Overrides(Frozen):
     """What the operator said of one caller. `limits` replace the policy's figures on `day` only."""
 
     version: int | None = None
     stopped: str | None = None
     halted: str | None = None
     day: str = ""
-    limits: Mapping[str, int] = NOTHING
+    limits: Mapping[str, int] = EMPTY
 
     def over(self, limits: Limits, windows: Windows) -> Limits:
         """The limits that hold now."""
         return limits.changed(**self.limits) if self.limits and self.day == windows.day else limits
 
 
-class Account(Value):
+class Account(Frozen):
     """What the item says; all of it is nothing when there is no item."""
 
     exists: bool = False
-    counters: Mapping[str, int] = NOTHING
-    open: Mapping[str, Reservation] = NOTHING
-    done: Mapping[str, Record] = NOTHING
+    counters: Mapping[str, int] = EMPTY
+    open: Mapping[str, Reservation] = EMPTY
+    done: Mapping[str, UsageRecord] = EMPTY
     overrides: Overrides = Overrides()
 
     def count(self, window: str, unit: str = "") -> int:

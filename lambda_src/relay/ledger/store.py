@@ -34,7 +34,7 @@ class ConditionFailedError(StoreError):
         self.item = item
 
 
-class DynamoDb(Protocol):
+class Store(Protocol):
     """DynamoDB's low-level interface. `body` and the answer have the shapes of the JSON protocol and of boto3's client."""
 
     def call(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:

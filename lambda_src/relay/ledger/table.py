@@ -1,4 +1,4 @@
-"""One table, reached with patience: repeats what passes by itself, for as long as it is told to. Knows no ledger.
+"""One table, reached with budget: repeats what passes by itself, for as long as it is told to. Knows no ledger.
 
 Every write that is sent through here can be repeated: its condition recognises what it has already done.
 """
@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from relay.ledger.account import Account, account_of
-from relay.ledger.store import DynamoDb, StoreError
+from relay.ledger.store import Store, StoreError
 from relay.ledger.writes import in_json
 
-PASSING = frozenset(
+RETRYABLE = frozenset(
     {
         "Unreachable",
         "Unreadable",
@@ -32,7 +32,7 @@ Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Err
 FIRST_PAUSE, LONGEST_PAUSE = 0.025, 0.4
 
 
-class Patience:
+class RetryBudget:
     """How long to keep trying, and whether it was needed. `begins` ends it for new attempts, not for one under way."""
 
     def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:
@@ -48,42 +48,40 @@ class Patience:
 class Table:
     """The table `name` in `db`."""
 
-    def __init__(
-        self, db: DynamoDb, *, name: str, monotonic: Callable[[], float], sleep: Callable[[float], None]
-    ) -> None:
+    def __init__(self, db: Store, *, name: str, monotonic: Callable[[], float], sleep: Callable[[float], None]) -> None:
         self.name = name
         self._db = db
         self._monotonic = monotonic
         self._sleep = sleep
 
-    def patience(self, seconds: float) -> Patience:
-        """Patience that begins now."""
-        return Patience(seconds, self._monotonic)
+    def retry_budget(self, seconds: float) -> RetryBudget:
+        """A retry budget that begins now."""
+        return RetryBudget(seconds, self._monotonic)
 
-    def update(self, body: Mapping[str, Any], patience: Patience) -> Account:
+    def update(self, body: Mapping[str, Any], budget: RetryBudget) -> Account:
         """Make an UpdateItem; the account as it is afterwards. Raises ConditionFailedError or StoreError."""
-        return account_of(self._call("UpdateItem", body, patience).get("Attributes"))
+        return account_of(self._call("UpdateItem", body, budget).get("Attributes"))
 
-    def put(self, body: Mapping[str, Any], patience: Patience) -> None:
+    def put(self, body: Mapping[str, Any], budget: RetryBudget) -> None:
         """Make a PutItem. Raises ConditionFailedError or StoreError."""
-        self._call("PutItem", body, patience)
+        self._call("PutItem", body, budget)
 
-    def read(self, key: Mapping[str, str], patience: Patience) -> Mapping[str, Any] | None:
+    def read(self, key: Mapping[str, str], budget: RetryBudget) -> Mapping[str, Any] | None:
         """One item as it is now, or None. Raises StoreError."""
         body = {"TableName": self.name, "Key": in_json(key), "ConsistentRead": True}
-        item: Mapping[str, Any] | None = self._call("GetItem", body, patience).get("Item")
+        item: Mapping[str, Any] | None = self._call("GetItem", body, budget).get("Item")
         return item
 
-    def _call(self, operation: str, body: Mapping[str, Any], patience: Patience) -> Mapping[str, Any]:
+    def _call(self, operation: str, body: Mapping[str, Any], budget: RetryBudget) -> Mapping[str, Any]:
         pause = FIRST_PAUSE
         while True:
             try:
                 return self._db.call(operation, body)
             except StoreError as error:
-                if error.code not in PASSING:
+                if error.code not in RETRYABLE:
                     raise
-                patience.tried += 1
-                if patience.over(pause):
+                budget.tried += 1
+                if budget.over(pause):
                     raise
             self._sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -10,7 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from relay.aws.update_expression import Update, encode
-from relay.ledger.account import DONE, EXPIRED, HALTED, OPEN, STOPPED, VERSION, Account, Record, Reservation, Windows
+from relay.ledger.account import (
+    DONE,
+    EXPIRED,
+    HALTED,
+    OPEN,
+    STOPPED,
+    VERSION,
+    Account,
+    Reservation,
+    UsageRecord,
+    Windows,
+)
 from relay.limits.policy import Limits
 
 AT_ONCE = 25
@@ -50,7 +61,7 @@ def reserve(
     entry: Reservation,
     limits: Limits,
     said: int | None,
-    gone: Sequence[Record],
+    gone: Sequence[UsageRecord],
     purge: Iterable[str],
 ) -> dict[str, Any] | None:
     """Judge and book `entry` in one write. None: it cannot fit, whatever is stored.
@@ -93,7 +104,9 @@ def create(table: str, caller: str, entry: Reservation, limits: Limits) -> dict[
     return update.request()
 
 
-def settle(table: str, caller: str, entry: Reservation, record: Record, known: Account, now: int) -> dict[str, Any]:
+def settle(
+    table: str, caller: str, entry: Reservation, record: UsageRecord, known: Account, now: int
+) -> dict[str, Any]:
     """Replace the bound by what the request came to, and its reservation by its record; clear what is out of date."""
     update = Update(table, account_key(caller))
     update.require(f"attribute_exists({update.path(OPEN, entry.id)})")
@@ -107,7 +120,7 @@ def settle(table: str, caller: str, entry: Reservation, record: Record, known: A
     return update.request()
 
 
-def withdraw(table: str, caller: str, entry: Reservation, stone: Record) -> dict[str, Any]:
+def withdraw(table: str, caller: str, entry: Reservation, stone: UsageRecord) -> dict[str, Any]:
     """Undo a reservation whose admission gave up. `stone` stays in `done` for a while and keeps a late copy out."""
     update = Update(table, account_key(caller))
     update.require(f"attribute_exists({update.path(OPEN, entry.id)})")
@@ -116,7 +129,7 @@ def withdraw(table: str, caller: str, entry: Reservation, stone: Record) -> dict
     return update.request()
 
 
-def bar(table: str, caller: str, stone: Record) -> dict[str, Any]:
+def bar(table: str, caller: str, stone: UsageRecord) -> dict[str, Any]:
     """Keep a reservation out that may still be on its way."""
     update = Update(table, account_key(caller))
     update.require(f"attribute_exists({update.path(DONE)})")
@@ -126,7 +139,7 @@ def bar(table: str, caller: str, stone: Record) -> dict[str, Any]:
     return update.request()
 
 
-def expire(table: str, caller: str, gone: Sequence[Record]) -> dict[str, Any]:
+def expire(table: str, caller: str, gone: Sequence[UsageRecord]) -> dict[str, Any]:
     """Settle reservations whose process is gone at their upper bounds, and free their slots."""
     update = Update(table, account_key(caller))
     for expired in gone:
@@ -135,7 +148,7 @@ def expire(table: str, caller: str, gone: Sequence[Record]) -> dict[str, Any]:
     return update.request()
 
 
-def refund(table: str, caller: str, ghost: Record) -> dict[str, Any]:
+def refund(table: str, caller: str, ghost: UsageRecord) -> dict[str, Any]:
     """Take back an expired reservation that turned out to be a late copy of a request that has a record already."""
     update = Update(table, account_key(caller))
     update.require(f"{update.path(DONE, ghost.id, 'o')} = {update.value(EXPIRED)}")
@@ -145,7 +158,7 @@ def refund(table: str, caller: str, ghost: Record) -> dict[str, Any]:
     return update.request()
 
 
-def correct(table: str, caller: str, booked: Record, right: Record, expires: int) -> dict[str, Any]:
+def correct(table: str, caller: str, booked: UsageRecord, right: UsageRecord, expires: int) -> dict[str, Any]:
     """Replace the record of a request that was settled at its bound, and what was booked for it, in one transaction.
 
     For an operator who has the true figures from the log; nothing that a request waits for uses transactions.
@@ -174,7 +187,7 @@ def forget(table: str, caller: str, ids: Iterable[str]) -> dict[str, Any]:
     return update.request()
 
 
-def record(table: str, caller: str, entry: Record, expires: int) -> dict[str, Any]:
+def record(table: str, caller: str, entry: UsageRecord, expires: int) -> dict[str, Any]:
     """Write the record of a request, unless it is there. `expires` (epoch seconds) is for the table's time to live."""
     item = {**record_key(caller, entry.id, entry.at), **entry.fields(), "expires": expires}
     return {
@@ -199,11 +212,11 @@ def listed(table: str, caller: str, subject: str) -> dict[str, Any]:
     return {"TableName": table, "Item": in_json({**directory_entry(caller), "subject": subject})}
 
 
-def expiries(account: Account, now: int) -> list[Record]:
+def expiries(account: Account, now: int) -> list[UsageRecord]:
     """Records of what nobody settled: the upper bound, because it may have cost that much. At most as many as fit
     into one expression of 4 KB (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html)."""
     return [
-        Record(
+        UsageRecord(
             id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, outcome=EXPIRED, usd=entry.usd,
             tokens=entry.tokens, bound_usd=entry.usd, bound_tokens=entry.tokens, settled=now,
         )
@@ -249,7 +262,7 @@ def _book(
             update.add(update.path(name), amount, start=start)
 
 
-def _move(update: Update, id: str, record: Record) -> None:
+def _move(update: Update, id: str, record: UsageRecord) -> None:
     update.remove(update.path(OPEN, id))
     update.set(update.path(DONE, id), record.fields())
 

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
-from relay.errors import Kind, RelayError
-from relay.frozen import NOTHING, Value
-from relay.ledger.account import Account, Record, Reservation, Windows
+from relay.errors import ErrorKind, RelayError
+from relay.frozen import EMPTY, Frozen
+from relay.ledger.account import Account, Reservation, UsageRecord, Windows
 from relay.ledger.ledger import Admitted
 from relay.ledger.store import StoreError
 from relay.limits import cost_bound, decision
@@ -23,7 +23,7 @@ from relay.limits.prices import Price, PriceList
 from relay.log import Log
 from relay.models import Caller, Usage
 
-_NOTHING = Usage()
+NO_USAGE = Usage()
 
 LEASE_GRACE = 5_000
 """Milliseconds beyond the deadline, when Lambda kills the process, until a reservation counts as abandoned: room for
@@ -36,22 +36,22 @@ SettleFailure = Literal["keep", "retry"]
 its next request. Both are logged with all that is needed to book it later."""
 
 _KINDS = {
-    "halted": Kind.STOPPED,
-    "stopped": Kind.CALLER_STOPPED,
-    "duplicate": Kind.DUPLICATE,
-    "policy": Kind.CALLER_REFUSED,
-    "model": Kind.MODEL_NOT_ALLOWED,
-    "unbounded": Kind.COST_UNBOUNDED,
+    "halted": ErrorKind.STOPPED,
+    "stopped": ErrorKind.CALLER_STOPPED,
+    "duplicate": ErrorKind.DUPLICATE,
+    "policy": ErrorKind.CALLER_REFUSED,
+    "model": ErrorKind.MODEL_NOT_ALLOWED,
+    "unbounded": ErrorKind.COST_UNBOUNDED,
 }
 
 
-class Ask(Value):
+class Ask(Frozen):
     """What is to be admitted. `size` is the body's as it will be sent; `seconds` are left until the process is killed."""
 
     request_id: str
     caller: Caller
     endpoint: str
-    body: Mapping[str, Any] = NOTHING
+    body: Mapping[str, Any] = EMPTY
     size: int
     seconds: float
 
@@ -62,7 +62,7 @@ class Ask(Value):
         return model if isinstance(model, str) else ""
 
 
-class Permit(Value):
+class Permit(Frozen):
     """Leave to send a request once `changes` are made to its body. `headers` say what is left, in OpenAI's names."""
 
     changes: Mapping[str, Any]
@@ -86,7 +86,7 @@ class Book(Protocol):
     """What the gate asks of a ledger; see relay.ledger.ledger.Ledger."""
 
     def reserve(self, caller: str, subject: str, entry: Reservation, limits: Limits) -> Admitted: ...
-    def settle(self, caller: str, admitted: Admitted, record: Record) -> None: ...
+    def settle(self, caller: str, admitted: Admitted, record: UsageRecord) -> None: ...
     def refused(self, caller: str, reason: str) -> None: ...
     def account(self, caller: str) -> Account: ...
 
@@ -110,7 +110,7 @@ class Admission:
         self._clock = clock
         self._log = log
         self._settle_failure = settle_failure
-        self._unsettled: deque[tuple[str, Admitted, Record]] = deque(maxlen=64)
+        self._unsettled: deque[tuple[str, Admitted, UsageRecord]] = deque(maxlen=64)
 
     def admit(self, ask: Ask, *, meanwhile: Callable[[], None] = lambda: None) -> Permit:
         """Leave to send `ask`, or a RelayError that says what stands in the way and what would help.
@@ -133,7 +133,7 @@ class Admission:
             self._count(ask, error.refusal.reason)
             raise _refused(error.refusal) from None
         except StoreError as error:
-            raise RelayError(Kind.STORE_UNAVAILABLE, log=str(error)) from None
+            raise RelayError(ErrorKind.STORE_UNAVAILABLE, log=str(error)) from None
         left = decision.headers(admitted.account, admitted.limits, self._clock())
         settlement = _Settlement(self, ask.caller.key, admitted, bound, price)
         return Permit(changes=bound.changes, headers=left, settle=settlement)
@@ -142,23 +142,23 @@ class Admission:
         """The policy of `caller`. Raises RelayError when there is none: such a caller is not even told of models."""
         policy = self._policies.of(caller)
         if policy is None:
-            raise RelayError(Kind.CALLER_REFUSED, f"No policy lets {subject(caller)} in.", param="policy")
+            raise RelayError(ErrorKind.CALLER_REFUSED, f"No policy lets {subject(caller)} in.", param="policy")
         return policy
 
     def usage(self, caller: Caller) -> dict[str, Any]:
         """What `caller` has used and what remains, for `GET /v1/usage`. Raises RelayError."""
         policy = self.policy(caller)
         if self._ledger is None:
-            raise RelayError(Kind.NOT_FOUND, "This relay keeps no account of usage.")
+            raise RelayError(ErrorKind.NOT_FOUND, "This relay keeps no account of usage.")
         try:
             account = self._ledger.account(caller.key)
         except StoreError as error:
-            raise RelayError(Kind.STORE_UNAVAILABLE, log=str(error)) from None
+            raise RelayError(ErrorKind.STORE_UNAVAILABLE, log=str(error)) from None
         now = self._clock()
         limits = account.overrides.over(policy.limits, Windows.at(now))
         return {"object": "caller.usage", "caller": subject(caller), **decision.usage(account, limits, now)}
 
-    def book(self, caller: str, admitted: Admitted, record: Record) -> None:
+    def book(self, caller: str, admitted: Admitted, record: UsageRecord) -> None:
         """Settle with the ledger, or log all that is needed to do it later."""
         assert self._ledger is not None
         if record.usd > record.bound_usd or record.tokens > record.bound_tokens:
@@ -225,7 +225,7 @@ class _Settlement:
         self._open = False
         entry, bound = self._admitted.entry, self._bound
         tokens = entry.tokens if usage is None else usage.total
-        record = Record(
+        record = UsageRecord(
             id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, outcome=outcome, usd=usd,
             tokens=tokens, bound_usd=bound.usd, bound_tokens=bound.tokens,
             tier=(usage.service_tier if usage else "") or bound.tier, counts=_counts(usage),
@@ -249,7 +249,7 @@ def _uncounted(ask: Ask, policy: Policy, price: Price | None) -> Permit:
     def settle(usage: Usage | None, outcome: str) -> int:
         if usage is None:
             return _bound(ask, policy, price).usd
-        if price is None or usage == _NOTHING:
+        if price is None or usage == NO_USAGE:
             return 0
         return price.cost(usage, cost_bound.tier_of(ask.body), cost_bound.characters_of(ask.endpoint, ask.body))
 
@@ -261,13 +261,13 @@ def _price(usage: Usage | None, bound: Bound, price: Price | None) -> int:
     """What an answer costs; its upper bound when nobody knows."""
     if usage is None:
         return bound.usd
-    if price is None or usage == _NOTHING:
+    if price is None or usage == NO_USAGE:
         return 0
     return price.cost(usage, bound.tier, bound.characters)
 
 
 def _refused(refusal: Refusal) -> RelayError:
-    default = Kind.BUDGET_EXHAUSTED if refusal.retry_after is None else Kind.RATE_LIMITED
+    default = ErrorKind.BUDGET_EXHAUSTED if refusal.retry_after is None else ErrorKind.RATE_LIMITED
     kind = _KINDS.get(refusal.reason, default)
     headers = {} if refusal.retry_after is None else {"retry-after": str(refusal.retry_after)}
     return RelayError(kind, refusal.text, param=refusal.reason, headers={**refusal.headers, **headers})

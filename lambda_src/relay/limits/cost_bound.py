@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from relay.frozen import NOTHING, Value
+from relay.frozen import EMPTY, Frozen
 from relay.limits.policy import Policy
 from relay.limits.prices import Price
 
@@ -39,7 +39,7 @@ class UnboundedError(Exception):
     """Nothing in the request or on the price list bounds its cost. The text says what does not."""
 
 
-class Bound(Value):
+class Bound(Frozen):
     """The most that a request can take, and the changes to its body that make this true."""
 
     tokens_in: int = 0
@@ -47,7 +47,7 @@ class Bound(Value):
     usd: int = 0
     tier: str = ""
     characters: int = 0
-    changes: Mapping[str, Any] = NOTHING
+    changes: Mapping[str, Any] = EMPTY
 
     @property
     def tokens(self) -> int:

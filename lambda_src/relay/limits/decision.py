@@ -10,19 +10,19 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from relay.frozen import NOTHING, Value
+from relay.frozen import EMPTY, Frozen
 from relay.ledger.account import Account, Reservation, Windows
 from relay.limits.policy import PICO, Limits
 
 
-class Refusal(Value):
+class Refusal(Frozen):
     """What stood in the way. `retry_after` is in seconds; None: waiting does not help before a person does something,
     or before a day or a month is over. `reason` is from a fixed set and is what refusals are counted under."""
 
     reason: str
     text: str
     retry_after: int | None = None
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = EMPTY
 
 
 class RefusedError(Exception):

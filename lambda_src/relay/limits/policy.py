@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from relay.frozen import Value
+from relay.frozen import Frozen
 from relay.models import Caller
 
 PICO = 10**12
@@ -37,7 +37,7 @@ class Written:
         return self._text
 
 
-class Limits(Value):
+class Limits(Frozen):
     """The figures of one caller. None is "no limit". Amounts of money are in pico-USD; days and months are UTC's."""
 
     requests_per_minute: int | None = None
@@ -57,7 +57,7 @@ class Limits(Value):
         return self.usd_per_day is not None or self.usd_per_month is not None
 
 
-class Policy(Value):
+class Policy(Frozen):
     """What one caller may do. `models` None means every model that the environment allows."""
 
     name: str = "default"
@@ -70,7 +70,7 @@ class Policy(Value):
         return self.models is None or model in self.models
 
 
-class Policies(Value):
+class Policies(Frozen):
     """All policies of an environment: the first rule that matches a caller counts, else the default; None refuses."""
 
     rules: tuple[tuple[str, Policy | None], ...] = ()

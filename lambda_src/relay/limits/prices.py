@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from relay.frozen import NOTHING, Value
+from relay.frozen import EMPTY, Frozen
 from relay.limits.policy import PolicyError, Written, amount
 from relay.models import Usage
 
@@ -19,7 +19,7 @@ MILLION = 10**6
 RATES = ("input", "cached_input", "cache_write", "audio_input", "image_input", "output", "audio_output", "image_output")
 
 
-class Rates(Value):
+class Rates(Frozen):
     """Prices of one token of each kind, of one character and of one request, in pico-USD. None: not priced apart."""
 
     input: int = 0
@@ -57,7 +57,7 @@ class Rates(Value):
         return max([rate for rate in rates if rate is not None])
 
 
-class Price(Value):
+class Price(Frozen):
     """One model on the list. `context` and `max_output` bound what a single answer can take in and give out."""
 
     tiers: Mapping[str, Rates]
@@ -96,11 +96,11 @@ class Price(Value):
         return Rates(character=rates.character, request=rates.request, **scaled)
 
 
-class PriceList(Value):
+class PriceList(Frozen):
     """The prices of all known models, and the day on which they were true."""
 
     as_of: str = ""
-    models: Mapping[str, Price] = NOTHING
+    models: Mapping[str, Price] = EMPTY
 
     def replaced_by(self, other: PriceList) -> PriceList:
         """This list with whole models replaced by, or added from, `other`."""

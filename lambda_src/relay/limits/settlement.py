@@ -11,13 +11,13 @@ from relay.limits import decision
 from relay.limits.admission import Permit
 from relay.models import Usage
 from relay.openai.usage_meter import Meter
-from relay.request_log import Record, outcome_of
+from relay.request_log import RequestLog, outcome_of
 
 
-class Tab:
+class Settlement:
     """One request's. `close` belongs to what is done when a reply is done."""
 
-    def __init__(self, permit: Permit, record: Record) -> None:
+    def __init__(self, permit: Permit, record: RequestLog) -> None:
         self._permit = permit
         self._record = record
         self._meter: Meter | None = None

@@ -33,11 +33,11 @@ T = TypeVar("T")
 Reading = Generator[None, None, T]
 
 
-class BadAnswerError(Exception):
+class BadResponseError(Exception):
     """What came is not an HTTP answer, or not a whole one. The text says why, and quotes nothing."""
 
 
-class AnswerReader:
+class ResponseReader:
     """One answer to one request that is not HEAD. `most` bytes of body are taken.
 
     When `feed` has returned True, `status`, `headers` (names in lower case, values without the spaces around them) and
@@ -69,18 +69,18 @@ class AnswerReader:
             if self.status >= 200 or self.status == 101:
                 break
         if self.status == 101:
-            raise BadAnswerError("an answer that switches protocols")
+            raise BadResponseError("an answer that switches protocols")
         coding, length = self.headers.get("transfer-encoding"), self.headers.get("content-length")
         framed = True
         if self.status in _BODILESS:
             pass
         elif coding is not None:
             if coding.lower() != "chunked" or length is not None or version == "0":
-                raise BadAnswerError("a transfer coding other than chunked alone")
+                raise BadResponseError("a transfer coding other than chunked alone")
             self.body = yield from self._chunks()
         elif length is not None:
             if not _LENGTH.fullmatch(length):
-                raise BadAnswerError("a length that is no number")
+                raise BadResponseError("a length that is no number")
             self.body = yield from self._exactly(int(length))
         else:
             framed = False
@@ -94,7 +94,7 @@ class AnswerReader:
         head = yield from self._until(b"\r\n\r\n", _HEAD_BYTES)
         found = _HEAD.fullmatch(head.decode("latin-1"))
         if found is None:
-            raise BadAnswerError("a head that is not HTTP's")
+            raise BadResponseError("a head that is not HTTP's")
         version, status, lines = found.groups()
         fields = _FIELDS.findall(lines)
         self.status = int(status)
@@ -106,7 +106,7 @@ class AnswerReader:
     def _check_doubles(self, names: list[str]) -> None:
         """Of other fields the last one counts; two that say where an answer ends leave it open which one is right."""
         if names.count("content-length") > 1 or names.count("transfer-encoding") > 1:
-            raise BadAnswerError("two fields that say where it ends")
+            raise BadResponseError("two fields that say where it ends")
         if names.count("connection") > 1:
             self.headers["connection"] = "close"
 
@@ -116,24 +116,24 @@ class AnswerReader:
             left -= size
             pieces.append((yield from self._exactly(size)))
             if (yield from self._exactly(2)) != b"\r\n":
-                raise BadAnswerError("a chunk that is longer than it says")
+                raise BadResponseError("a chunk that is longer than it says")
         while (line := (yield from self._until(b"\r\n", _LINE_BYTES))) != b"\r\n":
             if not _TRAILER.fullmatch(line):
-                raise BadAnswerError("a trailer that is not HTTP's")
+                raise BadResponseError("a trailer that is not HTTP's")
         return b"".join(pieces)
 
     def _size(self, most: int) -> Reading[int]:
         found = _SIZE.fullmatch((yield from self._until(b"\r\n", _LINE_BYTES)))
         if found is None:
-            raise BadAnswerError("a chunk without its size")
+            raise BadResponseError("a chunk without its size")
         size = int(found[1], 16)
         if size > most:
-            raise BadAnswerError("a body that is too large")
+            raise BadResponseError("a body that is too large")
         return size
 
     def _exactly(self, size: int) -> Reading[bytes]:
         if size > self._most:
-            raise BadAnswerError("a body that is too large")
+            raise BadResponseError("a body that is too large")
         while len(self._came) < size:
             yield from self._more()
         return self._taken(size)
@@ -145,14 +145,14 @@ class AnswerReader:
             looked = max(0, len(self._came) - len(mark))
             yield from self._more()
         if not 0 <= at <= most:
-            raise BadAnswerError("a line or a head that is too long")
+            raise BadResponseError("a line or a head that is too long")
         return self._taken(at + len(mark))
 
     def _rest(self) -> Reading[bytes]:
         """All that comes until the other side closes."""
         while not self._closed:
             if len(self._came) > self._most:
-                raise BadAnswerError("a body that is too large")
+                raise BadResponseError("a body that is too large")
             yield
         return self._taken(len(self._came))
 
@@ -160,7 +160,7 @@ class AnswerReader:
         if not self._closed:
             yield
         if self._closed:
-            raise BadAnswerError("the connection closed before the end")
+            raise BadResponseError("the connection closed before the end")
 
     def _taken(self, size: int) -> bytes:
         taken = bytes(self._came[:size])

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 
 # Stands for "never" where nothing is due: poll(2) takes no infinity.
 _NEVER_SECONDS = 3600.0
@@ -35,7 +35,7 @@ class Downstream(Protocol):
         """The descriptor that becomes readable when it has; -1 while nothing has begun."""
 
 
-class Watch:
+class Wait:
     """Waits on behalf of one invocation. `deadline` is on time.monotonic()'s clock; at it, RelayError(`overdue`) is raised.
 
     `on_silence` is called whenever downstream was given nothing for `silence` seconds, whatever upstream trickles: a
@@ -44,7 +44,7 @@ class Watch:
 
     def __init__(self, *, downstream: Downstream, deadline: float, stop_fd: int = -1) -> None:
         self.deadline = deadline
-        self.overdue = Kind.UPSTREAM_TIMEOUT
+        self.overdue = ErrorKind.UPSTREAM_TIMEOUT
         self.silence = 0.0
         self.on_silence: Callable[[], None] | None = None
         self._downstream = downstream
@@ -109,7 +109,7 @@ class Watch:
             if fd == wanted:
                 continue
             if fd == self._stop_fd:
-                raise RelayError(Kind.SHUTDOWN, log="SIGTERM")
+                raise RelayError(ErrorKind.SHUTDOWN, log="SIGTERM")
             self._downstream.check_refused()
         if now >= self.deadline:
             raise RelayError(self.overdue, log="not complete at the deadline")

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 
 # How long a key is used before the secret is read again: the time within which a rotation is noticed by itself.
 _LIFETIME_SECONDS = 300.0
@@ -18,7 +18,7 @@ _BACKOFF_SECONDS = 15.0
 _SHAPE = re.compile(r"sk-[A-Za-z0-9_\-]{8,500}")
 
 
-class StoreError(Exception):
+class SecretError(Exception):
     """The secret store did not answer, or refused."""
 
 
@@ -61,9 +61,9 @@ class Keys:
     def _refresh(self) -> None:
         try:
             keys = parse(self._fetch())
-        except StoreError as error:
+        except SecretError as error:
             if not self._keys:
-                raise RelayError(Kind.KEY_UNAVAILABLE, log=str(error)) from error
+                raise RelayError(ErrorKind.KEY_UNAVAILABLE, log=str(error)) from error
             # An older key most likely still works; a store's outage need not become ours, but somebody should know.
             self._warn(str(error))
             self._fresh_until = self._clock() + _BACKOFF_SECONDS
@@ -80,7 +80,7 @@ def parse(text: str) -> tuple[str, ...]:
     text = text.strip()
     keys = _listed(text) if text.startswith("{") else [text]
     if not keys or not all(isinstance(key, str) and _SHAPE.fullmatch(key) for key in keys):
-        raise StoreError('the secret holds no OpenAI key: it has to be "sk-..." or {"keys": ["sk-...", ...]}')
+        raise SecretError('the secret holds no OpenAI key: it has to be "sk-..." or {"keys": ["sk-...", ...]}')
     return tuple(keys)
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 
 # 429s that no waiting helps against.
 _EXHAUSTED = ("insufficient_quota", "credit_balance_exhausted", "organization_usage_limit_exceeded")
@@ -33,20 +33,20 @@ def raises_in_sdks(fields: Mapping[str, Any]) -> bool:
     return bool(fields.get("error"))
 
 
-def meaning(error: Mapping[str, Any], otherwise: Kind = Kind.UPSTREAM_ERROR) -> RelayError:
+def meaning(error: Mapping[str, Any], otherwise: ErrorKind = ErrorKind.UPSTREAM_ERROR) -> RelayError:
     """The relay's error for OpenAI's; `otherwise` is the kind of what is not known by its code."""
     code = word(error.get("code")) or word(error.get("type"))
     text = public(word(error.get("message"))) or None
     if is_exhausted(code):
-        return RelayError(Kind.UPSTREAM_EXHAUSTED, text, code=code)
+        return RelayError(ErrorKind.UPSTREAM_EXHAUSTED, text, code=code)
     if code in _RATE_LIMITS:
-        return RelayError(Kind.UPSTREAM_RATE_LIMIT, text, code=code)
+        return RelayError(ErrorKind.UPSTREAM_RATE_LIMIT, text, code=code)
     if code == "server_is_overloaded":
-        return RelayError(Kind.UPSTREAM_OVERLOADED, log=code)
+        return RelayError(ErrorKind.UPSTREAM_OVERLOADED, log=code)
     if code == "invalid_api_key":
-        return RelayError(Kind.UPSTREAM_KEY, log=code)
+        return RelayError(ErrorKind.UPSTREAM_KEY, log=code)
     if error.get("type") == "invalid_request_error":
-        return RelayError(Kind.BAD_REQUEST, text, code=code, param=word(error.get("param")) or None)
+        return RelayError(ErrorKind.BAD_REQUEST, text, code=code, param=word(error.get("param")) or None)
     return RelayError(otherwise, log="an error that is not about the request")
 
 

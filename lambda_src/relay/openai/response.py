@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.loop import Reply
 from relay.models import Response
 from relay.net import sse
-from relay.net.wait import Watch
+from relay.net.wait import Wait
 from relay.openai import errors
-from relay.openai.transport import Answer
+from relay.openai.transport import UpstreamResponse
 from relay.openai.usage_meter import EventMeter, Meter
 
 SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
@@ -36,12 +36,12 @@ _MODELS_BYTES = 4_194_304
 _AFTER_END_SECONDS = 1.0
 
 
-def is_sse(answer: Answer) -> bool:
+def is_sse(answer: UpstreamResponse) -> bool:
     """Whether the body is an event stream."""
     return answer.headers.get("content-type", "").lower().startswith("text/event-stream")
 
 
-def passed_headers(answer: Answer) -> dict[str, str]:
+def passed_headers(answer: UpstreamResponse) -> dict[str, str]:
     """The headers of `answer` that the caller sees; OpenAI's request id beside the relay's own."""
     headers = {
         name: value for name, value in answer.headers.items() if name in _PASSED or name.startswith(_PASSED_PREFIX)
@@ -58,24 +58,24 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
-def check(answer: Answer, *, wants_stream: bool, kinds: tuple[str, ...]) -> None:
+def check(answer: UpstreamResponse, *, wants_stream: bool, kinds: tuple[str, ...]) -> None:
     """Raises UPSTREAM_BROKEN when a good answer is not in the form that was asked for: a client would misread it.
 
     `kinds`: the content types of the endpoint when it does not stream; one that ends in "/" is a prefix.
     """
     if answer.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-        raise RelayError(Kind.UPSTREAM_BROKEN, log="encoded although identity was asked for")
+        raise RelayError(ErrorKind.UPSTREAM_BROKEN, log="encoded although identity was asked for")
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     matches = is_sse(answer) if wants_stream else kind in kinds or kind.startswith(_prefixes(kinds))
     if not matches:
-        raise RelayError(Kind.UPSTREAM_BROKEN, log=f"status {answer.status}, content type {kind[:60]!r}")
+        raise RelayError(ErrorKind.UPSTREAM_BROKEN, log=f"status {answer.status}, content type {kind[:60]!r}")
 
 
 def _prefixes(kinds: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(kind for kind in kinds if kind.endswith("/"))
 
 
-def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Watch) -> Iterator[bytes]:
+def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Wait) -> Iterator[bytes]:
     """Passes `chunks` on and makes sure that they are complete: ends with the terminal event, or with an exception.
 
     Nothing passes after a terminal event: a second one, or a word after an error, would be read as a different answer.
@@ -108,7 +108,7 @@ def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Watch) -> Iterator[
 def _without_end(meter: Meter) -> RelayError:
     if meter.error is not None:
         return errors.meaning(meter.error)
-    return RelayError(Kind.UPSTREAM_BROKEN, log="ended without its end")
+    return RelayError(ErrorKind.UPSTREAM_BROKEN, log="ended without its end")
 
 
 def first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply) -> Iterator[bytes]:
@@ -144,19 +144,21 @@ def _then(data: bytes, failure: RelayError) -> Iterator[bytes]:
     raise failure
 
 
-def refusal(answer: Answer, *, begun: bool) -> Response:
+def refusal(answer: UpstreamResponse, *, begun: bool) -> Response:
     """What an answer that is not a success becomes. Raises RelayError where the words are to be the relay's own.
 
     `begun`: the caller has been given a 200 already, so that only an error event can tell.
     """
     if answer.status in (401, 403):
-        raise RelayError(Kind.UPSTREAM_KEY, log=f"upstream {answer.status}")
+        raise RelayError(ErrorKind.UPSTREAM_KEY, log=f"upstream {answer.status}")
     if not 400 <= answer.status < 500:
-        kind = {503: Kind.UPSTREAM_OVERLOADED, 504: Kind.UPSTREAM_TIMEOUT}.get(answer.status, Kind.UPSTREAM_ERROR)
+        kind = {503: ErrorKind.UPSTREAM_OVERLOADED, 504: ErrorKind.UPSTREAM_TIMEOUT}.get(
+            answer.status, ErrorKind.UPSTREAM_ERROR
+        )
         raise RelayError(kind, headers=_retry_after(answer), log=f"upstream {answer.status}")
     body = _bounded(answer.chunks, _ERROR_BYTES)
     error = _error_in(body)
-    otherwise = Kind.UPSTREAM_RATE_LIMIT if answer.status == 429 else Kind.UPSTREAM_ERROR
+    otherwise = ErrorKind.UPSTREAM_RATE_LIMIT if answer.status == 429 else ErrorKind.UPSTREAM_ERROR
     if not error:
         raise RelayError(otherwise, headers=_retry_after(answer), log=f"upstream {answer.status} without an error body")
     if begun:
@@ -168,17 +170,17 @@ def refusal(answer: Answer, *, begun: bool) -> Response:
     return Response(status=answer.status, headers=headers, body=iter([errors.public(body.decode()).encode()]))
 
 
-def models(answer: Answer, allows: Callable[[str], bool], id: str) -> Response:
+def models(answer: UpstreamResponse, allows: Callable[[str], bool], id: str) -> Response:
     """The list of models that `allows` lets pass, or the one called `id`."""
     listed = _object(_bounded(answer.chunks, _MODELS_BYTES)).get("data")
     if not isinstance(listed, list):
-        raise RelayError(Kind.UPSTREAM_BROKEN, log="the list of models cannot be read")
+        raise RelayError(ErrorKind.UPSTREAM_BROKEN, log="the list of models cannot be read")
     allowed = [each for each in listed if isinstance(each, dict) and allows(errors.word(each.get("id")))]
     body: dict[str, Any] = {"object": "list", "data": allowed}
     if id:
         found = [each for each in allowed if each.get("id") == id]
         if not found:
-            raise RelayError(Kind.MODEL_NOT_ALLOWED, param="model")
+            raise RelayError(ErrorKind.MODEL_NOT_ALLOWED, param="model")
         body = found[0]
     headers = {**passed_headers(answer), "content-type": "application/json"}
     return Response(status=200, headers=headers, body=iter([json.dumps(body, separators=(",", ":")).encode()]))
@@ -190,7 +192,7 @@ def own(fields: Mapping[str, Any]) -> Response:
     return Response(status=200, headers={"content-type": "application/json"}, body=iter([body]))
 
 
-def _retry_after(answer: Answer) -> dict[str, str]:
+def _retry_after(answer: UpstreamResponse) -> dict[str, str]:
     return {name: text for name, text in passed_headers(answer).items() if name.startswith("retry-after")}
 
 

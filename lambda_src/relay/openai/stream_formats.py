@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from relay.frozen import Value
+from relay.frozen import Frozen
 from relay.openai import errors
 
 
@@ -17,7 +17,7 @@ def _no_text(fields: Mapping[str, Any]) -> str:
     return ""
 
 
-class Dialect(Value):
+class StreamFormat(Frozen):
     """`terminal_types` end a stream, and so does [DONE] in all of them; `text` is what an event adds to the text, and
     `error` is OpenAI's error object in an event that tells of a failure."""
 
@@ -54,16 +54,16 @@ def _delta(*types: str) -> Callable[[Mapping[str, Any]], str]:
     return text
 
 
-CHAT = Dialect(name="chat", text=_chat_text)
-RESPONSES = Dialect(
+CHAT = StreamFormat(name="chat", text=_chat_text)
+RESPONSES = StreamFormat(
     name="responses",
     terminal_types=frozenset({"response.completed", "response.incomplete", "response.failed"}),
     text=_delta("response.output_text.delta", "response.refusal.delta"),
     error=_responses_error,
 )
-IMAGES = Dialect(name="images", terminal_types=frozenset({"image_generation.completed"}))
-SPEECH = Dialect(name="speech", terminal_types=frozenset({"speech.audio.done"}))
-TRANSCRIPTION = Dialect(
+IMAGES = StreamFormat(name="images", terminal_types=frozenset({"image_generation.completed"}))
+SPEECH = StreamFormat(name="speech", terminal_types=frozenset({"speech.audio.done"}))
+TRANSCRIPTION = StreamFormat(
     name="transcription",
     terminal_types=frozenset({"transcript.text.done"}),
     text=_delta("transcript.text.delta"),

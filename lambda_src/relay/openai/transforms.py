@@ -15,7 +15,7 @@ from typing import Any
 
 from relay.net import sse
 from relay.openai import errors
-from relay.openai.stream_formats import Dialect
+from relay.openai.stream_formats import StreamFormat
 
 Transform = Callable[[Iterator[bytes]], Iterator[bytes]]
 
@@ -30,7 +30,7 @@ _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
 _EVENT_BYTES = 1 << 20
 
 
-def for_request(*, strip_usage: bool, text_of: Dialect | None) -> list[Transform]:
+def for_request(*, strip_usage: bool, text_of: StreamFormat | None) -> list[Transform]:
     """The chain for one answer, in the order in which the bytes pass through it."""
     chain: list[Transform] = []
     if strip_usage:
@@ -59,7 +59,7 @@ def without_usage(chunks: Iterator[bytes]) -> Iterator[bytes]:
             yield kept
 
 
-def only_text(chunks: Iterator[bytes], dialect: Dialect) -> Iterator[bytes]:
+def only_text(chunks: Iterator[bytes], dialect: StreamFormat) -> Iterator[bytes]:
     """The text of the answer and nothing else, so that `curl -N` types like a person.
 
     Raises RelayError for an error in the stream: plain text that simply stopped would pass for an answer.

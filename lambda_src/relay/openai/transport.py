@@ -16,11 +16,11 @@ from typing import Any
 import httpcore
 import httpx
 
-from relay.errors import Kind, RelayError
-from relay.frozen import Value
+from relay.errors import ErrorKind, RelayError
+from relay.frozen import Frozen
 from relay.net import connect
 from relay.net.chunked_body import AnswerFraming
-from relay.net.wait import Watch
+from relay.net.wait import Wait
 
 # DNS, TCP and TLS together. OpenAI's edge answers in tens of milliseconds; 4 s is one lost SYN and its retries.
 _CONNECT_SECONDS = 4.0
@@ -35,7 +35,7 @@ _HELD_BYTES = 16_384
 _READ_BYTES = 65_536
 
 
-class Call(Value):
+class Call(Frozen):
     """One request to OpenAI. `path` is relative to the base URL and written by the relay, never by the caller."""
 
     method: str
@@ -44,7 +44,7 @@ class Call(Value):
     body: bytes
 
 
-class Answer:
+class UpstreamResponse:
     """OpenAI's answer. Header names are lower-case; `chunks` yields bytes as they arrive and may raise RelayError.
 
     `close` is always to be called; a connection that was not read to its end is not used again.
@@ -103,7 +103,7 @@ class Upstream:
             tls_context = self._tls_context if url.scheme == "https" else None
             self._backend.connect_ahead(url.raw_host.decode("ascii"), port, tls_context)
 
-    def open(self, call: Call, watch: Watch) -> Answer:
+    def open(self, call: Call, watch: Wait) -> UpstreamResponse:
         """Sends `call` and returns the answer as soon as its head is there.
 
         Raises RelayError: UPSTREAM_UNREACHABLE when no byte of the request can have been processed,
@@ -115,7 +115,7 @@ class Upstream:
         url = self._urls.get(call.path) or self._urls.setdefault(call.path, httpx.URL(self._base_url + call.path))
         request = httpx.Request(call.method, url, headers=dict(call.headers), content=call.body)
         with _errors():
-            return Answer(self._send(request, watch), self._used)
+            return UpstreamResponse(self._send(request, watch), self._used)
 
     def close(self) -> None:
         """Closes the connections that are kept; the next call opens a new one."""
@@ -125,7 +125,7 @@ class Upstream:
     def _used(self) -> None:
         self._last_used = self._clock()
 
-    def _send(self, request: httpx.Request, watch: Watch) -> httpx.Response:
+    def _send(self, request: httpx.Request, watch: Wait) -> httpx.Response:
         self._backend.connect_by = time.monotonic() + min(_CONNECT_SECONDS, watch.seconds_left())
         try:
             return self._transport.handle_request(request)
@@ -151,9 +151,9 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise RelayError(Kind.UPSTREAM_UNREACHABLE, log=_describe(error)) from error
+        raise RelayError(ErrorKind.UPSTREAM_UNREACHABLE, log=_describe(error)) from error
     except httpx.HTTPError as error:
-        raise RelayError(Kind.UPSTREAM_BROKEN, log=_describe(error)) from error
+        raise RelayError(ErrorKind.UPSTREAM_BROKEN, log=_describe(error)) from error
 
 
 def _describe(error: Exception) -> str:
@@ -234,7 +234,7 @@ class _Stream(httpx.SyncByteStream):
 class _Backend(httpcore.NetworkBackend):
     """Connects within `connect_by`, resolver included, or takes what was connected ahead; what it returns waits in `watch`."""
 
-    watch: Watch
+    watch: Wait
     connect_by: float = 0.0
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from relay.models import Usage
 from relay.net import sse
 from relay.openai import errors
-from relay.openai.stream_formats import Dialect
+from relay.openai.stream_formats import StreamFormat
 
 # A line or body up to this length is read as JSON; of a longer one only the ends are kept.
 _WHOLE_BYTES = 1 << 20
@@ -81,7 +81,7 @@ class _Text:
 class EventMeter:
     """Of an event stream. Reads no further than its terminal event, of which there is one for each of `answers` (images)."""
 
-    def __init__(self, dialect: Dialect, *, answers: int = 1) -> None:
+    def __init__(self, dialect: StreamFormat, *, answers: int = 1) -> None:
         self._dialect = dialect
         self._line = _Text()
         self._left = answers

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from relay.errors import Kind, RelayError
-from relay.frozen import Value
+from relay.errors import ErrorKind, RelayError
+from relay.frozen import Frozen
 from relay.openai import stream_formats
-from relay.openai.stream_formats import Dialect
+from relay.openai.stream_formats import StreamFormat
 from relay.request import body_rules
 from relay.request.body_rules import Shape
 
 
-class Endpoint(Value):
+class Endpoint(Frozen):
     """One of OpenAI's endpoints.
 
     `path` is what callers use, a last segment of "{id}" standing for any one segment. `upstream` is relative to
@@ -32,7 +32,7 @@ class Endpoint(Value):
     upstream: str
     body: Literal["json", "form", "none"] = "json"
     shape: Shape = body_rules.model
-    dialect: Dialect | None = None
+    dialect: StreamFormat | None = None
     stream_when: tuple[str, bool | str] = ("stream", True)
     answers: tuple[str, ...] = ("application/json",)
     caller_id: bool = False
@@ -108,14 +108,16 @@ def match(method: str, path: str, headers: Mapping[str, str]) -> tuple[Endpoint,
     Raises RelayError: NO_WEBSOCKETS, NOT_FOUND, or METHOD_NOT_ALLOWED with an `allow` header.
     """
     if f"{path}/".startswith(_REALTIME) or headers.get("upgrade", "").lower() == "websocket":
-        raise RelayError(Kind.NO_WEBSOCKETS)
+        raise RelayError(ErrorKind.NO_WEBSOCKETS)
     found = [(endpoint, id) for endpoint in TABLE if (id := _matches(endpoint, path)) is not None]
     if not found:
-        raise RelayError(Kind.NOT_FOUND)
+        raise RelayError(ErrorKind.NOT_FOUND)
     for endpoint, id in found:
         if endpoint.method == method:
             return endpoint, id
-    raise RelayError(Kind.METHOD_NOT_ALLOWED, headers={"allow": ", ".join(endpoint.method for endpoint, _ in found)})
+    raise RelayError(
+        ErrorKind.METHOD_NOT_ALLOWED, headers={"allow": ", ".join(endpoint.method for endpoint, _ in found)}
+    )
 
 
 def _matches(endpoint: Endpoint, path: str) -> str | None:

@@ -10,8 +10,8 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
-from relay.errors import Kind, RelayError
-from relay.frozen import Value
+from relay.errors import ErrorKind, RelayError
+from relay.frozen import Frozen
 
 _BOUNDARY = re.compile(r'multipart/form-data\s*;\s*boundary=("?)([0-9A-Za-z\'()+_,./:=?-]{1,70})\1\s*', re.IGNORECASE)
 # Lists are called "include[]", objects "chunking_strategy[type]". No backslash in a file's name: some readers take it
@@ -27,7 +27,7 @@ _MOST_PARTS = 64
 _HEAD_BYTES = 2048
 
 
-class Part(Value):
+class Part(Frozen):
     """One field. `filename` is None for a plain one."""
 
     name: str
@@ -40,7 +40,7 @@ def parse(body: bytes, content_type: str) -> list[Part]:
     """The fields of `body`. Raises RelayError(BAD_REQUEST or UNSUPPORTED_MEDIA)."""
     found = _BOUNDARY.fullmatch(content_type.strip())
     if found is None:
-        raise RelayError(Kind.UNSUPPORTED_MEDIA, "This path takes multipart/form-data with a boundary.")
+        raise RelayError(ErrorKind.UNSUPPORTED_MEDIA, "This path takes multipart/form-data with a boundary.")
     delimiter = b"\r\n--" + found[2].encode()
     head, *raw = (b"\r\n" + body).split(delimiter, _MOST_PARTS + 1)
     if head or len(raw) < 2 or len(raw) > _MOST_PARTS + 1 or raw[-1].rstrip(b"\r\n") != b"--":
@@ -115,4 +115,4 @@ def _part(raw: bytes) -> Part:
 
 
 def _bad(why: str) -> RelayError:
-    return RelayError(Kind.BAD_REQUEST, f"The form is not valid: {why}.", code="invalid_form")
+    return RelayError(ErrorKind.BAD_REQUEST, f"The form is not valid: {why}.", code="invalid_form")

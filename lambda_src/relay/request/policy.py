@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from relay.errors import Kind, RelayError
-from relay.frozen import Value
+from relay.errors import ErrorKind, RelayError
+from relay.frozen import Frozen
 
 
-class RequestPolicy(Value):
+class RequestPolicy(Frozen):
     """The rules of one environment. An empty `models` allows every model; tokens are those of one answer.
 
     `stateful` lets callers use what is stored at OpenAI, for environments where all callers may see all of it.
@@ -52,18 +52,18 @@ class RequestPolicy(Value):
 
 def invalid(param: str, why: str) -> RelayError:
     """A refusal of a value that no environment takes."""
-    return RelayError(Kind.BAD_REQUEST, f"Invalid value for '{param}': {why}.", param=param, code="invalid_value")
+    return RelayError(ErrorKind.BAD_REQUEST, f"Invalid value for '{param}': {why}.", param=param, code="invalid_value")
 
 
 def not_allowed(param: str, why: str) -> RelayError:
     """A refusal of what another environment might allow."""
-    return RelayError(Kind.BAD_REQUEST, f"'{param}' cannot be used: {why}.", param=param, code="not_allowed")
+    return RelayError(ErrorKind.BAD_REQUEST, f"'{param}' cannot be used: {why}.", param=param, code="not_allowed")
 
 
 def no_such_model(name: str, param: str) -> RelayError:
     """OpenAI's own words and code for a model that the key may not use, so that clients know it."""
     text = f"The model {json.dumps(name[:100])} does not exist or you do not have access to it."
-    return RelayError(Kind.MODEL_NOT_ALLOWED, text, param=param)
+    return RelayError(ErrorKind.MODEL_NOT_ALLOWED, text, param=param)
 
 
 def _is_a(kind: type, value: Any) -> bool:

@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from typing import Any, NoReturn
 
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 
 # Requests nest some ten levels; JSON schemas, by OpenAI's own rule, ten more
 # (platform.openai.com/docs/guides/structured-outputs). Python itself gives up between 1,000 and 10,000.
@@ -70,7 +70,7 @@ def serialise(value: dict[str, Any]) -> bytes:
 
 
 def _bad(why: str) -> RelayError:
-    return RelayError(Kind.BAD_JSON, f"The body is not valid JSON: {why}.")
+    return RelayError(ErrorKind.BAD_JSON, f"The body is not valid JSON: {why}.")
 
 
 def _measure(body: bytes) -> None:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.models import Caller, Request
 from relay.request import endpoints, strict_json
 from relay.request.endpoints import Endpoint
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 USER_AGENT = "openai-lambda-relay"
 
 
-class Outgoing:
+class UpstreamRequest:
     """One request on its way to OpenAI. `fields` is what the body will say; it may still be narrowed before it is sent.
 
     `added_usage`: the relay has asked for usage in the stream, the caller has not. `as_text`: the caller wants the
@@ -68,16 +68,16 @@ class Outgoing:
         return headers | ({"content-type": content_type} if content_type else {})
 
 
-def prepare(request: Request, policy: RequestPolicy, *, max_body_bytes: int, identifier: str) -> Outgoing:
+def prepare(request: Request, policy: RequestPolicy, *, max_body_bytes: int, identifier: str) -> UpstreamRequest:
     """Checks `request` against the table of endpoints and the environment's policy. Raises RelayError.
 
     `identifier` stands for the caller at OpenAI where the caller has not named its own user.
     """
     endpoint, id = endpoints.match(request.method, request.path, request.headers)
     if endpoint.body == "none":
-        return Outgoing(endpoint=endpoint, id=id, fields={})
+        return UpstreamRequest(endpoint=endpoint, id=id, fields={})
     if len(request.body) > max_body_bytes:
-        raise RelayError(Kind.TOO_LARGE, f"The body is larger than the {max_body_bytes} bytes that are allowed.")
+        raise RelayError(ErrorKind.TOO_LARGE, f"The body is larger than the {max_body_bytes} bytes that are allowed.")
     outgoing = _parsed(endpoint, request)
     fields = outgoing.fields
     asked_for_usage = _asks_for_usage(fields)
@@ -97,7 +97,7 @@ def caller_identifier(caller: Caller, key: str) -> str:
     return hashlib.blake2b(caller.key.encode(), key=secret, digest_size=16).hexdigest()
 
 
-def _parsed(endpoint: Endpoint, request: Request) -> Outgoing:
+def _parsed(endpoint: Endpoint, request: Request) -> UpstreamRequest:
     content_type = request.headers.get("content-type", "")
     if endpoint.body == "form":
         from relay.request import (
@@ -106,12 +106,12 @@ def _parsed(endpoint: Endpoint, request: Request) -> Outgoing:
 
         parts = multipart.parse(request.body, content_type)
         fields: dict[str, Any] = dict(multipart.text_fields(parts))
-        return Outgoing(endpoint=endpoint, id="", fields=fields, parts=parts)
+        return UpstreamRequest(endpoint=endpoint, id="", fields=fields, parts=parts)
     media = content_type.partition(";")[0].strip().lower()
     # curl's -d says "form" for what is JSON; a body of another kind is refused by the parser anyway.
     if media.startswith("multipart/"):
-        raise RelayError(Kind.UNSUPPORTED_MEDIA, "This path takes application/json.")
-    return Outgoing(endpoint=endpoint, id="", fields=strict_json.parse(request.body))
+        raise RelayError(ErrorKind.UNSUPPORTED_MEDIA, "This path takes application/json.")
+    return UpstreamRequest(endpoint=endpoint, id="", fields=strict_json.parse(request.body))
 
 
 def _asks_for_usage(fields: dict[str, Any]) -> bool:

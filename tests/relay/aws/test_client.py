@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from relay.aws import client as aws
 from relay.aws.client import AwsError, Client, Credentials, Scope, Signer
-from relay.openai.credentials import StoreError
+from relay.openai.credentials import SecretError
 
 from emulator.fakes.raw_steps import Step
 from emulator.fakes.raw_upstream import Close, RawUpstream, Send, Sleep, Stall, head, json_answer
@@ -172,7 +172,7 @@ def test_reports_an_address_where_nobody_listens() -> None:
 
 def test_a_secret_without_text_is_said_so(server: RawUpstream, client: Client) -> None:
     server.answer(*json_answer(200, {"SecretBinary": "AAAA"}))
-    with pytest.raises(StoreError, match="no text value"):
+    with pytest.raises(SecretError, match="no text value"):
         aws.SecretsManager(client, "name").read()
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from relay.doors import function_url
 from relay.doors.function_url import NotHttpError, to_prelude, to_request
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.models import Caller, Request
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
@@ -108,7 +108,7 @@ def paths(fields: dict[str, Any], *above: str) -> Iterator[tuple[str, ...]]:
             yield from paths(value, *above, name)
 
 
-def outcome(event: bytes) -> Request | Kind | type[NotHttpError]:
+def outcome(event: bytes) -> Request | ErrorKind | type[NotHttpError]:
     """What becomes of `event`, all the way to what would be sent."""
     try:
         request = to_request(event, "id")
@@ -137,7 +137,14 @@ def test_a_real_event_is_read() -> None:
 
 @pytest.mark.parametrize("path", list(paths(EVENT)), ids=".".join)
 def test_no_change_to_an_event_is_a_bug(path: tuple[str, ...]) -> None:
-    allowed = {Kind.NO_IDENTITY, Kind.BAD_REQUEST, Kind.BAD_JSON, Kind.NOT_FOUND, Kind.METHOD_NOT_ALLOWED, NotHttpError}
+    allowed = {
+        ErrorKind.NO_IDENTITY,
+        ErrorKind.BAD_REQUEST,
+        ErrorKind.BAD_JSON,
+        ErrorKind.NOT_FOUND,
+        ErrorKind.METHOD_NOT_ALLOWED,
+        NotHttpError,
+    }
     outcomes = [outcome(changed(*path, to=value)) for value in RETYPED]
     assert all(isinstance(each, Request) or each in allowed for each in outcomes)
 
@@ -156,7 +163,7 @@ IDENTITY = [(), ("iam",), ("iam", "accountId"), ("iam", "userId"), ("iam", "user
 @pytest.mark.parametrize("path", IDENTITY, ids=".".join)
 def test_without_a_whole_identity_nobody_is_let_in(path: tuple[str, ...]) -> None:
     for value in RETYPED:
-        assert outcome(changed("requestContext", "authorizer", *path, to=value)) is Kind.NO_IDENTITY
+        assert outcome(changed("requestContext", "authorizer", *path, to=value)) is ErrorKind.NO_IDENTITY
 
 
 @pytest.mark.parametrize(
@@ -181,7 +188,7 @@ def test_without_a_whole_identity_nobody_is_let_in(path: tuple[str, ...]) -> Non
     ],
 )
 def test_an_identity_that_aws_does_not_write_is_none(name: str, value: str) -> None:
-    assert outcome(changed("requestContext", "authorizer", "iam", name, to=value)) is Kind.NO_IDENTITY
+    assert outcome(changed("requestContext", "authorizer", "iam", name, to=value)) is ErrorKind.NO_IDENTITY
 
 
 def test_the_session_name_is_not_part_of_the_identity() -> None:
@@ -199,12 +206,12 @@ def test_identity_comes_from_nowhere_else(place: str) -> None:
         "x-amzn-request-context": json.dumps({"authorizer": {"iam": IAM}}),
     }
     fields["requestContext"] |= {"identity": IAM, "iam": IAM}
-    assert outcome(encoded(fields)) is Kind.NO_IDENTITY
+    assert outcome(encoded(fields)) is ErrorKind.NO_IDENTITY
 
 
 def test_identity_is_asked_before_the_body_is_looked_at() -> None:
     fields = {**EVENT, "body": 5, "requestContext": {**EVENT["requestContext"], "authorizer": {}}}
-    assert outcome(encoded(fields)) is Kind.NO_IDENTITY
+    assert outcome(encoded(fields)) is ErrorKind.NO_IDENTITY
 
 
 FOREIGN = [
@@ -241,13 +248,13 @@ def test_other_events_are_no_requests(event: bytes) -> None:
     | st.recursive(st.none() | st.text(), lambda below: st.dictionaries(st.sampled_from([*EVENT]), below)).map(encoded)
 )
 def test_no_event_is_a_bug(event: bytes) -> None:
-    assert outcome(event) in (NotHttpError, Kind.NO_IDENTITY)
+    assert outcome(event) in (NotHttpError, ErrorKind.NO_IDENTITY)
 
 
 # ---- bodies
 
 
-def with_body(body: Any, base64: Any = True) -> Kind | bytes:
+def with_body(body: Any, base64: Any = True) -> ErrorKind | bytes:
     try:
         return to_request(encoded({**EVENT, "body": body, "isBase64Encoded": base64}), "id").body
     except RelayError as error:
@@ -272,16 +279,16 @@ def test_no_body_is_an_empty_one() -> None:
     "text", ["YQ", "YQ=", "Y===", "YWI-", "YWI_", "YW I=", "YWI=\n", "YQ==YQ==", "é", "\0", "Y", "=", "YQ==="]
 )
 def test_broken_base64_is_refused(text: str) -> None:
-    assert with_body(text) is Kind.BAD_REQUEST
+    assert with_body(text) is ErrorKind.BAD_REQUEST
 
 
 @pytest.mark.parametrize("body", [1, True, [], {}, ["x"], 1.5])
 def test_a_body_that_is_no_text_is_refused(body: Any) -> None:
-    assert with_body(body) is with_body(body, False) is Kind.BAD_REQUEST
+    assert with_body(body) is with_body(body, False) is ErrorKind.BAD_REQUEST
 
 
 def test_half_a_surrogate_pair_is_no_utf8() -> None:
-    assert with_body("\ud800", False) is Kind.BAD_REQUEST
+    assert with_body("\ud800", False) is ErrorKind.BAD_REQUEST
 
 
 @pytest.mark.parametrize("flag", ["true", 1, "True", [], None, {}])

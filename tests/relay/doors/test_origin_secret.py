@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from relay.doors.origin_secret import HEADER, Edge
-from relay.errors import Kind, RelayError
-from relay.openai.credentials import StoreError
+from relay.doors.origin_secret import HEADER, OriginSecretCheck
+from relay.errors import ErrorKind, RelayError
+from relay.openai.credentials import SecretError
 from relay.settings import EdgeMode
 
 OLD, NEW, WRONG = "old" * 20, "new" * 20, "bad" * 20
@@ -33,7 +33,7 @@ class Secret:
     def _called(self) -> None:
         self.calls += 1
         if self.is_down:
-            raise StoreError("down")
+            raise SecretError("down")
 
 
 class Clock:
@@ -49,12 +49,12 @@ class Door:
 
     def __init__(self, mode: EdgeMode = "required") -> None:
         self.secret, self.clock = Secret(OLD), Clock()
-        self.edge = Edge(mode, self.secret, self.clock)
+        self.edge = OriginSecretCheck(mode, self.secret, self.clock)
 
     def enter(self, secret: str = "") -> str:
         return self.edge.admit({HEADER: secret} if secret else {})
 
-    def refusal(self, secret: str = "") -> Kind:
+    def refusal(self, secret: str = "") -> ErrorKind:
         with pytest.raises(RelayError) as raised:
             self.enter(secret)
         return raised.value.kind
@@ -66,7 +66,7 @@ def test_who_brings_the_secret_comes_through_the_edge() -> None:
 
 @pytest.mark.parametrize("secret", ["", WRONG, OLD[:-1], OLD + "x", "\udcff" * 40, "ä" * 40])
 def test_a_required_edge_refuses_everybody_else(secret: str) -> None:
-    assert Door().refusal(secret) is Kind.EDGE_REQUIRED
+    assert Door().refusal(secret) is ErrorKind.EDGE_REQUIRED
 
 
 def test_without_the_secret_the_store_is_not_even_asked() -> None:
@@ -77,7 +77,7 @@ def test_without_the_secret_the_store_is_not_even_asked() -> None:
 
 def test_an_optional_edge_lets_both_ways_in_and_still_refuses_a_wrong_secret() -> None:
     door = Door("optional")
-    assert (door.enter(), door.enter(OLD), door.refusal(WRONG)) == ("direct", "edge", Kind.EDGE_REQUIRED)
+    assert (door.enter(), door.enter(OLD), door.refusal(WRONG)) == ("direct", "edge", ErrorKind.EDGE_REQUIRED)
 
 
 def test_without_an_edge_nothing_is_asked_and_nothing_believed() -> None:
@@ -118,7 +118,7 @@ def test_a_second_rotation_ends_the_first_secret() -> None:
     door = Door()
     door.secret.rotate(NEW)
     door.secret.rotate("third" * 12)
-    assert door.refusal(OLD) is Kind.EDGE_REQUIRED
+    assert door.refusal(OLD) is ErrorKind.EDGE_REQUIRED
 
 
 def test_the_first_secret_ends_within_its_lifetime_in_a_process_that_knew_it() -> None:
@@ -128,7 +128,7 @@ def test_the_first_secret_ends_within_its_lifetime_in_a_process_that_knew_it() -
     door.secret.rotate("third" * 12)
     assert door.enter(OLD) == "edge"
     door.clock.now += 301
-    assert door.refusal(OLD) is Kind.EDGE_REQUIRED
+    assert door.refusal(OLD) is ErrorKind.EDGE_REQUIRED
 
 
 def test_guessing_buys_two_calls_in_ten_seconds() -> None:
@@ -145,7 +145,7 @@ def test_guessing_buys_two_calls_in_ten_seconds() -> None:
 def test_a_store_that_is_down_from_the_start_is_not_the_callers_fault() -> None:
     door = Door()
     door.secret.is_down = True
-    assert door.refusal(OLD) is Kind.EDGE_UNAVAILABLE
+    assert door.refusal(OLD) is ErrorKind.EDGE_UNAVAILABLE
     door.secret.is_down = False
     assert door.enter(OLD) == "edge"
 
@@ -157,13 +157,13 @@ def test_a_store_that_goes_down_later_is_not_noticed() -> None:
     for _ in range(100):
         door.clock.now += 60
         assert door.enter(OLD) == "edge"
-    assert door.refusal(WRONG) is Kind.EDGE_REQUIRED
+    assert door.refusal(WRONG) is ErrorKind.EDGE_REQUIRED
 
 
 def test_a_secret_that_could_be_guessed_lets_nobody_in() -> None:
     door = Door()
     door.secret.current = "short"
-    assert door.refusal("short") is Kind.EDGE_UNAVAILABLE
+    assert door.refusal("short") is ErrorKind.EDGE_UNAVAILABLE
 
 
 def test_neither_error_nor_log_quotes_a_secret() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from relay.doors.function_url import NotHttpError
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import Invocation, RuntimeApi
 from relay.lambda_runtime.loop import Handler, Reply, Runtime, Stop
 from relay.log import Log
@@ -98,14 +98,14 @@ def test_a_good_answer(loop: Loop) -> None:
     assert loop.log() == []
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_an_expected_failure_before_the_prelude(loop: Loop, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(ErrorKind))
+def test_an_expected_failure_before_the_prelude(loop: Loop, kind: ErrorKind) -> None:
     (exchange,) = loop.serve(raising(RelayError(kind, "for the caller", headers={"retry-after": "3"}, log=SECRET)))
-    assert exchange.status == kind.row.status
+    assert exchange.status == kind.spec.status
     assert exchange.prelude["headers"]["content-type"] == "application/json"
     assert exchange.prelude["headers"]["retry-after"] == "3"
     error = json.loads(exchange.body)["error"]
-    assert error == {"message": "for the caller", "type": kind.row.type, "param": None, "code": kind.row.code}
+    assert error == {"message": "for the caller", "type": kind.spec.type, "param": None, "code": kind.spec.code}
     assert not exchange.trailer_type
 
 
@@ -123,7 +123,7 @@ def test_a_bug_before_the_prelude(loop: Loop) -> None:
 
 
 def test_an_expected_failure_mid_stream(loop: Loop) -> None:
-    (exchange,) = loop.serve(streaming(b"data: 1\n\n", failure=RelayError(Kind.DEADLINE, "Too late.")))
+    (exchange,) = loop.serve(streaming(b"data: 1\n\n", failure=RelayError(ErrorKind.DEADLINE, "Too late.")))
     assert exchange.body == b"data: 1\n\n" + ERROR_EVENT % (b"Too late.", b"deadline_exceeded")
     assert exchange.trailer_type == "Function.Deadline"
     assert exchange.trailer_body["errorMessage"] == "Too late."
@@ -140,12 +140,14 @@ def test_a_bug_mid_stream(loop: Loop) -> None:
 
 
 def test_a_failure_inside_an_event_ends_that_event_first(loop: Loop) -> None:
-    (exchange,) = loop.serve(streaming(b"data: 1\n\ndata: ha", failure=RelayError(Kind.UPSTREAM_BROKEN, "Broken.")))
+    (exchange,) = loop.serve(
+        streaming(b"data: 1\n\ndata: ha", failure=RelayError(ErrorKind.UPSTREAM_BROKEN, "Broken."))
+    )
     assert exchange.body == b"data: 1\n\ndata: ha\n\n" + ERROR_EVENT % (b"Broken.", b"upstream_broken")
 
 
 def test_a_failure_of_what_is_no_event_stream_is_told_by_trailers_only(loop: Loop) -> None:
-    failure = RelayError(Kind.UPSTREAM_BROKEN)
+    failure = RelayError(ErrorKind.UPSTREAM_BROKEN)
     (exchange,) = loop.serve(streaming(b'{"half":', failure=failure, headers={"content-type": "application/json"}))
     assert exchange.body == b'{"half":'
     assert exchange.trailer_type == "Function.UpstreamBroken"
@@ -173,7 +175,7 @@ def test_an_event_that_is_no_request(loop: Loop) -> None:
 
 
 @pytest.mark.parametrize("reader", [Take(410), Take(413), Take(400), Take(403), Take(500), ResetAfter()])
-@pytest.mark.parametrize("failure", [None, RelayError(Kind.DEADLINE), KeyError(SECRET)])
+@pytest.mark.parametrize("failure", [None, RelayError(ErrorKind.DEADLINE), KeyError(SECRET)])
 def test_the_next_invocation_is_served_after_a_refusal(loop: Loop, reader: Reader, failure: Exception | None) -> None:
     big = b"data: " + b"x" * 1_000_000 + b"\n\n"
     refused, good = loop.serve(streaming(big, failure=failure), reader, Take())
@@ -207,7 +209,7 @@ def test_a_body_is_closed_however_it_ends(loop: Loop) -> None:
     ("failure", "reader", "told"),
     [
         (None, Take(), "NoneType"),
-        (RelayError(Kind.DEADLINE), Take(), "RelayError"),
+        (RelayError(ErrorKind.DEADLINE), Take(), "RelayError"),
         (KeyError(SECRET), Take(), "KeyError"),
         (None, Take(413), "ResponseRefusedError"),
         (None, ResetAfter(), "RuntimeApiError"),
@@ -253,7 +255,7 @@ def test_an_answer_begun_keeps_its_status(loop: Loop) -> None:
 
 
 def test_an_answer_begun_fails_in_the_stream(loop: Loop) -> None:
-    (exchange,) = loop.serve(begun(lambda: _raise(RelayError(Kind.UPSTREAM_TIMEOUT, "Late."))))
+    (exchange,) = loop.serve(begun(lambda: _raise(RelayError(ErrorKind.UPSTREAM_TIMEOUT, "Late."))))
     assert exchange.status == 200
     assert exchange.body == b": keep-alive\n" + ERROR_EVENT % (b"Late.", b"upstream_timeout")
     assert exchange.trailer_type == "Function.UpstreamTimeout"

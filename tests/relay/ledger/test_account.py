@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from relay.aws.update_expression import decode, encode
-from relay.ledger.account import Account, Overrides, Record, Reservation, Windows, account_of, open_of, record_of
+from relay.ledger.account import Account, Overrides, Reservation, UsageRecord, Windows, account_of, open_of, record_of
 from relay.limits.policy import Limits
 
 NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
@@ -43,7 +43,7 @@ def test_reservations_survive_the_store(entry: Reservation) -> None:
 
 @given(
     st.builds(
-        Record,
+        UsageRecord,
         id=texts,
         at=counts,
         model=texts,
@@ -59,7 +59,7 @@ def test_reservations_survive_the_store(entry: Reservation) -> None:
         counts=st.dictionaries(texts, counts, max_size=3),
     )
 )
-def test_records_survive_the_store(record: Record) -> None:
+def test_records_survive_the_store(record: UsageRecord) -> None:
     assert record_of(record.id, decode(encode(record.fields()))) == record
 
 

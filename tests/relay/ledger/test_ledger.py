@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from relay.aws.update_expression import decode
 from relay.ledger import writes
-from relay.ledger.account import EXPIRED, Account, Record, Reservation, account_of, record_of
+from relay.ledger.account import EXPIRED, Account, Reservation, UsageRecord, account_of, record_of
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.store import DynamoDb, StoreError
+from relay.ledger.store import Store, StoreError
 from relay.ledger.table import Table
 from relay.limits.decision import RefusedError
 from relay.limits.policy import PICO, Limits
@@ -41,10 +41,10 @@ class Bench:
         self.ids = itertools.count(1)
         self.open = contextlib.ExitStack()
 
-    def store(self) -> DynamoDb:
+    def store(self) -> Store:
         return self.open.enter_context(dynamo.store(self.url))
 
-    def ledger(self, db: DynamoDb | None = None) -> Ledger:
+    def ledger(self, db: Store | None = None) -> Ledger:
         seconds = itertools.count()
         table = Table(db or self.store(), name=self.table, monotonic=lambda: next(seconds) / 1000, sleep=lambda _: None)
         return Ledger(table, clock=lambda: self.now)
@@ -61,7 +61,7 @@ class Bench:
         item = dynamo.client(self.url).get_item(TableName=self.table, Key=writes.in_json(writes.account_key(CALLER)))
         return account_of(item.get("Item"))
 
-    def records(self) -> dict[str, Record]:
+    def records(self) -> dict[str, UsageRecord]:
         found = [{name: decode(value) for name, value in item.items()} for item in dynamo.items(self.url, self.table)]
         return {
             record.id: record
@@ -89,10 +89,10 @@ def reserve(ledger: Ledger, entry: Reservation, **limits: Any) -> Admitted:
     return ledger.reserve(CALLER, "123456789012:role/ci", entry, Limits(**limits))
 
 
-def record(admitted: Admitted, **fields: Any) -> Record:
+def record(admitted: Admitted, **fields: Any) -> UsageRecord:
     entry = admitted.entry
     given = {"usd": 40, "tokens": 4, "outcome": "ok", "bound_usd": entry.usd, "bound_tokens": entry.tokens}
-    return Record(id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, **{**given, **fields})
+    return UsageRecord(id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, **{**given, **fields})
 
 
 def refusal(ledger: Ledger, entry: Reservation, **limits: Any) -> str:

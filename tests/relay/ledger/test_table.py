@@ -1,4 +1,4 @@
-"""Patience: what is tried again, how often, and when it ends."""
+"""Retry budgets: what is tried again, how often, and when it ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from relay.ledger.store import ConditionFailedError, StoreError
-from relay.ledger.table import FIRST_PAUSE, LONGEST_PAUSE, PASSING, Table
+from relay.ledger.table import FIRST_PAUSE, LONGEST_PAUSE, RETRYABLE, Table
 
 
 class Time:
@@ -43,13 +43,13 @@ def table(store: Store) -> Table:
     return Table(store, name="table", monotonic=lambda: store.time.now, sleep=store.time.sleep)
 
 
-@pytest.mark.parametrize("code", sorted(PASSING))
+@pytest.mark.parametrize("code", sorted(RETRYABLE))
 def test_what_passes_is_tried_again(code: str) -> None:
     store = Store(Time(), StoreError(code), StoreError(code))
     reading = table(store)
-    patience = reading.patience(1)
-    assert reading.read({"pk": "x"}, patience) == {"pk": {"S": "x"}}
-    assert (store.calls, patience.tried) == (3, 2)
+    budget = reading.retry_budget(1)
+    assert reading.read({"pk": "x"}, budget) == {"pk": {"S": "x"}}
+    assert (store.calls, budget.tried) == (3, 2)
 
 
 @pytest.mark.parametrize("error", [StoreError("AccessDeniedException"), ConditionFailedError()])
@@ -57,7 +57,7 @@ def test_what_does_not_pass_is_raised_at_once(error: StoreError) -> None:
     store = Store(Time(), error)
     reading = table(store)
     with pytest.raises(type(error)):
-        reading.read({"pk": "x"}, reading.patience(1))
+        reading.read({"pk": "x"}, reading.retry_budget(1))
     assert store.calls == 1
 
 
@@ -66,7 +66,7 @@ def test_no_attempt_begins_when_time_is_up_and_the_last_may_end_later() -> None:
     store = Store(time, *[StoreError("Unreachable")] * 99, seconds=0.4)
     reading = table(store)
     with pytest.raises(StoreError):
-        reading.read({"pk": "x"}, reading.patience(0.6))
+        reading.read({"pk": "x"}, reading.retry_budget(0.6))
     assert store.calls == 2
     assert time.now < 0.6 + 0.4
 
@@ -76,7 +76,7 @@ def test_pauses_grow_up_to_a_limit() -> None:
     store = Store(time, *[StoreError("ThrottlingException")] * 99)
     reading = table(store)
     with pytest.raises(StoreError):
-        reading.read({"pk": "x"}, reading.patience(3))
+        reading.read({"pk": "x"}, reading.retry_budget(3))
     assert time.pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
     assert max(time.pauses) == LONGEST_PAUSE
 
@@ -85,9 +85,9 @@ def test_patience_is_shared_by_all_calls_of_one_piece_of_work() -> None:
     time = Time()
     store = Store(time, seconds=0.5)
     reading = table(store)
-    patience = reading.patience(0.6)
-    reading.read({"pk": "x"}, patience)
-    reading.read({"pk": "x"}, patience)
+    budget = reading.retry_budget(0.6)
+    reading.read({"pk": "x"}, budget)
+    reading.read({"pk": "x"}, budget)
     store.errors = [StoreError("Unreachable")]
     with pytest.raises(StoreError):
-        reading.read({"pk": "x"}, patience)
+        reading.read({"pk": "x"}, budget)

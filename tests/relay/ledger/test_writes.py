@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from relay.ledger import writes
-from relay.ledger.account import Account, Record, Reservation, Windows
+from relay.ledger.account import Account, Reservation, UsageRecord, Windows
 from relay.limits.policy import MOST_CONCURRENT, PICO, Limits
 
 NOON = 1_795_435_200_000
@@ -54,7 +54,7 @@ def test_an_account_at_its_fullest_fits_one_item() -> None:
         return len(value) if isinstance(value, str) else len(str(value)) // 2 + 2
 
     counts = dict.fromkeys(("input", "cached_input", "output", "reasoning", "audio_input", "audio_output"), 10**6)
-    settled = Record(
+    settled = UsageRecord(
         id=str(uuid.uuid4()),
         at=NOON,
         model="ft:gpt-4.1-mini-2025-04-14:organisation::identifier",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from relay.errors import Kind, RelayError
-from relay.ledger.account import Account, Record, Reservation
+from relay.errors import ErrorKind, RelayError
+from relay.ledger.account import Account, Reservation, UsageRecord
 from relay.ledger.ledger import Admitted
 from relay.ledger.store import StoreError
 from relay.limits import prices
@@ -33,7 +33,7 @@ class Book:
 
     def __init__(self) -> None:
         self.reserved: list[tuple[str, str, Reservation, Limits]] = []
-        self.settled: list[tuple[str, Record]] = []
+        self.settled: list[tuple[str, UsageRecord]] = []
         self.counted: list[tuple[str, str]] = []
         self.failures: list[Exception] = []
 
@@ -46,7 +46,7 @@ class Book:
         self.reserved.append((caller, subject, entry, limits))
         return Admitted(entry=entry, account=Account(exists=True), limits=limits, doubt=False)
 
-    def settle(self, caller: str, admitted: Admitted, record: Record) -> None:
+    def settle(self, caller: str, admitted: Admitted, record: UsageRecord) -> None:
         self._fail()
         self.settled.append((caller, record))
 
@@ -174,19 +174,19 @@ def test_an_answer_over_its_bound_is_booked_and_said_aloud(gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("body", "caller", "kind", "param"),
     [
-        ({"model": "gpt-5.5"}, CALLER, Kind.MODEL_NOT_ALLOWED, "model"),
-        ({"model": "unheard-of"}, CALLER, Kind.COST_UNBOUNDED, "unbounded"),
-        ({"tools": [{"type": "web_search"}]}, CALLER, Kind.COST_UNBOUNDED, "unbounded"),
+        ({"model": "gpt-5.5"}, CALLER, ErrorKind.MODEL_NOT_ALLOWED, "model"),
+        ({"model": "unheard-of"}, CALLER, ErrorKind.COST_UNBOUNDED, "unbounded"),
+        ({"tools": [{"type": "web_search"}]}, CALLER, ErrorKind.COST_UNBOUNDED, "unbounded"),
         (
             {},
             Caller(account="1", principal="X", arn="arn:aws:sts::1:assumed-role/none/x"),
-            Kind.CALLER_REFUSED,
+            ErrorKind.CALLER_REFUSED,
             "policy",
         ),
     ],
 )
 def test_policy_refuses_before_anything_is_booked(
-    gate: Gate, body: dict[str, Any], caller: Caller, kind: Kind, param: str
+    gate: Gate, body: dict[str, Any], caller: Caller, kind: ErrorKind, param: str
 ) -> None:
     error = gate.refusal(caller, **body)
     assert (error.kind, error.param) == (kind, param)
@@ -217,19 +217,19 @@ def test_what_a_refusal_looks_like(
     gate.book.failures.append(RefusedError(refusal))
     error = gate.refusal()
     headers = error.response_headers()
-    assert (error.kind.row.status, error.code, error.text) == (status, code, "t")
+    assert (error.kind.spec.status, error.code, error.text) == (status, code, "t")
     assert (headers["x-should-retry"], headers.get("retry-after")) == (retry, after)
 
 
 def test_store_trouble_is_503_and_may_be_retried(gate: Gate) -> None:
     gate.book.failures.append(StoreError("Unreachable"))
     error = gate.refusal()
-    assert (error.kind, error.kind.row.status, error.kind.row.retry) == (Kind.STORE_UNAVAILABLE, 503, True)
+    assert (error.kind, error.kind.spec.status, error.kind.spec.retry) == (ErrorKind.STORE_UNAVAILABLE, 503, True)
 
 
 def test_a_refusal_that_cannot_be_counted_is_still_that_refusal(gate: Gate) -> None:
     gate.book.failures = [RefusedError(Refusal(reason="usd_per_day", text="t")), StoreError("Unreachable")]
-    assert gate.refusal().kind is Kind.BUDGET_EXHAUSTED
+    assert gate.refusal().kind is ErrorKind.BUDGET_EXHAUSTED
     assert [line["event"] for line in gate.logged()] == ["refusal_not_counted"]
 
 
@@ -251,7 +251,7 @@ def test_without_a_table_policies_still_hold() -> None:
     gate = Gate(ledger=None)
     assert gate.ask(max_completion_tokens=5000).changes["max_completion_tokens"] == 100
     gate.ask().settle(None, "ok")
-    assert gate.refusal(model="gpt-5.5").kind is Kind.MODEL_NOT_ALLOWED
+    assert gate.refusal(model="gpt-5.5").kind is ErrorKind.MODEL_NOT_ALLOWED
     with pytest.raises(RelayError, match="NOT_FOUND"):
         gate.admission.usage(CALLER)
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.limits.admission import Permit
-from relay.limits.settlement import Tab
+from relay.limits.settlement import Settlement
 from relay.models import Usage
-from relay.request_log import Record
+from relay.request_log import RequestLog
 
 USED = Usage(input=5, output=7)
 
 
-class Line(Record):
+class Line(RequestLog):
     """The record of a request, as far as a tab knows it."""
 
     def __init__(self) -> None:
@@ -32,7 +32,9 @@ class Counted:
         self.usage = usage
 
 
-def settled(work: Callable[[Tab], object], failure: BaseException | None = None) -> tuple[Usage | None, str, str]:
+def settled(
+    work: Callable[[Settlement], object], failure: BaseException | None = None
+) -> tuple[Usage | None, str, str]:
     """What the permit is settled with, the outcome and the cost written down."""
     got: list[tuple[Usage | None, str]] = []
 
@@ -41,15 +43,15 @@ def settled(work: Callable[[Tab], object], failure: BaseException | None = None)
         return 2_500_000_000
 
     line = Line()
-    tab = Tab(Permit(changes={}, headers={}, settle=settle), line)
+    tab = Settlement(Permit(changes={}, headers={}, settle=settle), line)
     work(tab)
     tab.close(failure)
     ((usage, outcome),) = got
     return usage, outcome, line.dollars
 
 
-def metered(usage: Usage | None) -> Callable[[Tab], object]:
-    def work(tab: Tab) -> None:
+def metered(usage: Usage | None) -> Callable[[Settlement], object]:
+    def work(tab: Settlement) -> None:
         tab.sending()
         meter: Any = Counted(usage)
         tab.metered(meter)
@@ -60,22 +62,22 @@ def metered(usage: Usage | None) -> Callable[[Tab], object]:
 @pytest.mark.parametrize(
     ("work", "failure", "expected"),
     [
-        (lambda tab: None, RelayError(Kind.KEY_UNAVAILABLE), (Usage(), "key_unavailable")),
+        (lambda tab: None, RelayError(ErrorKind.KEY_UNAVAILABLE), (Usage(), "key_unavailable")),
         (
             lambda tab: (tab.sending(), tab.free()),
-            RelayError(Kind.UPSTREAM_UNREACHABLE),
+            RelayError(ErrorKind.UPSTREAM_UNREACHABLE),
             (Usage(), "upstream_unreachable"),
         ),
-        (lambda tab: tab.sending(), RelayError(Kind.UPSTREAM_BROKEN), (None, "upstream_broken")),
+        (lambda tab: tab.sending(), RelayError(ErrorKind.UPSTREAM_BROKEN), (None, "upstream_broken")),
         (metered(USED), None, (USED, "ok")),
-        (metered(USED), RelayError(Kind.SHUTDOWN), (USED, "shutdown")),
-        (metered(None), RelayError(Kind.DEADLINE), (None, "deadline")),
+        (metered(USED), RelayError(ErrorKind.SHUTDOWN), (USED, "shutdown")),
+        (metered(None), RelayError(ErrorKind.DEADLINE), (None, "deadline")),
         (metered(None), None, (None, "ok")),
         (metered(None), ValueError(), (None, "bug")),
     ],
 )
 def test_only_what_is_certain_is_settled_below_the_bound(
-    work: Callable[[Tab], object], failure: BaseException | None, expected: tuple[Usage | None, str]
+    work: Callable[[Settlement], object], failure: BaseException | None, expected: tuple[Usage | None, str]
 ) -> None:
     assert settled(work, failure) == (*expected, "0.0025")
 
@@ -94,7 +96,7 @@ def test_only_what_is_certain_is_settled_below_the_bound(
 def test_the_callers_limits_stand_in_place_of_the_organisations(
     own: Mapping[str, str], theirs: Mapping[str, str], both: Mapping[str, str]
 ) -> None:
-    tab = Tab(Permit(changes={}, headers=own, settle=lambda usage, outcome: 0), Line())
+    tab = Settlement(Permit(changes={}, headers=own, settle=lambda usage, outcome: 0), Line())
     assert tab.headers(theirs) == both
 
 

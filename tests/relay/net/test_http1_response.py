@@ -8,16 +8,16 @@ import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.net.http1_response import AnswerReader, BadAnswerError
+from relay.net.http1_response import BadResponseError, ResponseReader
 
 MOST = 1000
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def read(*pieces: bytes, most: int = MOST) -> AnswerReader:
+def read(*pieces: bytes, most: int = MOST) -> ResponseReader:
     """The complete answer in `pieces`, of which the last one is needed; closed behind them if that is."""
-    reader = AnswerReader(most)
+    reader = ResponseReader(most)
     for piece in pieces[:-1]:
         assert not reader.feed(piece)
     assert reader.feed(pieces[-1])
@@ -72,9 +72,9 @@ def test_reads_what_h11_reads_wherever_it_is_cut(data: bytes) -> None:
 @pytest.mark.parametrize("data", WHOLE)
 def test_says_so_when_the_connection_closes_before_the_end(data: bytes) -> None:
     for at in range(len(data)):
-        reader = AnswerReader(MOST)
+        reader = ResponseReader(MOST)
         assert not (data[:at] and reader.feed(data[:at]))
-        with pytest.raises(BadAnswerError, match="closed"):
+        with pytest.raises(BadResponseError, match="closed"):
             reader.feed(b"")
 
 
@@ -157,11 +157,11 @@ def test_a_connection_is_good_for_another_exchange_only_when_this_one_ended_exac
     ],
 )
 def test_what_could_be_read_in_two_ways_or_without_end_is_refused_and_not_quoted(data: bytes) -> None:
-    with pytest.raises(BadAnswerError) as raised:
-        AnswerReader(MOST).feed(data)
+    with pytest.raises(BadResponseError) as raised:
+        ResponseReader(MOST).feed(data)
     assert "quoted" not in str(raised.value)
-    reader = AnswerReader(MOST)
-    with pytest.raises(BadAnswerError):
+    reader = ResponseReader(MOST)
+    with pytest.raises(BadResponseError):
         any(reader.feed(data[at : at + 1]) for at in range(len(data)))
 
 

@@ -8,10 +8,10 @@ import pytest
 from httpx_sse._decoders import SSEDecoder, SSELineDecoder
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.net import sse
 
-ERROR = RelayError(Kind.UPSTREAM_BROKEN).body()
+ERROR = RelayError(ErrorKind.UPSTREAM_BROKEN).body()
 streams = st.lists(
     st.sampled_from([b"\n", b"\r", b"\r\n", b"data: x", b"data", b": c", b"id: 1", b"event: e", b" "])
 ).map(b"".join)

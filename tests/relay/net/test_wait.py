@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import ResponseRefusedError
-from relay.net.wait import Watch
+from relay.net.wait import Wait
 
 
 class Pipe:
@@ -69,36 +69,36 @@ def test_returns_when_there_is_something_to_read(pipes: list[Pipe]) -> None:
     upstream, *_ = pipes
     caller = Caller()
     upstream.fill()
-    Watch(downstream=caller, deadline=soon(1)).readable(upstream.out)
+    Wait(downstream=caller, deadline=soon(1)).readable(upstream.out)
     assert caller.flushed == 1, "what was written has to be on the wire before anybody waits"
 
 
 def test_returns_when_more_can_be_written(pipes: list[Pipe]) -> None:
-    Watch(downstream=Caller(), deadline=soon(1)).writable(pipes[0].into)
+    Wait(downstream=Caller(), deadline=soon(1)).writable(pipes[0].into)
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.0, -5.0])
 def test_raises_at_the_deadline_what_is_overdue_then(pipes: list[Pipe], seconds: float) -> None:
-    watch = Watch(downstream=Caller(), deadline=soon(seconds))
-    watch.overdue = Kind.DEADLINE
+    watch = Wait(downstream=Caller(), deadline=soon(seconds))
+    watch.overdue = ErrorKind.DEADLINE
     started = time.monotonic()
     with pytest.raises(RelayError) as raised:
         watch.readable(pipes[0].out)
-    assert raised.value.kind is Kind.DEADLINE
+    assert raised.value.kind is ErrorKind.DEADLINE
     assert max(0.0, seconds) - 0.01 <= time.monotonic() - started <= max(0.0, seconds) + 0.3
     assert watch.seconds_left() == 0.0
 
 
 def test_the_deadline_holds_although_there_is_always_something_to_read(pipes: list[Pipe]) -> None:
     pipes[0].fill()
-    watch = Watch(downstream=Caller(), deadline=soon(0.1))
+    watch = Wait(downstream=Caller(), deadline=soon(0.1))
     with pytest.raises(RelayError):
         for_ever(lambda: watch.readable(pipes[0].out))
 
 
 def test_an_early_answer_ends_the_wait(pipes: list[Pipe]) -> None:
     upstream, service, _ = pipes
-    watch = Watch(downstream=Caller(service), deadline=soon(1))
+    watch = Wait(downstream=Caller(service), deadline=soon(1))
     service.fill()
     with pytest.raises(ResponseRefusedError):
         watch.readable(upstream.out)
@@ -109,16 +109,16 @@ def test_an_early_answer_and_a_stop_are_seen_before_more_to_read(pipes: list[Pip
     upstream.fill()
     service.fill()
     with pytest.raises(ResponseRefusedError):
-        Watch(downstream=Caller(service), deadline=soon(1)).readable(upstream.out)
+        Wait(downstream=Caller(service), deadline=soon(1)).readable(upstream.out)
     stop.fill()
     with pytest.raises(RelayError) as raised:
-        Watch(downstream=Caller(), deadline=soon(1), stop_fd=stop.out).readable(upstream.out)
-    assert raised.value.kind is Kind.SHUTDOWN
+        Wait(downstream=Caller(), deadline=soon(1), stop_fd=stop.out).readable(upstream.out)
+    assert raised.value.kind is ErrorKind.SHUTDOWN
 
 
 def test_breaks_the_silence_again_and_again(pipes: list[Pipe]) -> None:
     caller = Caller()
-    watch = Watch(downstream=caller, deadline=soon(0.55))
+    watch = Wait(downstream=caller, deadline=soon(0.55))
     beats: list[float] = []
     watch.silence = 0.1
     watch.on_silence = lambda: beats.append(time.monotonic())
@@ -131,7 +131,7 @@ def test_breaks_the_silence_again_and_again(pipes: list[Pipe]) -> None:
 def test_silence_is_what_the_caller_hears_not_what_upstream_says(pipes: list[Pipe]) -> None:
     """Bytes that trickle in and are not passed on leave the caller in silence."""
     upstream = pipes[0]
-    watch = Watch(downstream=Caller(), deadline=soon(2))
+    watch = Wait(downstream=Caller(), deadline=soon(2))
     beats: list[float] = []
     watch.silence = 0.1
     watch.on_silence = lambda: beats.append(time.monotonic())
@@ -145,7 +145,7 @@ def test_silence_is_what_the_caller_hears_not_what_upstream_says(pipes: list[Pip
 
 def test_what_the_caller_hears_is_no_silence(pipes: list[Pipe]) -> None:
     upstream, caller = pipes[0], Caller()
-    watch = Watch(downstream=caller, deadline=soon(2))
+    watch = Wait(downstream=caller, deadline=soon(2))
     watch.silence = 0.1
     watch.on_silence = lambda: pytest.fail("there was no silence")
     upstream.fill()
@@ -159,7 +159,7 @@ def test_the_descriptor_of_the_answer_may_come_later(pipes: list[Pipe]) -> None:
     """Before the answer has begun there is none; from then on it is watched."""
     upstream, service, _ = pipes
     caller = Caller()
-    watch = Watch(downstream=caller, deadline=soon(1))
+    watch = Wait(downstream=caller, deadline=soon(1))
     upstream.fill()
     service.fill()
     watch.readable(upstream.out)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from relay.errors import Kind, RelayError
-from relay.openai.credentials import Keys, StoreError, parse
+from relay.errors import ErrorKind, RelayError
+from relay.openai.credentials import Keys, SecretError, parse
 
 OLD, NEW, THIRD = "sk-old-0123456789", "sk-new-0123456789", "sk-third-0123456789"
 
@@ -24,7 +24,7 @@ class Store:
     def fetch(self) -> str:
         self.reads += 1
         if self.failing:
-            raise StoreError("down")
+            raise SecretError("down")
         return self.text
 
     def clock(self) -> float:
@@ -102,7 +102,7 @@ def test_without_any_key_a_failing_store_is_said_and_asked_again() -> None:
     for _ in range(2):
         with pytest.raises(RelayError) as caught:
             keys.current()
-        assert caught.value.kind is Kind.KEY_UNAVAILABLE
+        assert caught.value.kind is ErrorKind.KEY_UNAVAILABLE
     store.failing = False
     assert keys.current() == OLD
     assert store.reads == 3
@@ -182,7 +182,7 @@ STRUCTURED = [
     [*LOOSE, *STRUCTURED],
 )
 def test_what_is_no_key_is_refused_without_being_quoted(text: str) -> None:
-    with pytest.raises(StoreError) as caught:
+    with pytest.raises(SecretError) as caught:
         parse(text)
     assert OLD not in str(caught.value)
     assert "sk-..." in str(caught.value)

@@ -5,38 +5,50 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from relay.errors import Kind
+from relay.errors import ErrorKind
 from relay.openai import errors
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "code"),
     [
-        ({"code": "insufficient_quota", "type": "insufficient_quota"}, Kind.UPSTREAM_EXHAUSTED, "insufficient_quota"),
-        ({"code": "credit_balance_exhausted"}, Kind.UPSTREAM_EXHAUSTED, "credit_balance_exhausted"),
-        ({"code": "project_spend_limit_exceeded"}, Kind.UPSTREAM_EXHAUSTED, "project_spend_limit_exceeded"),
-        ({"code": "organization_usage_limit_exceeded"}, Kind.UPSTREAM_EXHAUSTED, "organization_usage_limit_exceeded"),
-        ({"code": None, "type": "insufficient_quota"}, Kind.UPSTREAM_EXHAUSTED, "insufficient_quota"),
-        ({"code": "rate_limit_exceeded", "type": "tokens"}, Kind.UPSTREAM_RATE_LIMIT, "rate_limit_exceeded"),
-        ({"code": "slow_down"}, Kind.UPSTREAM_RATE_LIMIT, "slow_down"),
-        ({"code": "too_many_requests", "type": "too_many_requests"}, Kind.UPSTREAM_RATE_LIMIT, "too_many_requests"),
-        ({"code": "server_is_overloaded"}, Kind.UPSTREAM_OVERLOADED, "upstream_overloaded"),
-        ({"code": "invalid_api_key", "type": "invalid_request_error"}, Kind.UPSTREAM_KEY, "upstream_key_refused"),
+        (
+            {"code": "insufficient_quota", "type": "insufficient_quota"},
+            ErrorKind.UPSTREAM_EXHAUSTED,
+            "insufficient_quota",
+        ),
+        ({"code": "credit_balance_exhausted"}, ErrorKind.UPSTREAM_EXHAUSTED, "credit_balance_exhausted"),
+        ({"code": "project_spend_limit_exceeded"}, ErrorKind.UPSTREAM_EXHAUSTED, "project_spend_limit_exceeded"),
+        (
+            {"code": "organization_usage_limit_exceeded"},
+            ErrorKind.UPSTREAM_EXHAUSTED,
+            "organization_usage_limit_exceeded",
+        ),
+        ({"code": None, "type": "insufficient_quota"}, ErrorKind.UPSTREAM_EXHAUSTED, "insufficient_quota"),
+        ({"code": "rate_limit_exceeded", "type": "tokens"}, ErrorKind.UPSTREAM_RATE_LIMIT, "rate_limit_exceeded"),
+        ({"code": "slow_down"}, ErrorKind.UPSTREAM_RATE_LIMIT, "slow_down"),
+        (
+            {"code": "too_many_requests", "type": "too_many_requests"},
+            ErrorKind.UPSTREAM_RATE_LIMIT,
+            "too_many_requests",
+        ),
+        ({"code": "server_is_overloaded"}, ErrorKind.UPSTREAM_OVERLOADED, "upstream_overloaded"),
+        ({"code": "invalid_api_key", "type": "invalid_request_error"}, ErrorKind.UPSTREAM_KEY, "upstream_key_refused"),
         (
             {"code": "context_length_exceeded", "type": "invalid_request_error"},
-            Kind.BAD_REQUEST,
+            ErrorKind.BAD_REQUEST,
             "context_length_exceeded",
         ),
-        ({"code": None, "type": "invalid_request_error"}, Kind.BAD_REQUEST, "invalid_request_error"),
-        ({"code": "server_error", "type": "server_error"}, Kind.UPSTREAM_ERROR, "upstream_error"),
-        ({}, Kind.UPSTREAM_ERROR, "upstream_error"),
-        ({"code": 5, "type": ["x"], "message": {}}, Kind.UPSTREAM_ERROR, "upstream_error"),
+        ({"code": None, "type": "invalid_request_error"}, ErrorKind.BAD_REQUEST, "invalid_request_error"),
+        ({"code": "server_error", "type": "server_error"}, ErrorKind.UPSTREAM_ERROR, "upstream_error"),
+        ({}, ErrorKind.UPSTREAM_ERROR, "upstream_error"),
+        ({"code": 5, "type": ["x"], "message": {}}, ErrorKind.UPSTREAM_ERROR, "upstream_error"),
     ],
 )
-def test_a_code_decides_what_an_error_means(error: dict[str, Any], kind: Kind, code: str) -> None:
+def test_a_code_decides_what_an_error_means(error: dict[str, Any], kind: ErrorKind, code: str) -> None:
     meaning = errors.meaning(error)
     assert (meaning.kind, meaning.code) == (kind, code)
-    assert meaning.text == kind.row.text
+    assert meaning.text == kind.spec.text
 
 
 def test_the_text_passes_where_it_is_about_the_request() -> None:
@@ -51,7 +63,7 @@ def test_the_text_does_not_pass_where_it_is_not(code: str) -> None:
 
 
 def test_what_the_code_does_not_tell_the_status_may() -> None:
-    assert errors.meaning({"code": "new_thing"}, Kind.UPSTREAM_RATE_LIMIT).kind is Kind.UPSTREAM_RATE_LIMIT
+    assert errors.meaning({"code": "new_thing"}, ErrorKind.UPSTREAM_RATE_LIMIT).kind is ErrorKind.UPSTREAM_RATE_LIMIT
 
 
 @pytest.mark.parametrize(

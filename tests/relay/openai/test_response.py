@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.models import Response
 from relay.net import sse
-from relay.net.wait import Watch
+from relay.net.wait import Wait
 from relay.openai import response, stream_formats
 from relay.openai.usage_meter import BodyMeter, EventMeter, Meter
 
@@ -24,15 +24,15 @@ COMPLETED = b'event: response.completed\ndata: {"type":"response.completed","res
 
 
 def cut() -> RelayError:
-    return RelayError(Kind.UPSTREAM_BROKEN, log="reset")
+    return RelayError(ErrorKind.UPSTREAM_BROKEN, log="reset")
 
 
 def error_body(**error: Any) -> bytes:
     return json.dumps({"error": {"message": "No.", "type": None, "param": None, "code": None, **error}}).encode()
 
 
-def watch() -> Watch:
-    return Watch(downstream=Wire(), deadline=time.monotonic() + 60)
+def watch() -> Wait:
+    return Wait(downstream=Wire(), deadline=time.monotonic() + 60)
 
 
 def passed(
@@ -132,7 +132,7 @@ def test_what_is_not_json_where_json_is_due_is_broken(kind: str) -> None:
             response.check(
                 answer(headers={"content-type": kind}), wants_stream=wants_stream, kinds=("application/json",)
             )
-        assert caught.value.kind is Kind.UPSTREAM_BROKEN
+        assert caught.value.kind is ErrorKind.UPSTREAM_BROKEN
 
 
 def test_any_sound_is_sound() -> None:
@@ -172,7 +172,7 @@ def test_a_cut_is_a_failure_after_everything_that_came() -> None:
             got, error = passed(STREAM[:at], failure=failure)
             if at < last:
                 assert error is not None
-                assert (got, error.kind) == (STREAM[:at], Kind.UPSTREAM_BROKEN)
+                assert (got, error.kind) == (STREAM[:at], ErrorKind.UPSTREAM_BROKEN)
             else:
                 # Its end came; only line breaks were missing.
                 assert error is None
@@ -196,7 +196,7 @@ def test_an_error_on_which_no_sdk_raises_is_followed_by_one_of_ours() -> None:
     event = b'event: error\ndata: {"type":"error","code":"slow_down","message":"No."}\n\n'
     got, error = passed(event, meter=EventMeter(stream_formats.RESPONSES))
     assert error is not None
-    assert (got, error.kind) == (event, Kind.UPSTREAM_RATE_LIMIT)
+    assert (got, error.kind) == (event, ErrorKind.UPSTREAM_RATE_LIMIT)
 
 
 def test_after_the_end_upstream_has_a_second_to_close() -> None:
@@ -268,14 +268,14 @@ def test_the_first_event_is_let_go_as_soon_as_it_is_whole() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        ({"code": "insufficient_quota"}, Kind.UPSTREAM_EXHAUSTED),
-        ({"code": "slow_down"}, Kind.UPSTREAM_RATE_LIMIT),
-        ({"code": "server_is_overloaded"}, Kind.UPSTREAM_OVERLOADED),
-        ({"type": "invalid_request_error"}, Kind.BAD_REQUEST),
-        ({"code": "server_error"}, Kind.UPSTREAM_ERROR),
+        ({"code": "insufficient_quota"}, ErrorKind.UPSTREAM_EXHAUSTED),
+        ({"code": "slow_down"}, ErrorKind.UPSTREAM_RATE_LIMIT),
+        ({"code": "server_is_overloaded"}, ErrorKind.UPSTREAM_OVERLOADED),
+        ({"type": "invalid_request_error"}, ErrorKind.BAD_REQUEST),
+        ({"code": "server_error"}, ErrorKind.UPSTREAM_ERROR),
     ],
 )
-def test_an_error_as_first_event_becomes_a_status(error: dict[str, Any], kind: Kind) -> None:
+def test_an_error_as_first_event_becomes_a_status(error: dict[str, Any], kind: ErrorKind) -> None:
     event = b"event: error\ndata: " + error_body(**error) + b"\n\n"
     for at in range(1, len(event)):
         with pytest.raises(RelayError) as caught:
@@ -292,10 +292,10 @@ def test_a_stream_that_never_began_is_a_failure() -> None:
     for parts in ((), (b": comment\n",), (b"data: x",)):
         with pytest.raises(RelayError) as caught:
             first(*parts)
-        assert caught.value.kind is Kind.UPSTREAM_BROKEN
+        assert caught.value.kind is ErrorKind.UPSTREAM_BROKEN
         with pytest.raises(RelayError) as caught:
-            first(*parts, failure=RelayError(Kind.DEADLINE))
-        assert caught.value.kind is Kind.DEADLINE
+            first(*parts, failure=RelayError(ErrorKind.DEADLINE))
+        assert caught.value.kind is ErrorKind.DEADLINE
 
 
 def test_once_begun_what_came_precedes_the_failure() -> None:
@@ -318,24 +318,24 @@ def test_once_begun_what_came_precedes_the_failure() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_what_is_about_the_key_is_not_the_callers(status: int) -> None:
     error = raised(error_body(message="Incorrect API key provided: sk-abc"), status=status)
-    assert error.kind is Kind.UPSTREAM_KEY
+    assert error.kind is ErrorKind.UPSTREAM_KEY
     assert b"sk-" not in error.body()
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (500, Kind.UPSTREAM_ERROR),
-        (502, Kind.UPSTREAM_ERROR),
-        (503, Kind.UPSTREAM_OVERLOADED),
-        (504, Kind.UPSTREAM_TIMEOUT),
-        (520, Kind.UPSTREAM_ERROR),
-        (599, Kind.UPSTREAM_ERROR),
-        (301, Kind.UPSTREAM_ERROR),
-        (304, Kind.UPSTREAM_ERROR),
+        (500, ErrorKind.UPSTREAM_ERROR),
+        (502, ErrorKind.UPSTREAM_ERROR),
+        (503, ErrorKind.UPSTREAM_OVERLOADED),
+        (504, ErrorKind.UPSTREAM_TIMEOUT),
+        (520, ErrorKind.UPSTREAM_ERROR),
+        (599, ErrorKind.UPSTREAM_ERROR),
+        (301, ErrorKind.UPSTREAM_ERROR),
+        (304, ErrorKind.UPSTREAM_ERROR),
     ],
 )
-def test_when_openai_is_ill_the_words_are_ours(status: int, kind: Kind) -> None:
+def test_when_openai_is_ill_the_words_are_ours(status: int, kind: ErrorKind) -> None:
     error = raised(error_body(message="secret internals"), status=status, retry_after="7", location="https://x")
     assert error.kind is kind
     assert b"internals" not in error.body()
@@ -398,8 +398,8 @@ BAD_BODIES += [
 
 @pytest.mark.parametrize("body", BAD_BODIES, ids=range(len(BAD_BODIES)))
 def test_an_error_without_openais_body_gets_one_of_ours(body: bytes) -> None:
-    assert raised(body, status=400).kind is Kind.UPSTREAM_ERROR
-    assert raised(body, status=429).kind is Kind.UPSTREAM_RATE_LIMIT
+    assert raised(body, status=400).kind is ErrorKind.UPSTREAM_ERROR
+    assert raised(body, status=429).kind is ErrorKind.UPSTREAM_RATE_LIMIT
 
 
 def test_of_a_huge_error_only_the_beginning_is_read() -> None:
@@ -410,7 +410,7 @@ def test_of_a_huge_error_only_the_beginning_is_read() -> None:
             read.append(n)
             yield b"x" * 8192
 
-    assert raised(*[], status=500).kind is Kind.UPSTREAM_ERROR
+    assert raised(*[], status=500).kind is ErrorKind.UPSTREAM_ERROR
     given = answer(status=400)
     given.chunks = flood()
     with pytest.raises(RelayError):
@@ -421,13 +421,13 @@ def test_of_a_huge_error_only_the_beginning_is_read() -> None:
 @pytest.mark.parametrize(
     ("status", "error", "kind"),
     [
-        (400, {"type": "invalid_request_error"}, Kind.BAD_REQUEST),
-        (429, {"code": "insufficient_quota"}, Kind.UPSTREAM_EXHAUSTED),
-        (429, {"code": "new_thing"}, Kind.UPSTREAM_RATE_LIMIT),
-        (418, {"code": "new_thing"}, Kind.UPSTREAM_ERROR),
+        (400, {"type": "invalid_request_error"}, ErrorKind.BAD_REQUEST),
+        (429, {"code": "insufficient_quota"}, ErrorKind.UPSTREAM_EXHAUSTED),
+        (429, {"code": "new_thing"}, ErrorKind.UPSTREAM_RATE_LIMIT),
+        (418, {"code": "new_thing"}, ErrorKind.UPSTREAM_ERROR),
     ],
 )
-def test_once_begun_only_an_event_can_tell(status: int, error: dict[str, Any], kind: Kind) -> None:
+def test_once_begun_only_an_event_can_tell(status: int, error: dict[str, Any], kind: ErrorKind) -> None:
     assert raised(error_body(**error), status=status, begun=True).kind is kind
 
 
@@ -456,7 +456,7 @@ def test_one_model_is_found_by_its_exact_name() -> None:
     for id in ("gpt-6", "GPT-5", "..", "gpt-5 ", "a%2Fb"):
         with pytest.raises(RelayError) as caught:
             models(listed("gpt-5", "gpt-6", "a/b"), id)
-        assert caught.value.kind is Kind.MODEL_NOT_ALLOWED
+        assert caught.value.kind is ErrorKind.MODEL_NOT_ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_one_model_is_found_by_its_exact_name() -> None:
 def test_a_list_that_cannot_be_read_is_broken(body: bytes) -> None:
     with pytest.raises(RelayError) as caught:
         models(body)
-    assert caught.value.kind is Kind.UPSTREAM_BROKEN
+    assert caught.value.kind is ErrorKind.UPSTREAM_BROKEN
 
 
 def test_entries_that_are_no_models_are_left_out() -> None:

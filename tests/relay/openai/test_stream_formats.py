@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from relay.openai import stream_formats
-from relay.openai.stream_formats import Dialect
+from relay.openai.stream_formats import StreamFormat
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_text_of_chat(fields: dict[str, Any], text: str) -> None:
         (stream_formats.TRANSCRIPTION, "transcript.text.delta"),
     ],
 )
-def test_text_of_deltas(dialect: Dialect, kind: str) -> None:
+def test_text_of_deltas(dialect: StreamFormat, kind: str) -> None:
     assert dialect.text({"type": kind, "delta": "a"}) == "a"
     assert dialect.text({"type": kind, "delta": None}) == ""
     assert dialect.text({"type": "response.function_call_arguments.delta", "delta": "a"}) == ""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.openai import stream_formats, transforms
 from relay.openai.transforms import Transform, events, only_text, without_usage
 
@@ -53,7 +53,7 @@ def split(stream: bytes, *cuts: int) -> Iterator[bytes]:
 
 def failing(*parts: bytes) -> Iterator[bytes]:
     yield from parts
-    raise RelayError(Kind.DEADLINE)
+    raise RelayError(ErrorKind.DEADLINE)
 
 
 def text_of_chat(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -150,7 +150,7 @@ def responses(*more: dict[str, Any]) -> bytes:
     ("stream", "dialect"),
     [(WITH, stream_formats.CHAT), (WITHOUT, stream_formats.CHAT), (responses(), stream_formats.RESPONSES)],
 )
-def test_the_text_is_the_deltas_at_every_split(stream: bytes, dialect: stream_formats.Dialect) -> None:
+def test_the_text_is_the_deltas_at_every_split(stream: bytes, dialect: stream_formats.StreamFormat) -> None:
     for at in range(len(stream) + 1):
         assert b"".join(only_text(split(stream, at), dialect)).decode() == "".join(TEXTS)
 
@@ -162,14 +162,14 @@ def test_text_that_utf8_cannot_carry_does_not_stop_it() -> None:
 @pytest.mark.parametrize(
     ("event", "kind"),
     [
-        ({"error": {"message": "m", "code": "slow_down"}}, Kind.UPSTREAM_RATE_LIMIT),
-        ({"type": "error", "code": "insufficient_quota", "message": "m"}, Kind.UPSTREAM_EXHAUSTED),
-        ({"error": {"message": "m"}}, Kind.UPSTREAM_ERROR),
+        ({"error": {"message": "m", "code": "slow_down"}}, ErrorKind.UPSTREAM_RATE_LIMIT),
+        ({"type": "error", "code": "insufficient_quota", "message": "m"}, ErrorKind.UPSTREAM_EXHAUSTED),
+        ({"error": {"message": "m"}}, ErrorKind.UPSTREAM_ERROR),
     ],
 )
 @pytest.mark.parametrize("dialect", [stream_formats.CHAT, stream_formats.RESPONSES, stream_formats.TRANSCRIPTION])
 def test_an_error_in_the_stream_does_not_pass_for_the_end_of_the_text(
-    event: dict[str, Any], kind: Kind, dialect: stream_formats.Dialect
+    event: dict[str, Any], kind: ErrorKind, dialect: stream_formats.StreamFormat
 ) -> None:
     stream = (WITHOUT if dialect is stream_formats.CHAT else responses()).replace(b"data: [DONE]\n\n", b"")
     body = only_text(iter([stream + b"data: " + json.dumps(event).encode() + b"\n\n"]), dialect)
@@ -197,7 +197,7 @@ def test_a_failure_comes_after_everything_that_was_received(transform: Transform
         got: list[bytes] = []
         with pytest.raises(RelayError) as caught:
             got.extend(transform(failing(*split(WITHOUT[:at], at // 2))))
-        assert caught.value.kind is Kind.DEADLINE
+        assert caught.value.kind is ErrorKind.DEADLINE
         whole = WITHOUT[: WITHOUT[:at].rfind(b"\n\n") + 2] if b"\n\n" in WITHOUT[:at] else b""
         assert b"".join(got).startswith(b"".join(transform(iter([whole] if whole else []))))
         if transform is not text_of_chat:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from relay.errors import Kind, RelayError
-from relay.net.wait import Watch
-from relay.openai.transport import Answer, Call, Upstream
+from relay.errors import ErrorKind, RelayError
+from relay.net.wait import Wait
+from relay.openai.transport import Call, Upstream, UpstreamResponse
 
 from emulator.fakes.raw_upstream import (
     EVENT_STREAM,
@@ -51,8 +51,8 @@ class Nobody:
         return -1
 
 
-def watch(seconds: float = 5.0) -> Watch:
-    return Watch(downstream=Nobody(), deadline=time.monotonic() + seconds)
+def watch(seconds: float = 5.0) -> Wait:
+    return Wait(downstream=Nobody(), deadline=time.monotonic() + seconds)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def upstream(server: RawUpstream) -> Iterator[Upstream]:
     made.close()
 
 
-def read(answer: Answer) -> bytes:
+def read(answer: UpstreamResponse) -> bytes:
     try:
         return b"".join(answer.chunks)
     finally:
@@ -162,7 +162,7 @@ def test_what_may_have_been_processed_is_broken(
 ) -> None:
     server.answer(*steps)
     error = failure(upstream)
-    assert error.kind is Kind.UPSTREAM_BROKEN
+    assert error.kind is ErrorKind.UPSTREAM_BROKEN
     assert error.log
     assert "quoted" not in error.log
     assert len(server.requests) == 1
@@ -173,13 +173,13 @@ def test_what_was_never_sent_is_unreachable() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         upstream = Upstream(f"http://127.0.0.1:{closed.getsockname()[1]}/v1", None)
-        assert failure(upstream).kind is Kind.UPSTREAM_UNREACHABLE
+        assert failure(upstream).kind is ErrorKind.UPSTREAM_UNREACHABLE
 
 
 def test_connecting_ends_with_the_deadline() -> None:
     with BlackHole() as hole:
         started = time.monotonic()
-        assert failure(Upstream(hole.url, None), seconds=0.5).kind is Kind.UPSTREAM_UNREACHABLE
+        assert failure(Upstream(hole.url, None), seconds=0.5).kind is ErrorKind.UPSTREAM_UNREACHABLE
         assert time.monotonic() - started < 1.0
 
 
@@ -189,7 +189,7 @@ def test_a_connection_that_failed_before_the_request_is_tried_once_more() -> Non
         server.greet_next(Close())
         upstream = Upstream(f"https://localhost:{server.port}/v1", ssl.create_default_context())
         server.greet_next(Send(b"garbage\r\n"), Stall())
-        assert failure(upstream).kind is Kind.UPSTREAM_UNREACHABLE
+        assert failure(upstream).kind is ErrorKind.UPSTREAM_UNREACHABLE
         assert server.connections == 2
         assert not server.requests
 
@@ -198,7 +198,7 @@ def test_a_connection_that_failed_before_the_request_is_tried_once_more() -> Non
 def test_silence_ends_with_the_deadline(server: RawUpstream, upstream: Upstream, steps: tuple[Step, ...]) -> None:
     server.answer(*steps)
     started = time.monotonic()
-    assert failure(upstream, seconds=0.3).kind is Kind.UPSTREAM_TIMEOUT
+    assert failure(upstream, seconds=0.3).kind is ErrorKind.UPSTREAM_TIMEOUT
     assert time.monotonic() - started < 0.8
     assert server.requests[0].wait_over(1.0) == "peer left"
 
@@ -345,7 +345,7 @@ def test_who_could_not_connect_ahead_tries_anew() -> None:
         port = reserved.getsockname()[1]
         upstream = Upstream(f"http://127.0.0.1:{port}/v1", None)
         upstream.connect_ahead()
-        assert failure(upstream).kind is Kind.UPSTREAM_UNREACHABLE
+        assert failure(upstream).kind is ErrorKind.UPSTREAM_UNREACHABLE
 
 
 def test_a_connection_ahead_that_takes_too_long_ends_with_the_deadline() -> None:
@@ -353,7 +353,7 @@ def test_a_connection_ahead_that_takes_too_long_ends_with_the_deadline() -> None
         upstream = Upstream(hole.url, None)
         upstream.connect_ahead()
         started = time.monotonic()
-        assert failure(upstream, seconds=0.5).kind is Kind.UPSTREAM_UNREACHABLE
+        assert failure(upstream, seconds=0.5).kind is ErrorKind.UPSTREAM_UNREACHABLE
         assert time.monotonic() - started < 1.0
         upstream.close()
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.models import Usage
 from relay.openai import stream_formats
-from relay.openai.stream_formats import Dialect
+from relay.openai.stream_formats import StreamFormat
 from relay.openai.usage_meter import BodyMeter, EventMeter
 
-CUT = RelayError(Kind.UPSTREAM_BROKEN)
+CUT = RelayError(ErrorKind.UPSTREAM_BROKEN)
 CHAT_USAGE = {
     "prompt_tokens": 20,
     "completion_tokens": 10,
@@ -77,7 +77,7 @@ RESPONSES = (
 
 def met(
     stream: bytes | Iterable[bytes],
-    dialect: Dialect = stream_formats.CHAT,
+    dialect: StreamFormat = stream_formats.CHAT,
     *,
     answers: int = 1,
     failure: Exception | None = None,
@@ -172,7 +172,7 @@ def test_an_error_is_not_forgotten_by_what_follows() -> None:
         ),
     ],
 )
-def test_the_other_streams_end_and_count_too(stream: bytes, dialect: Dialect | None) -> None:
+def test_the_other_streams_end_and_count_too(stream: bytes, dialect: StreamFormat | None) -> None:
     meter = met(stream, dialect or stream_formats.TRANSCRIPTION)
     assert meter.ended
     assert meter.usage == Usage(input=1, output=2)
@@ -279,7 +279,7 @@ def test_what_follows_the_end_is_counted_the_same_at_every_split() -> None:
 
 
 @given(st.binary(), st.sampled_from([stream_formats.CHAT, stream_formats.RESPONSES, stream_formats.IMAGES]))
-def test_no_bytes_are_too_odd(noise: bytes, dialect: Dialect) -> None:
+def test_no_bytes_are_too_odd(noise: bytes, dialect: StreamFormat) -> None:
     met(noise, dialect)
     met(b'data: {"usage":{' + noise, dialect)
     met(b'data: {"usage":[' + b"[" * 100_000 + noise, dialect)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.request import body_rules
 from relay.request.body_rules import Shape
 from relay.request.policy import RequestPolicy
@@ -23,7 +23,7 @@ def shaped(shape: Shape, policy: RequestPolicy = POLICY, **fields: Any) -> dict[
 def refused(shape: Shape, policy: RequestPolicy = POLICY, **fields: Any) -> str | None:
     with pytest.raises(RelayError) as caught:
         shaped(shape, policy, **fields)
-    assert caught.value.kind is Kind.BAD_REQUEST
+    assert caught.value.kind is ErrorKind.BAD_REQUEST
     return caught.value.param
 
 
@@ -169,7 +169,7 @@ def test_moderations_have_a_model_of_their_own() -> None:
         assert body["model"] == "omni-moderation-latest"
     with pytest.raises(RelayError) as caught:
         body_rules.moderations({"input": "x"}, RequestPolicy(models=("gpt-5",)))
-    assert caught.value.kind is Kind.MODEL_NOT_ALLOWED
+    assert caught.value.kind is ErrorKind.MODEL_NOT_ALLOWED
 
 
 @pytest.mark.parametrize("model", [None, "", 5, [], {}, True])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.request import endpoints
 
 SERVED = {
@@ -46,7 +46,7 @@ def test_the_table_holds_nothing_else() -> None:
 @pytest.mark.parametrize("path", [path for method, path in SERVED if method == "POST"])
 def test_other_methods_are_told_which_one_is_taken(method: str, path: str) -> None:
     error = refused(method, path)
-    assert error.kind is Kind.METHOD_NOT_ALLOWED
+    assert error.kind is ErrorKind.METHOD_NOT_ALLOWED
     assert error.response_headers()["allow"] == "POST"
 
 
@@ -69,18 +69,18 @@ UNKNOWN = """
     ["", "/v1/\ud800", *UNKNOWN.split()],
 )
 def test_every_other_path_is_unknown(path: str) -> None:
-    assert refused("GET", path).kind is Kind.NOT_FOUND
+    assert refused("GET", path).kind is ErrorKind.NOT_FOUND
 
 
 @pytest.mark.parametrize("path", ["/v1/realtime", "/v1/realtime/", "/v1/realtime/client_secrets", "/v1/responses/ws"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_realtime_is_told_why_not(method: str, path: str) -> None:
-    assert refused(method, path).kind is Kind.NO_WEBSOCKETS
+    assert refused(method, path).kind is ErrorKind.NO_WEBSOCKETS
 
 
 @pytest.mark.parametrize("value", ["websocket", "WebSocket"])
 def test_an_upgrade_is_told_why_not(value: str) -> None:
-    assert refused("GET", "/v1/responses", {"upgrade": value}).kind is Kind.NO_WEBSOCKETS
+    assert refused("GET", "/v1/responses", {"upgrade": value}).kind is ErrorKind.NO_WEBSOCKETS
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_id_of_a_model_is_decoded_and_goes_nowhere(segment: str, id: str) ->
 
 @given(st.text(), st.text())
 def test_any_method_and_path_is_served_or_refused(method: str, path: str) -> None:
-    assert refused(method, path).kind in (Kind.NOT_FOUND, Kind.NO_WEBSOCKETS, Kind.METHOD_NOT_ALLOWED)
+    assert refused(method, path).kind in (ErrorKind.NOT_FOUND, ErrorKind.NO_WEBSOCKETS, ErrorKind.METHOD_NOT_ALLOWED)
 
 
 def streams(path: str, fields: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.request import multipart
 from relay.request.multipart import Part
 
@@ -34,7 +34,7 @@ def named(name: str, value: str = "x") -> bytes:
     return part(f'Content-Disposition: form-data; name="{name}"', value)
 
 
-def kind_of(body: bytes, content_type: str = TYPE) -> Kind | None:
+def kind_of(body: bytes, content_type: str = TYPE) -> ErrorKind | None:
     try:
         multipart.text_fields(multipart.parse(body, content_type))
     except RelayError as error:
@@ -87,7 +87,7 @@ def test_the_content_type_may_be_spelt_in_several_ways(content_type: str) -> Non
     ],
 )
 def test_another_content_type_is_refused(content_type: str) -> None:
-    assert kind_of(MODEL + END, content_type) is Kind.UNSUPPORTED_MEDIA
+    assert kind_of(MODEL + END, content_type) is ErrorKind.UNSUPPORTED_MEDIA
 
 
 BROKEN = {
@@ -154,13 +154,13 @@ BROKEN = {
 
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN.keys())
 def test_a_form_that_two_readers_could_read_differently_is_refused(body: bytes) -> None:
-    assert kind_of(body) is Kind.BAD_REQUEST
+    assert kind_of(body) is ErrorKind.BAD_REQUEST
 
 
 def test_every_cut_of_a_form_is_refused_up_to_its_end() -> None:
     body = MODEL + FILE + END
     kinds = [kind_of(body[:end]) for end in range(len(body))]
-    assert kinds == [Kind.BAD_REQUEST] * (len(body) - 2) + [None] * 2
+    assert kinds == [ErrorKind.BAD_REQUEST] * (len(body) - 2) + [None] * 2
 
 
 def test_lists_and_objects_pass_untouched() -> None:

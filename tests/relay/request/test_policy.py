@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from relay.errors import Kind
+from relay.errors import ErrorKind
 from relay.request import policy
 from relay.request.policy import RequestPolicy
 
@@ -71,7 +71,7 @@ def test_an_empty_list_of_models_allows_all() -> None:
 
 def test_refusals_name_the_field() -> None:
     for error in (policy.invalid("n", "no"), policy.not_allowed("n", "no")):
-        assert (error.kind, error.param) == (Kind.BAD_REQUEST, "n")
+        assert (error.kind, error.param) == (ErrorKind.BAD_REQUEST, "n")
         assert "'n'" in error.text
     assert policy.invalid("n", "no").code != policy.not_allowed("n", "no").code
 
@@ -79,6 +79,6 @@ def test_refusals_name_the_field() -> None:
 @pytest.mark.parametrize("name", ["x" * 10_000, "\ud800", "a\nb", '"'])
 def test_an_unknown_model_is_quoted_briefly_and_on_one_line(name: Any) -> None:
     error = policy.no_such_model(name, "model")
-    assert error.kind is Kind.MODEL_NOT_ALLOWED
+    assert error.kind is ErrorKind.MODEL_NOT_ALLOWED
     assert len(error.text) < 1000
     assert "\n" not in error.text

@@ -47,7 +47,7 @@ def send(
 
 
 def refuses(refusal: RelayError) -> None:
-    assert 400 <= refusal.kind.row.status < 500
+    assert 400 <= refusal.kind.spec.status < 500
     assert len(refusal.body()) < 1000
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.request import strict_json
 
 
 def refusal(body: bytes) -> str:
     with pytest.raises(RelayError) as caught:
         strict_json.parse(body)
-    assert caught.value.kind is Kind.BAD_JSON
+    assert caught.value.kind is ErrorKind.BAD_JSON
     assert len(caught.value.text) < 400
     caught.value.body().decode()
     return caught.value.text
@@ -197,7 +197,7 @@ def test_a_path_made_of_long_names_is_cut() -> None:
 def test_what_json_cannot_carry_is_not_written(value: dict[str, Any]) -> None:
     with pytest.raises(RelayError) as caught:
         strict_json.serialise(value)
-    assert caught.value.kind is Kind.BAD_JSON
+    assert caught.value.kind is ErrorKind.BAD_JSON
 
 
 def test_what_is_nested_beyond_the_writers_reach_is_not_written() -> None:

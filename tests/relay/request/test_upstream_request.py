@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from relay.errors import Kind, RelayError
+from relay.errors import ErrorKind, RelayError
 from relay.models import Caller, Request
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
-from relay.request.upstream_request import Outgoing
+from relay.request.upstream_request import UpstreamRequest
 
 CALLER = Caller(account="123456789012", principal="AROAEXAMPLE", arn="arn:aws:sts::123456789012:assumed-role/a/b")
 CHAT = "/v1/chat/completions"
@@ -18,7 +18,7 @@ CHAT = "/v1/chat/completions"
 
 def prepared(
     fields: dict[str, Any] | bytes, path: str = CHAT, method: str = "POST", most: int = 1000, **headers: str
-) -> Outgoing:
+) -> UpstreamRequest:
     body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
     request = Request(
         id="id",
@@ -32,7 +32,7 @@ def prepared(
     return upstream_request.prepare(request, RequestPolicy(), max_body_bytes=most, identifier="hash")
 
 
-def kind_of(fields: dict[str, Any] | bytes, path: str = CHAT, most: int = 1000, **headers: str) -> Kind:
+def kind_of(fields: dict[str, Any] | bytes, path: str = CHAT, most: int = 1000, **headers: str) -> ErrorKind:
     with pytest.raises(RelayError) as caught:
         prepared(fields, path, most=most, **headers)
     return caught.value.kind
@@ -76,7 +76,7 @@ def test_a_body_up_to_the_limit_is_taken(size: int) -> None:
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
-    assert kind_of(b"x" * 1001) is Kind.TOO_LARGE
+    assert kind_of(b"x" * 1001) is ErrorKind.TOO_LARGE
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,13 @@ def test_json_is_taken_under_any_name(content_type: str) -> None:
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "Multipart/mixed", " multipart/related"])
 def test_a_form_is_refused_where_json_is_due(content_type: str) -> None:
-    assert kind_of({"model": "m"}, content_type=content_type) is Kind.UNSUPPORTED_MEDIA
+    assert kind_of({"model": "m"}, content_type=content_type) is ErrorKind.UNSUPPORTED_MEDIA
 
 
 def test_json_is_refused_where_a_form_is_due() -> None:
     assert (
-        kind_of({"model": "m"}, "/v1/audio/transcriptions", content_type="application/json") is Kind.UNSUPPORTED_MEDIA
+        kind_of({"model": "m"}, "/v1/audio/transcriptions", content_type="application/json")
+        is ErrorKind.UNSUPPORTED_MEDIA
     )
 
 

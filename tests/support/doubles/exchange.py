@@ -10,7 +10,7 @@ import httpx
 from relay.errors import RelayError
 from relay.lambda_runtime.client import ResponseStream
 from relay.lambda_runtime.loop import Reply
-from relay.openai.transport import Answer
+from relay.openai.transport import UpstreamResponse
 
 
 class Wire:
@@ -73,8 +73,8 @@ class _Chunks(httpx.SyncByteStream):
 
 def answer(
     *parts: bytes, status: int = 200, headers: Mapping[str, str] | None = None, failure: RelayError | None = None
-) -> Answer:
+) -> UpstreamResponse:
     """An answer whose body is `parts`, and `failure` behind them if there is one."""
     raw = [(name.encode(), text.encode()) for name, text in (headers or {}).items()]
     response = httpx.Response(status, headers=raw, stream=_Chunks(parts, failure))
-    return Answer(response, lambda: None)
+    return UpstreamResponse(response, lambda: None)
