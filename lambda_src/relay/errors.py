@@ -33,13 +33,13 @@ class ErrorKind(Enum):
         404, "invalid_request_error", "unknown_url", "Unknown path. The relay serves OpenAI's paths below /v1."
     )
     METHOD_NOT_ALLOWED = ErrorSpec(
-        405, "invalid_request_error", "method_not_allowed", "This path does not take this method."
+        405, "invalid_request_error", "method_not_allowed", "This path does not accept this method."
     )
-    BAD_REQUEST = ErrorSpec(400, "invalid_request_error", "invalid_request", "The request is not valid.")
-    BAD_JSON = ErrorSpec(400, "invalid_request_error", "invalid_json", "The body is not valid JSON.")
+    BAD_REQUEST = ErrorSpec(400, "invalid_request_error", "invalid_request", "The request is invalid.")
+    BAD_JSON = ErrorSpec(400, "invalid_request_error", "invalid_json", "The request body is not valid JSON.")
     TOO_LARGE = ErrorSpec(413, "invalid_request_error", "request_too_large", "The request body is too large.")
     UNSUPPORTED_MEDIA = ErrorSpec(
-        415, "invalid_request_error", "unsupported_media_type", "This path does not take this content type."
+        415, "invalid_request_error", "unsupported_media_type", "This path does not accept this content type."
     )
     MODEL_NOT_ALLOWED = ErrorSpec(
         404, "invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."
@@ -48,73 +48,72 @@ class ErrorKind(Enum):
         400,
         "invalid_request_error",
         "websockets_not_supported",
-        "Realtime and WebSocket connections cannot pass a Lambda Function URL, which carries one HTTP request and its "
-        "answer. Use /v1/chat/completions or /v1/responses with stream: true.",
+        "Realtime and WebSocket connections are not supported: a Lambda Function URL carries one HTTP request and its "
+        "response. Use /v1/chat/completions or /v1/responses with stream: true.",
     )
-    NO_IDENTITY = ErrorSpec(
-        403, "invalid_request_error", "no_identity", "The request carries no verified AWS identity."
-    )
+    NO_IDENTITY = ErrorSpec(403, "invalid_request_error", "no_identity", "The request has no verified AWS identity.")
     EDGE_REQUIRED = ErrorSpec(
-        403, "invalid_request_error", "edge_required", "Requests come through the edge: send this to its domain."
+        403,
+        "invalid_request_error",
+        "edge_required",
+        "Requests must come through the edge: send this request to the edge's domain.",
     )
     EDGE_UNAVAILABLE = ErrorSpec(
         503,
         "api_error",
         "edge_unavailable",
-        "The relay cannot tell just now whether this came through its edge.",
+        "Temporarily unable to verify that the request came through the edge.",
         retry=True,
     )
-    CALLER_REFUSED = ErrorSpec(403, "invalid_request_error", "caller_not_allowed", "No policy lets this caller in.")
-    CALLER_STOPPED = ErrorSpec(
-        403, "invalid_request_error", "caller_stopped", "This caller was stopped by its operator."
-    )
+    CALLER_REFUSED = ErrorSpec(403, "invalid_request_error", "caller_not_allowed", "No policy allows this caller.")
+    CALLER_STOPPED = ErrorSpec(403, "invalid_request_error", "caller_stopped", "An operator has stopped this caller.")
     COST_UNBOUNDED = ErrorSpec(
         400, "invalid_request_error", "cost_not_bounded", "The cost of this request cannot be bounded."
     )
     DUPLICATE = ErrorSpec(
-        409, "invalid_request_error", "duplicate_request", "A request with this id was answered already."
+        409, "invalid_request_error", "duplicate_request", "A request with this id was processed already."
     )
     RATE_LIMITED = ErrorSpec(
-        429, "rate_limit_error", "rate_limit_exceeded", "A limit of this caller is reached.", retry=True
+        429, "rate_limit_error", "rate_limit_exceeded", "A rate limit of this caller is reached.", retry=True
     )
     BUDGET_EXHAUSTED = ErrorSpec(429, "insufficient_quota", "insufficient_quota", "A budget of this caller is used up.")
-    STOPPED = ErrorSpec(503, "api_error", "relay_stopped", "The relay was stopped by its operator.")
+    STOPPED = ErrorSpec(503, "api_error", "relay_stopped", "An operator has stopped the relay.")
     STORE_UNAVAILABLE = ErrorSpec(
-        503, "api_error", "store_unavailable", "The relay cannot read its limits just now.", retry=True
+        503, "api_error", "store_unavailable", "Temporarily unable to read the limits.", retry=True
     )
     KEY_UNAVAILABLE = ErrorSpec(
-        503, "api_error", "key_unavailable", "The relay cannot read its OpenAI key just now.", retry=True
+        503, "api_error", "key_unavailable", "Temporarily unable to read the relay's OpenAI key.", retry=True
     )
     UPSTREAM_UNREACHABLE = ErrorSpec(
-        502, "api_error", "upstream_unreachable", "OpenAI cannot be reached just now.", retry=True
+        502, "api_error", "upstream_unreachable", "Temporarily unable to reach OpenAI.", retry=True
     )
-    UPSTREAM_BROKEN = ErrorSpec(502, "api_error", "upstream_broken", "OpenAI's answer broke off or could not be read.")
-    UPSTREAM_ERROR = ErrorSpec(
-        502, "api_error", "upstream_error", "OpenAI answered with an error of its own.", retry=True
+    UPSTREAM_BROKEN = ErrorSpec(
+        502, "api_error", "upstream_broken", "OpenAI's response broke off or could not be read."
     )
+    UPSTREAM_ERROR = ErrorSpec(502, "api_error", "upstream_error", "OpenAI returned a server error.", retry=True)
     UPSTREAM_KEY = ErrorSpec(
         502,
         "api_error",
         "upstream_key_refused",
-        "OpenAI refused the relay's own credentials. This is not about the caller.",
+        "OpenAI refused the relay's own key. The caller's credentials are not the cause.",
     )
     UPSTREAM_RATE_LIMIT = ErrorSpec(
         429, "rate_limit_error", "rate_limit_exceeded", "OpenAI's rate limit is reached.", retry=True
     )
     UPSTREAM_EXHAUSTED = ErrorSpec(
-        429, "insufficient_quota", "insufficient_quota", "The credit behind the relay's OpenAI key is used up."
+        429, "insufficient_quota", "insufficient_quota", "The credit of the relay's OpenAI account is used up."
     )
     UPSTREAM_OVERLOADED = ErrorSpec(
-        503, "api_error", "upstream_overloaded", "OpenAI is overloaded just now.", retry=True
+        503, "api_error", "upstream_overloaded", "OpenAI is temporarily overloaded.", retry=True
     )
     UPSTREAM_TIMEOUT = ErrorSpec(
-        504, "api_error", "upstream_timeout", "OpenAI did not answer in the time this function has."
+        504, "api_error", "upstream_timeout", "OpenAI did not respond within the function's time limit."
     )
     DEADLINE = ErrorSpec(
-        504, "api_error", "deadline_exceeded", "The time this function has is used up; the answer is not complete."
+        504, "api_error", "deadline_exceeded", "The function's time limit was reached; the response is not complete."
     )
     SHUTDOWN = ErrorSpec(
-        503, "api_error", "shutting_down", "The relay is being stopped; the answer is not complete.", retry=True
+        503, "api_error", "shutting_down", "The relay is shutting down; the response is not complete.", retry=True
     )
     INTERNAL = ErrorSpec(500, "api_error", "internal_error", "Internal error.")
 
@@ -151,6 +150,6 @@ class RelayError(Exception):
         return json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
     def response_headers(self) -> dict[str, str]:
-        """The headers of an answer made of this error."""
+        """The headers of a response made of this error."""
         retry = "true" if self.kind.spec.retry else "false"
         return {"content-type": "application/json", "x-should-retry": retry, **self.headers}

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 from relay.frozen import EMPTY, Frozen
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What `json.loads` returns and `json.dumps` takes. `isinstance(value, dict)` narrows it to `dict[str, Json]`."""
+
+JsonObject: TypeAlias = "dict[str, Json]"
+"""A JSON object. A parameter that is only read is better typed `Mapping[str, Json]`, which takes any mapping."""
 
 
 class Caller(Frozen):
