@@ -1,1 +1,4 @@
-"""Lambda's Runtime API and the execution environments around the function's processes."""
+"""Lambda's Runtime API and the execution environments around the function's processes.
+
+Knows nothing of doors, signatures or OpenAI.
+"""
