@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.structure import any_names, lines_of, unexplained_excepts
 from tests.support.import_graph import Imports, cycles, files, imports, room, within
 from tests.support.synthesis import ROOT
 
@@ -197,10 +198,6 @@ def _impure(name: str, pure: set[str]) -> bool:
     return name.split(".")[0] not in sys.stdlib_module_names or any(within(name, impure) for impure in IMPURE)
 
 
-def _lines(path: Path) -> int:
-    return len(path.read_text().splitlines())
-
-
 def test_the_modules_keep_the_rules() -> None:
     graph = imports(ROOT)
     assert "relay.models" in graph
@@ -238,30 +235,22 @@ def test_a_room_says_what_it_knows_and_what_it_must_not(package: Path) -> None:
 def test_a_room_stays_small(package: str) -> None:
     paths = [path for module, path in files(ROOT).items() if room(module) == package and path.name != "__init__.py"]
     assert len(paths) <= MOST_FILES
-    assert sum(_lines(path) for path in paths) <= LARGE_ROOMS.get(package, MOST_LINES)
+    assert sum(lines_of(path) for path in paths) <= LARGE_ROOMS.get(package, MOST_LINES)
 
 
 @pytest.mark.parametrize("path", sorted(files(ROOT).values()), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_file_stays_short(path: Path) -> None:
-    assert _lines(path) <= LONG_FILES.get(path.relative_to(ROOT).as_posix(), LONGEST_FILE)
+    assert lines_of(path) <= LONG_FILES.get(path.relative_to(ROOT).as_posix(), LONGEST_FILE)
 
 
 def test_few_values_of_the_relay_are_of_any_type() -> None:
-    trees = [ast.parse(path.read_text()) for module, path in files(ROOT).items() if within(module, "relay")]
-    names = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "Any"]
-    assert len(names) <= MOST_ANY
+    counts = {module: any_names(path) for module, path in files(ROOT).items() if within(module, "relay")}
+    assert sum(counts.values()) <= MOST_ANY, {module: count for module, count in counts.items() if count}
 
 
 def test_a_broad_except_has_its_reason_beside_it() -> None:
-    without = {f"{path.relative_to(ROOT).as_posix()}" for path in files(ROOT).values() if _unexplained(path)}
+    without = {f"{path.relative_to(ROOT).as_posix()}" for path in files(ROOT).values() if unexplained_excepts(path)}
     assert sorted(without - WITHOUT_REASON) == []
-
-
-def _unexplained(path: Path) -> list[int]:
-    """The lines with a broad `except` that have no comment on them, above them or below them."""
-    lines = path.read_text().splitlines()
-    broad = [n for n, line in enumerate(lines) if re.match(r"\s*except(\s+\(?(Base)?Exception\b.*)?:", line)]
-    return [n + 1 for n in broad if not any("#" in line for line in lines[max(0, n - 1) : n + 2])]
 
 
 def _write(root: Path, modules: dict[str, str]) -> Path:
@@ -323,24 +312,6 @@ def test_a_broken_rule_is_named(modules: dict[str, str], complaint: str, tmp_pat
 def test_an_arrow_that_no_line_allows_is_named(modules: dict[str, str], arrow: str, tmp_path: Path) -> None:
     root = _write(tmp_path, {**modules, "relay/limits/b.py": "", "relay/limits/c.py": "import relay.limits.b"})
     assert sideways(imports(root)) == {arrow}
-
-
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        ("try:\n    f()\nexcept Exception:\n    pass\n", [3]),
-        ("try:\n    f()\nexcept BaseException as error:\n    raise\n", [3]),
-        ("try:\n    f()\nexcept (Exception, KeyboardInterrupt):\n    pass\n", [3]),
-        ("try:\n    f()\nexcept:\n    pass\n", [3]),
-        ("try:\n    f()\nexcept Exception:  # a plug-in may raise anything\n    pass\n", []),
-        ("try:\n    f()\nexcept Exception:\n    # a plug-in may raise anything\n    pass\n", []),
-        ("try:\n    f()\nexcept ExceptionGroup:\n    pass\n", []),
-    ],
-)
-def test_an_unexplained_except_is_noticed(text: str, lines: list[int], tmp_path: Path) -> None:
-    path = tmp_path / "a.py"
-    path.write_text(text)
-    assert _unexplained(path) == lines
 
 
 def test_a_name_that_only_begins_alike_is_another_module(tmp_path: Path) -> None:
