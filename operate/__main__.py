@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO, TypeVar
 
-from relay.ledger.store import StoreError
+from relay.aws.errors import StoreError
 from relay.limits.policy import PolicyError, amount
 from rich.console import Console
 from rich.progress import track

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from relay.ledger.store import CONDITION_FAILED, ConditionFailedError, StoreError
+from relay.aws.errors import CONDITION_FAILED, ConditionFailedError, StoreError
 
 
 class OperatorError(Exception):
@@ -17,13 +17,15 @@ class OperatorError(Exception):
 
 
 class Boto3Store:
-    """The relay's view of a store (relay.ledger.store.DynamoDb), and queries beside it."""
+    """The relay's view of a store (relay.aws.dynamodb.Store), and queries beside it."""
 
     def __init__(self, client: Any = None) -> None:
         self._client = client or boto3.client("dynamodb", config=Config(retries={"mode": "standard"}))
 
-    def call(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """One operation, repeated by boto3 as it sees fit. Raises StoreError."""
+    def call(
+        self, operation: str, body: Mapping[str, Any], *, until: float | None = None, stop_fd: int = -1
+    ) -> Mapping[str, Any]:
+        """One operation, repeated by boto3 as it sees fit, in boto3's own time. Raises StoreError."""
         try:
             answer: Mapping[str, Any] = getattr(self._client, re.sub(r"\B([A-Z])", r"_\1", operation).lower())(**body)
         except ClientError as error:

@@ -35,6 +35,8 @@ def main() -> int:
 def _serve(api: RuntimeApi, log: Log) -> int:
     # Imported here, so that what fails in an import becomes an init error that Lambda shows.
     from relay.aws import client as aws
+    from relay.aws.credentials import credentials_from
+    from relay.aws.secrets_manager import SecretsManager
     from relay.doors.origin_secret import OriginSecretCheck
     from relay.handler import Relay
     from relay.lambda_runtime.loop import Runtime, Stop
@@ -55,17 +57,19 @@ def _serve(api: RuntimeApi, log: Log) -> int:
         aws.SECRETS_MANAGER,
         url=url,
         region=os.environ.get("AWS_REGION", ""),
-        credentials=aws.credentials_from(os.environ),
+        credentials=credentials_from(os.environ),
         tls_context=aws_tls,
     )
     handler = Relay(
         settings=settings,
         upstream=Upstream(settings.openai_base_url, tls_context),
         keys=Keys(
-            aws.SecretsManager(secrets, settings.openai_secret_arn).read,
+            SecretsManager(secrets, settings.openai_secret_arn, stop_fd=stop.fd).read,
             warn=lambda cause: log.warn("key_not_refreshed", cause=cause),
         ),
-        edge=OriginSecretCheck(settings.edge, aws.SecretsManager(secrets, settings.edge_secret_arn), time.monotonic),
+        edge=OriginSecretCheck(
+            settings.edge, SecretsManager(secrets, settings.edge_secret_arn, stop_fd=stop.fd), time.monotonic
+        ),
         admission=_admission(settings, aws_tls, log),
         log=log,
         stop_fd=stop.fd,
@@ -77,6 +81,8 @@ def _serve(api: RuntimeApi, log: Log) -> int:
 
 def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Log) -> "Admission":
     from relay.aws import client as aws
+    from relay.aws.credentials import credentials_from
+    from relay.aws.dynamodb import DynamoDb
     from relay.ledger.ledger import Ledger
     from relay.ledger.table import Table
     from relay.limits import prices
@@ -91,10 +97,10 @@ def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Lo
             aws.DYNAMODB,
             url=aws.endpoint(aws.DYNAMODB, os.environ),
             region=os.environ.get("AWS_REGION", ""),
-            credentials=aws.credentials_from(os.environ),
+            credentials=credentials_from(os.environ),
             tls_context=tls_context,
         )
-        table = Table(aws.DynamoDb(client), name=settings.table_name, monotonic=time.monotonic, sleep=time.sleep)
+        table = Table(DynamoDb(client), name=settings.table_name, monotonic=time.monotonic, sleep=time.sleep)
         ledger = Ledger(table, clock=clock, retention_days=settings.usage_days)
     listed = prices.parse(Path(prices.__file__).with_name("prices.json").read_text(encoding="utf-8"))
     return Admission(

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from relay.aws.errors import StoreError
 from relay.aws.update_expression import decode
 from relay.ledger import writes
 from relay.ledger.account import Reservation, UsageRecord, account_of, record_of
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.store import StoreError
 from relay.ledger.table import Table
 from relay.limits.policy import Limits
 

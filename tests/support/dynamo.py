@@ -14,8 +14,10 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from relay.aws.client import DYNAMODB, Client, Credentials, DynamoDb
-from relay.ledger.store import Store, StoreError
+from relay.aws.client import DYNAMODB, Client
+from relay.aws.credentials import Credentials
+from relay.aws.dynamodb import DynamoDb, Store
+from relay.aws.errors import StoreError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEYS = ("pk", "sk")
@@ -120,9 +122,9 @@ class Counting:
         self.inner = inner
         self.calls: list[str] = []
 
-    def call(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def call(self, operation: str, body: Mapping[str, Any], **limits: Any) -> Mapping[str, Any]:
         self.calls.append(operation)
-        return self.inner.call(operation, body)
+        return self.inner.call(operation, body, **limits)
 
 
 class Lossy:
@@ -133,14 +135,14 @@ class Lossy:
         self.fault = fault
         self.count = 0
 
-    def call(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def call(self, operation: str, body: Mapping[str, Any], **limits: Any) -> Mapping[str, Any]:
         self.count += 1
         fault = self.fault(self.count, operation, body)
         if fault == "before":
             raise StoreError("Unreachable", "injected before")
         answer: Mapping[str, Any] | StoreError
         try:
-            answer = self.inner.call(operation, body)
+            answer = self.inner.call(operation, body, **limits)
         except StoreError as error:
             answer = error
         if fault == "after":

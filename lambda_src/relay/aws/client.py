@@ -1,17 +1,13 @@
-"""AWS on the wire: two JSON services, signed. The only module that knows AWS credentials, signatures and boto3.
+"""One AWS JSON service: a signed POST per call, on a connection that is kept while that is safe.
 
-boto3 needs 200-400 ms to import and to make two clients, at every cold start, for calls that are one signed POST each;
-so that POST is made here. What boto3 is really needed for is finding credentials where they are not
-plainly in the environment (SnapStart's container endpoint): there it is imported from the Lambda runtime's own
-packages. Foreign exceptions stop here. Source of the signature: docs.aws.amazon.com/IAM/latest/UserGuide,
-"Create a signed AWS API request"; the tests compare every signature with botocore's.
+Knows HTTP/1.1 by `net`, the services' endpoints and their error shape. Repeats nothing: whoever calls knows what is
+safe to repeat. Why not boto3: docs/decisions/0011.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
+import select
 import socket
 import ssl
 import time
@@ -19,93 +15,38 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from relay.aws.credentials import Credentials
+from relay.aws.errors import AwsError
+from relay.aws.sigv4 import Scope, Signer
+from relay.errors import ErrorKind, RelayError
 from relay.frozen import Frozen
-from relay.ledger import store
+from relay.models import Json, JsonObject
 from relay.net import connect, tls
 from relay.net.http1_response import BadResponseError, ResponseReader
-from relay.openai.credentials import SecretError
 
-# How long one call may take, connecting included: a store that is down has to become a 503 within 1.5 s. The
-# ledger repeats what is safe to repeat, so its calls are shorter; DynamoDB answers in under 10 ms as a rule.
-_SECONDS = {"secretsmanager": 1.2, "dynamodb": 0.8}
 # An idle connection is used again only within this time, on the wall clock: the process may have been frozen meanwhile.
 _IDLE_SECONDS = 3.0
-_ANSWER_BYTES = 1 << 24  # DynamoDB answers with 1 MB at most, Secrets Manager with 64 KB; both in JSON's escapes
+_RESPONSE_BYTES = 1 << 24  # DynamoDB returns 1 MB at most, Secrets Manager 64 KB; both in JSON's escapes
 _READ_BYTES = 1 << 16
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
-class AwsError(Exception):
-    """A call that did not do what was asked. `code` is the service's own, or "Unreachable" when there was no answer
-    (`status` 0).
-
-    `fields` is the error's JSON. Nothing is said about whether a write was applied: an answer can be lost after it.
-    """
-
-    def __init__(self, code: str, fields: Mapping[str, Any] | None = None, *, status: int = 0) -> None:
-        super().__init__(code)
-        self.code = code
-        self.status = status
-        self.fields = fields or {}
-
-
-class Credentials(Frozen):
-    """What signs a request. `token` is "" for long-lived keys."""
-
-    access_key: str
-    secret_key: str
-    token: str = ""
-
-
-def credentials_from(environ: Mapping[str, str]) -> Callable[[], Credentials]:
-    """Where credentials come from, asked before each call.
-
-    On Lambda they are in the environment and live as long as it does. Anything else is left to boto3, which refreshes.
-    """
-    access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID", ""), environ.get("AWS_SECRET_ACCESS_KEY", "")
-    if access_key and secret_key:
-        token = environ.get("AWS_SESSION_TOKEN", "")
-        fixed = Credentials(access_key=access_key, secret_key=secret_key, token=token)
-        return lambda: fixed
-    return _Boto3Credentials()
-
-
-class _Boto3Credentials:
-    """boto3's default chain. Imported when first asked: it is not in the bundle but in the runtime's own packages."""
-
-    def __init__(self) -> None:
-        self._found: Any = None
-
-    def __call__(self) -> Credentials:
-        if self._found is None:
-            self._found = _default_chain()
-        if self._found is None:
-            raise AwsError("NoCredentials")
-        frozen = self._found.get_frozen_credentials()
-        return Credentials(access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token or "")
-
-
-def _default_chain() -> Any:
-    import site
-
-    site.main()  # `bootstrap` starts Python without it; the runtime's packages are on the path only afterwards
-    try:
-        import boto3
-    except ImportError:
-        raise AwsError("NoCredentials") from None
-    return boto3.Session().get_credentials()
-
-
 class Service(Frozen):
-    """One of AWS's JSON services. `target` is the prefix of the operation in `x-amz-target`."""
+    """One of AWS's JSON services.
+
+    `target` is the prefix of the operation in `x-amz-target`. `call_seconds` is the most that one call may take,
+    connecting included, however much time is left.
+    """
 
     name: str
     target: str
     json_version: str
+    call_seconds: float
 
 
-SECRETS_MANAGER = Service(name="secretsmanager", target="secretsmanager", json_version="1.1")
-DYNAMODB = Service(name="dynamodb", target="DynamoDB_20120810", json_version="1.0")
+SECRETS_MANAGER = Service(name="secretsmanager", target="secretsmanager", json_version="1.1", call_seconds=1.2)
+DYNAMODB = Service(name="dynamodb", target="DynamoDB_20120810", json_version="1.0", call_seconds=0.8)
+"""DynamoDB responds in under 10 ms as a rule, and the ledger repeats what is safe to repeat, so its calls are shorter."""
 
 
 def endpoint(service: Service, environ: Mapping[str, str]) -> str:
@@ -118,7 +59,7 @@ def endpoint(service: Service, environ: Mapping[str, str]) -> str:
 
 
 class Client:
-    """Calls one service at one endpoint, on one connection that is kept while that is safe."""
+    """Calls one service at one endpoint. One call at a time."""
 
     def __init__(
         self,
@@ -131,7 +72,6 @@ class Client:
     ) -> None:
         parts = urlsplit(url)
         self._service = service
-        self._seconds = _SECONDS[service.name]
         self._host = parts.netloc
         self._name, self._port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         self._secure = parts.scheme == "https"
@@ -141,21 +81,32 @@ class Client:
         self._sock: socket.socket | None = None
         self._used_at = 0.0
 
-    def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """One attempt at `operation`; the answer's JSON. Raises AwsError within about a second. Never repeats a call."""
+    def call(
+        self, operation: str, body: Mapping[str, Any], *, until: float | None = None, stop_fd: int = -1
+    ) -> JsonObject:
+        """Makes one attempt at `operation` and returns the response's JSON.
+
+        It is over by `until` (time.monotonic()'s clock), and within the service's `call_seconds` in any case. Raises
+        AwsError; RelayError(SHUTDOWN) as soon as `stop_fd` becomes readable.
+        """
         data = _COMPACT.encode(body).encode()
-        until = time.monotonic() + self._seconds
+        limit = time.monotonic() + self._service.call_seconds
+        until = limit if until is None else min(until, limit)
         try:
+            _check_stop(stop_fd)
             sock = self._connected(until)
             sock.sendall(self._request(operation, data))
-            answer = _answer(sock, until)
+            response = _read(sock, until, stop_fd)
         except (OSError, BadResponseError) as error:
             self.close()
             raise AwsError("Unreachable", {"message": type(error).__name__}) from error
+        except RelayError:
+            self.close()  # a response that nobody waits for would be read as the next one's
+            raise
         self._used_at = time.time()
-        if not answer.reusable:
+        if not response.reusable:
             self.close()
-        return _parsed(answer.status, answer.body)
+        return _parse(response.status, response.body)
 
     def close(self) -> None:
         """Drops the connection; the next call opens a new one."""
@@ -165,6 +116,8 @@ class Client:
 
     def _connected(self, until: float) -> socket.socket:
         """A connection that is good, with what is left until `until` as its time-out."""
+        if time.monotonic() >= until:
+            raise TimeoutError("no time left")
         if self._sock is not None and not self._is_fresh(self._sock):
             self.close()
         if self._sock is None:
@@ -208,116 +161,41 @@ class Client:
         return f"POST / HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + data
 
 
-def _answer(sock: socket.socket, until: float) -> ResponseReader:
-    """Read to its end by `until`: the time-out of a socket holds for each read anew."""
-    answer = ResponseReader(_ANSWER_BYTES)
+def _read(sock: socket.socket, until: float, stop_fd: int) -> ResponseReader:
+    """Reads a response to its end by `until`: the time-out of a socket holds for each read anew."""
+    response = ResponseReader(_RESPONSE_BYTES)
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    if stop_fd >= 0:
+        poller.register(stop_fd, select.POLLIN)
     while True:
-        if time.monotonic() >= until:
-            raise TimeoutError("the answer takes too long")
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the response takes too long")
+        # What TLS has already decrypted does not make the socket readable.
+        if not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+            ready = poller.poll(left * 1000)
+            if any(fd == stop_fd for fd, _ in ready):
+                raise RelayError(ErrorKind.SHUTDOWN, log="SIGTERM while waiting for AWS")
+            if not ready:
+                continue
         sock.settimeout(connect.seconds_left(until))
-        if answer.feed(sock.recv(_READ_BYTES)):
-            return answer
+        if response.feed(sock.recv(_READ_BYTES)):
+            return response
 
 
-class SecretsManager:
-    """Reads one secret, by name or ARN."""
-
-    def __init__(self, client: Client, secret_id: str) -> None:
-        self._client = client
-        self._secret_id = secret_id
-
-    def read(self) -> str:
-        """The secret's text. Raises StoreError, whose text names the cause and never the value."""
-        return self._read({})
-
-    def read_previous(self) -> str | None:
-        """The text before the last change, or None when there was none. Raises StoreError."""
-        try:
-            return self._read({"VersionStage": "AWSPREVIOUS"})
-        except SecretError as error:
-            if _code(error) == "ResourceNotFoundException":
-                return None
-            raise
-
-    def _read(self, version: Mapping[str, str]) -> str:
-        try:
-            text = self._client.call("GetSecretValue", {"SecretId": self._secret_id, **version}).get("SecretString")
-        except AwsError as error:
-            raise SecretError(f"Secrets Manager: {error.code}") from error
-        if not isinstance(text, str):
-            raise SecretError("Secrets Manager: the secret has no text value")
-        return text
+def _check_stop(stop_fd: int) -> None:
+    if stop_fd < 0:
+        return
+    poller = select.poll()
+    poller.register(stop_fd, select.POLLIN)
+    if poller.poll(0):
+        raise RelayError(ErrorKind.SHUTDOWN, log="SIGTERM before AWS was asked")
 
 
-def _code(error: SecretError) -> str:
-    return error.__cause__.code if isinstance(error.__cause__, AwsError) else ""
-
-
-class DynamoDb:
-    """The store's one attempt per call. See relay.ledger.store.DynamoDb."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def call(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Raises store.StoreError, or its ConditionFailedError with the item as the store judged it."""
-        try:
-            return self._client.call(operation, body)
-        except AwsError as error:
-            if error.code == store.CONDITION_FAILED:
-                raise store.ConditionFailedError(error.fields.get("Item")) from None
-            text = error.fields.get("message") or error.fields.get("Message") or ""
-            raise store.StoreError("ServiceUnavailable" if error.status >= 500 else error.code, str(text)) from error
-
-
-class Scope(Frozen):
-    """What a signature is good for, beside its day."""
-
-    service: str
-    region: str
-
-
-class Signer:
-    """Signs POSTs to "/". Keeps the key of the day, which lets nobody do what the credentials it comes from do not."""
-
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-        self._key_of = ("", "")
-        self._key = b""
-
-    def sign(self, headers: Mapping[str, str], data: bytes, *, credentials: Credentials, at: float) -> dict[str, str]:
-        """`headers` with the date, the token and the signature added. All of them are signed.
-
-        Names are lower-case, and values have no spaces around them. `at` is seconds since the epoch.
-        """
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
-        signed = {**headers, "x-amz-date": stamp}
-        if credentials.token:
-            signed["x-amz-security-token"] = credentials.token.strip()
-        order = sorted(signed)
-        names = ";".join(order)
-        lines = "".join([f"{name}:{signed[name]}\n" for name in order])
-        canonical = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(data).hexdigest()}"
-        place = f"{stamp[:8]}/{self._scope.region}/{self._scope.service}/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{stamp}\n{place}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._signing_key(credentials.secret_key, place), text.encode(), "sha256").hex()
-        signed["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{place}, SignedHeaders={names}, Signature={signature}"
-        )
-        return signed
-
-    def _signing_key(self, secret: str, place: str) -> bytes:
-        if self._key_of != (secret, place):
-            key = f"AWS4{secret}".encode()
-            for part in place.split("/"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            self._key, self._key_of = key, (secret, place)
-        return self._key
-
-
-def _parsed(status: int, text: bytes) -> dict[str, Any]:
+def _parse(status: int, text: bytes) -> JsonObject:
     try:
-        fields = json.loads(text)
+        fields: Json = json.loads(text)
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):

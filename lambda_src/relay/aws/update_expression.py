@@ -11,7 +11,7 @@ from typing import Any
 
 
 def encode(value: Any) -> dict[str, Any]:
-    """A Python value as an AttributeValue: str, bool, int, mappings and lists of these."""
+    """A Python value as an AttributeValue: str, bool, int, and mappings of these."""
     # By exact type, because a request encodes some seventy values: patterns take twice the time.
     kind = type(value)
     if kind is str:
@@ -95,7 +95,7 @@ class Update:
         self.require(f"(attribute_not_exists({path}) OR {path} <= {self.value(bound)})")
 
     def request(self) -> dict[str, Any]:
-        """The body of the UpdateItem call. Answers with the whole new item, or with the item that failed the condition."""
+        """The body of the UpdateItem call, which returns the whole new item, or the item that failed the condition."""
         clauses = [f"SET {', '.join(self._sets)}"] if self._sets else []
         clauses += [f"REMOVE {', '.join(self._removes)}"] if self._removes else []
         body: dict[str, Any] = {

@@ -10,8 +10,8 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
+from relay.aws.errors import SecretError
 from relay.errors import ErrorKind, RelayError
-from relay.openai.credentials import SecretError
 from relay.settings import EdgeMode
 
 HEADER = "x-relay-origin-secret"
@@ -28,7 +28,7 @@ _SHORTEST = 32
 
 
 class Store(Protocol):
-    """Where the secret is. Both raise StoreError when the store does not answer."""
+    """Where the secret is. Both raise SecretError when the store does not answer."""
 
     def read(self) -> str:
         """The value that the distribution sends, or is about to send."""

@@ -11,11 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from relay.aws.errors import ConditionFailedError
+from relay.aws.errors import StoreError as StoreError  # part of what Ledger promises
 from relay.aws.update_expression import decode
 from relay.frozen import Frozen
 from relay.ledger import recovery, writes
 from relay.ledger.account import HALTED, Account, Overrides, Reservation, UsageRecord, Windows
-from relay.ledger.store import ConditionFailedError, StoreError
 from relay.ledger.table import RetryBudget, Table
 from relay.limits import decision
 from relay.limits.policy import Limits

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from relay.aws.errors import ConditionFailedError
 from relay.aws.update_expression import decode
 from relay.ledger import writes
 from relay.ledger.account import EXPIRED, WITHDRAWN, Account, Reservation, UsageRecord, account_of, record_of
-from relay.ledger.store import ConditionFailedError
 from relay.ledger.table import RetryBudget, Table
 
 ABANDONED = 5_000

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from relay.aws.dynamodb import Store
+from relay.aws.errors import StoreError
 from relay.ledger.account import Account, account_of
-from relay.ledger.store import Store, StoreError
 from relay.ledger.writes import in_json
 
 RETRYABLE = frozenset(

@@ -13,8 +13,7 @@ from typing import Any, Literal, Protocol
 from relay.errors import ErrorKind, RelayError
 from relay.frozen import EMPTY, Frozen
 from relay.ledger.account import Account, Reservation, UsageRecord, Windows
-from relay.ledger.ledger import Admitted
-from relay.ledger.store import StoreError
+from relay.ledger.ledger import Admitted, StoreError
 from relay.limits import cost_bound, decision
 from relay.limits.cost_bound import Bound
 from relay.limits.decision import Refusal, RefusedError

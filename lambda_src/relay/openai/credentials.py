@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 
+from relay.aws.errors import SecretError
 from relay.errors import ErrorKind, RelayError
 
 # How long a key is used before the secret is read again: the time within which a rotation is noticed by itself.
@@ -18,12 +19,8 @@ _BACKOFF_SECONDS = 15.0
 _SHAPE = re.compile(r"sk-[A-Za-z0-9_\-]{8,500}")
 
 
-class SecretError(Exception):
-    """The secret store did not answer, or refused."""
-
-
 class Keys:
-    """The key to use now. `fetch` reads the secret's text and raises StoreError.
+    """The key to use now. `fetch` reads the secret's text and raises SecretError.
 
     The secret is one key, or {"keys": ["sk-...", ...]}: the first is used, the next when OpenAI has refused the first,
     so that an old and a new key overlap while they are rotated. `warn` is told when the secret cannot be read anew.
@@ -76,7 +73,7 @@ class Keys:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """The keys in the secret's text. Raises StoreError that says what is wrong without quoting any of it."""
+    """The keys in the secret's text. Raises SecretError that says what is wrong without quoting any of it."""
     text = text.strip()
     keys = _listed(text) if text.startswith("{") else [text]
     if not keys or not all(isinstance(key, str) and _SHAPE.fullmatch(key) for key in keys):

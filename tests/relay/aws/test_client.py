@@ -1,67 +1,24 @@
-"""The two AWS services on the wire: signatures against botocore's, calls against a server on a real socket."""
+"""Calls against a server on a real socket: what is sent, what a failure is called, and when a call is over."""
 
 from __future__ import annotations
 
 import json
+import os
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials as BotocoreCredentials
-from hypothesis import given
-from hypothesis import strategies as st
 from relay.aws import client as aws
-from relay.aws.client import AwsError, Client, Credentials, Scope, Signer
-from relay.openai.credentials import SecretError
+from relay.aws.client import Client
+from relay.aws.credentials import Credentials
+from relay.aws.errors import AwsError
+from relay.errors import ErrorKind, RelayError
 
 from emulator.fakes.raw_steps import Step
 from emulator.fakes.raw_upstream import Close, RawUpstream, Send, Sleep, Stall, head, json_answer
-
-NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20)
-HEADERS = {"content-type": "application/x-amz-json-1.0", "host": "service.example", "x-amz-target": "A.B"}
-SECRETS = st.text("ABCDEFabcdef0123456789/+", min_size=1, max_size=60)
-
-
-@given(SECRETS, SECRETS, st.one_of(st.just(""), SECRETS), NAMES, NAMES, st.binary(max_size=200), st.integers(0, 2**32))
-def test_signs_as_botocore_does(
-    access_key: str, secret_key: str, token: str, service: str, region: str, data: bytes, at: int
-) -> None:
-    credentials = Credentials(access_key=access_key, secret_key=secret_key, token=token)
-    scope = Scope(service=service, region=region)
-    assert signed(Signer(scope), data, credentials, at) == by_botocore(scope, data, credentials, at)
-
-
-@given(st.lists(st.tuples(st.sampled_from(["secret", "other"]), st.integers(0, 5 * 86_400)), min_size=2, max_size=8))
-def test_one_signer_signs_on_as_days_and_credentials_change(moments: list[tuple[str, int]]) -> None:
-    scope = Scope(service="dynamodb", region="eu-central-1")
-    signer = Signer(scope)
-    for secret, at in moments:
-        credentials = Credentials(access_key="AKIA", secret_key=secret)
-        assert signed(signer, b"{}", credentials, at) == by_botocore(scope, b"{}", credentials, at)
-
-
-def signed(signer: Signer, data: bytes, credentials: Credentials, at: int) -> str:
-    headers = signer.sign(HEADERS, data, credentials=credentials, at=at)
-    return headers["authorization"].rpartition("Signature=")[2]
-
-
-def by_botocore(scope: Scope, data: bytes, credentials: Credentials, at: int) -> str:
-    request = AWSRequest(method="POST", url=f"https://{HEADERS['host']}/", headers=dict(HEADERS), data=data)
-    stamp = datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
-    request.context["timestamp"] = stamp
-    request.headers["x-amz-date"] = stamp
-    if credentials.token:
-        request.headers["x-amz-security-token"] = credentials.token
-    theirs = BotocoreCredentials(credentials.access_key, credentials.secret_key, credentials.token or None)
-    signer = SigV4Auth(theirs, scope.service, scope.region)
-    canonical = signer.canonical_request(request)
-    signature: str = signer.signature(signer.string_to_sign(request, canonical), request)
-    return signature
 
 
 @pytest.fixture
@@ -170,12 +127,6 @@ def test_reports_an_address_where_nobody_listens() -> None:
             calls.call("UpdateItem", {})
 
 
-def test_a_secret_without_text_is_said_so(server: RawUpstream, client: Client) -> None:
-    server.answer(*json_answer(200, {"SecretBinary": "AAAA"}))
-    with pytest.raises(SecretError, match="no text value"):
-        aws.SecretsManager(client, "name").read()
-
-
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
@@ -189,22 +140,33 @@ def test_finds_the_endpoint_as_aws_sdks_do(environ: Mapping[str, str], expected:
     assert aws.endpoint(aws.SECRETS_MANAGER, environ) == expected
 
 
-def test_credentials_of_the_environment_are_used_as_they_are() -> None:
-    found = aws.credentials_from({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"})
-    assert found() == Credentials(access_key="a", secret_key="b", token="c")
+@pytest.mark.parametrize("left", [-1.0, 0.0, 0.3])
+def test_a_call_is_over_when_its_time_is(server: RawUpstream, client: Client, left: float) -> None:
+    """The invocation's deadline may come before the service's own limit."""
+    server.answer(Stall())
+    started = time.monotonic()
+    with pytest.raises(AwsError, match="Unreachable"):
+        client.call("GetSecretValue", {}, until=started + left)
+    assert time.monotonic() - started < left + 0.3 if left > 0 else time.monotonic() - started < 0.1
+    assert len(server.requests) == (1 if left > 0 else 0), "nothing is sent when no time is left"
 
 
-def test_credentials_of_a_container_endpoint_come_through_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SnapStart: docs.aws.amazon.com/lambda/latest/dg/snapstart-activate.html, AWS_CONTAINER_CREDENTIALS_FULL_URI."""
-    answer = {"AccessKeyId": "ASIA", "SecretAccessKey": "s", "Token": "t", "Expiration": "2999-01-01T00:00:00Z"}
-    with RawUpstream(path="/role") as running:
-        running.answer(*json_answer(200, answer))
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-        monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", running.url)
-        found = aws.credentials_from({})
-        assert found() == Credentials(access_key="ASIA", secret_key="s", token="t")
-        assert found().access_key == "ASIA"
-        assert len(running.requests) == 1
+def test_a_call_ends_at_once_when_the_process_is_to_stop(server: RawUpstream, client: Client) -> None:
+    reading, writing = os.pipe()
+    server.answer(Stall())
+    stopper = threading.Timer(0.2, os.write, (writing, b"x"))
+    stopper.start()
+    started = time.monotonic()
+    with pytest.raises(RelayError) as caught:
+        client.call("GetSecretValue", {}, stop_fd=reading)
+    assert caught.value.kind is ErrorKind.SHUTDOWN
+    assert time.monotonic() - started < 0.7
+    stopper.join()
+    server.answer(*json_answer(200, {"fine": "again"}))
+    assert client.call("GetSecretValue", {}) == {"fine": "again"}, "what does not watch is served on: settling"
+    before = len(server.requests)
+    with pytest.raises(RelayError):
+        client.call("GetSecretValue", {}, stop_fd=reading)
+    assert len(server.requests) == before
+    for fd in (reading, writing):
+        os.close(fd)

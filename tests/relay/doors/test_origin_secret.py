@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from relay.aws.errors import SecretError
 from relay.doors.origin_secret import HEADER, OriginSecretCheck
 from relay.errors import ErrorKind, RelayError
-from relay.openai.credentials import SecretError
 from relay.settings import EdgeMode
 
 OLD, NEW, WRONG = "old" * 20, "new" * 20, "bad" * 20

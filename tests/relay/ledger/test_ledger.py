@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from relay.aws.dynamodb import Store
+from relay.aws.errors import StoreError
 from relay.aws.update_expression import decode
 from relay.ledger import writes
 from relay.ledger.account import EXPIRED, Account, Reservation, UsageRecord, account_of, record_of
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.store import Store, StoreError
 from relay.ledger.table import Table
 from relay.limits.decision import RefusedError
 from relay.limits.policy import PICO, Limits
@@ -253,7 +254,7 @@ def test_a_write_that_arrives_after_it_was_taken_back_is_kept_out(bench: Bench) 
     held: list[tuple[str, Mapping[str, Any]]] = []
 
     class Held:
-        def call(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        def call(self, operation: str, body: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
             if holding[0]:
                 held.append((operation, body))
                 raise StoreError("Unreachable")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from relay.ledger.store import ConditionFailedError, StoreError
+from relay.aws.errors import ConditionFailedError, StoreError
 from relay.ledger.table import FIRST_PAUSE, LONGEST_PAUSE, RETRYABLE, Table
 
 
@@ -31,7 +31,7 @@ class Store:
         self.seconds = seconds
         self.calls = 0
 
-    def call(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def call(self, operation: str, body: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
         self.calls += 1
         self.time.now += self.seconds
         if self.errors:

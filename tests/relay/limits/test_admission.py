@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from relay.aws.errors import StoreError
 from relay.errors import ErrorKind, RelayError
 from relay.ledger.account import Account, Reservation, UsageRecord
 from relay.ledger.ledger import Admitted
-from relay.ledger.store import StoreError
 from relay.limits import prices
 from relay.limits.admission import Admission, Ask, Permit
 from relay.limits.decision import Refusal, RefusedError

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from relay.aws.errors import SecretError
 from relay.errors import ErrorKind, RelayError
-from relay.openai.credentials import Keys, SecretError, parse
+from relay.openai.credentials import Keys, parse
 
 OLD, NEW, THIRD = "sk-old-0123456789", "sk-new-0123456789", "sk-third-0123456789"
 

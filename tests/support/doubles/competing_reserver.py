@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
+from relay.aws.errors import CONDITION_FAILED, ConditionFailedError, StoreError
 from relay.ledger.account import Reservation
 from relay.ledger.ledger import Ledger
-from relay.ledger.store import CONDITION_FAILED, ConditionFailedError, StoreError
 from relay.ledger.table import Table
 from relay.limits.decision import RefusedError
 from relay.limits.policy import Limits
@@ -31,7 +31,7 @@ class PatientStore:
     def __init__(self, url: str) -> None:
         self._client = dynamo.client(url)
 
-    def call(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def call(self, operation: str, body: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
         name = {"UpdateItem": "update_item", "PutItem": "put_item", "GetItem": "get_item"}[operation]
         try:
             answer: Mapping[str, Any] = getattr(self._client, name)(**body)
