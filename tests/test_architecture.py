@@ -22,12 +22,12 @@ RELAY = {
     "request_log": "frozen errors models log",
     "net": "frozen errors models",
     "lambda_runtime": "frozen errors models log net",
-    "doors": "frozen errors models",
+    "doors": "frozen errors models aws.errors",
     "request": "frozen errors models",
-    "openai": "frozen errors models net",
+    "openai": "frozen errors models net aws.errors",
     "aws": "frozen errors models net",
     "limits": "frozen errors models log request_log ledger.ledger",
-    "ledger": "frozen errors models aws.update_expression",
+    "ledger": "frozen errors models aws.dynamodb aws.errors aws.update_expression",
     "settings": "frozen errors models limits.policy limits.prices request.policy",
     "handler": "frozen errors models log request_log settings net lambda_runtime doors request openai limits",
 }
@@ -55,9 +55,6 @@ EMULATOR = {
 }
 # Arrows between rooms that are to go: `module -> room or module`. This set only shrinks.
 SIDEWAYS = {
-    "relay.aws.client -> relay.ledger.store",
-    "relay.aws.client -> relay.openai.credentials",
-    "relay.doors.origin_secret -> relay.openai.credentials",
     "relay.doors.origin_secret -> relay.settings",
     "relay.lambda_runtime.loop -> relay.doors.function_url",
     "relay.ledger.account -> relay.limits.policy",
@@ -65,7 +62,6 @@ SIDEWAYS = {
     "relay.ledger.ledger -> relay.limits.policy",
     "relay.ledger.writes -> relay.limits.policy",
     "relay.limits.admission -> relay.ledger.account",
-    "relay.limits.admission -> relay.ledger.store",
     "relay.limits.decision -> relay.ledger.account",
     "relay.limits.settlement -> relay.openai.usage_meter",
     "relay.openai.response -> relay.lambda_runtime.loop",
@@ -117,7 +113,6 @@ IMPURE = {
 MOST_FILES, MOST_LINES, LONGEST_FILE, MOST_ANY = 12, 1200, 250, 165
 # Files over the limit, with what they may not pass. This table only shrinks.
 LONG_FILES = {
-    "lambda_src/relay/aws/client.py": 350,
     "lambda_src/relay/lambda_runtime/client.py": 410,
     "lambda_src/relay/lambda_runtime/loop.py": 270,
     "lambda_src/relay/ledger/writes.py": 300,
