@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cdk_app.bundle import target_python
 from tests.support.harness.parsers import EventSourceParser
 from tests.support.harness.relay_fixture import Rig
 from tests.support.harness.relay_fixture import rig as make_rig
-from tests.support.synthesis import Synthesised, synthesise
+from tests.support.synthesis import Synthesised, synthesise_once
 
 # No time limit per example: a busy machine is no bug. The same examples each time: a gate that fails by chance is none.
 hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)
@@ -26,28 +27,39 @@ hypothesis.settings.load_profile("gate")
 
 
 @pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Synthesised]:
+def templates(shared_folder: Path) -> dict[str, Synthesised]:
     """The templates of every environment by name ("dev", "staging", "prod", and "everything").
 
-    Tests are spread over processes by file, so each file that uses it makes them once.
+    Synthesised by the first worker that needs them, because the CDK takes seconds to start; the others read its files.
     """
-    code = tmp_path_factory.mktemp("bundle")
-    code.joinpath("bootstrap").write_text("#!/bin/sh\n")
-    return synthesise(bundle=code, out=tmp_path_factory.mktemp("cdk.out"))
+    with locked(shared_folder / "templates.lock"):
+        return synthesise_once(shared_folder / "templates")
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(shared_folder: Path) -> Path:
     """The real bundle, as `make bundle` writes it; the workers of one run share it.
 
     Needs the network once per lock file, like the command.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    built = shared / "lambda"
-    with (shared / "lambda.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    built = shared_folder / "lambda"
+    with locked(shared_folder / "lambda.lock"):
         return built if built.exists() else bundling.write(built, interpreter=bundling.compiler())
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One temporary folder for all workers of this run, for what is slow to make."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a file lock against the other workers; waits for it without a limit of its own."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +128,33 @@ def new_rig(
         return make_rig(code, lambda_python, tmp_path_factory.mktemp("relay") / "process", **given)
 
     return make
+
+
+# Files that take minutes on a busy machine, slowest first. They start first, so that the last worker is not left with one.
+SLOW_FILES = (
+    "tests/emulator/local_deploy/test_deployment.py",
+    "tests/cdk_app/checks/test_template_diff.py",
+    "tests/cdk_app/test_stage.py",
+    "tests/cdk_app/pipelines/test_trust.py",
+    "tests/load/test_contention.py",
+    "tests/relay/ledger/test_ledger.py",
+    "tests/clients/test_clients.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return SLOW_FILES.index(file) if file in SLOW_FILES else len(SLOW_FILES)
+
+    items.sort(key=rank)
+
+
+def pytest_configure() -> None:
+    # A shell starts background commands (`make test &`, nohup) with SIGINT ignored, and children inherit that: programs
+    # that are ended by Ctrl-C would stay. A handler of one's own is not inherited.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,9 @@ EVERYTHING = Environment(
 )
 
 
+_ALL = [*environments.ENVIRONMENTS, EVERYTHING]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synthesised:
     """One environment as `cdk synth` would write it: its stacks' templates by the stack's id in the stage."""
@@ -81,6 +85,22 @@ class Synthesised:
     environment: Environment
     stacks: dict[str, dict[str, Any]]
     directory: Path
+
+
+def synthesise_once(folder: Path) -> dict[str, Synthesised]:
+    """`synthesise`, kept in `folder` for whoever asks again; the bundle is a stub. Callers hold a lock."""
+    kept = folder / "templates.json"
+    if not kept.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        code = folder / "bundle"
+        code.mkdir(parents=True)
+        code.joinpath("bootstrap").write_text("#!/bin/sh\n")
+        templates = synthesise(bundle=code, out=folder / "cdk.out")
+        kept.write_text(json.dumps({name: (t.stacks, str(t.directory)) for name, t in templates.items()}))
+    return {
+        environment.name: Synthesised(environment=environment, stacks=stacks, directory=Path(directory))
+        for environment, (stacks, directory) in zip(_ALL, json.loads(kept.read_text()).values(), strict=True)
+    }
 
 
 def synthesise(*, bundle: Path, out: Path) -> dict[str, Synthesised]:
@@ -93,11 +113,10 @@ def synthesise(*, bundle: Path, out: Path) -> dict[str, Synthesised]:
 
     context = json.loads(ROOT.joinpath("cdk.json").read_text())["context"]
     app = cdk.App(context=context, outdir=str(out))
-    chosen = [*environments.ENVIRONMENTS, EVERYTHING]
-    stages = {e.name: RelayStage(app, e.name, environment=e, bundle=bundle) for e in chosen}
+    stages = {e.name: RelayStage(app, e.name, environment=e, bundle=bundle) for e in _ALL}
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
     app.synth()
-    return {e.name: _read(e, stages[e.name]) for e in chosen}
+    return {e.name: _read(e, stages[e.name]) for e in _ALL}
 
 
 def _read(environment: Environment, stage: RelayStage) -> Synthesised:
