@@ -14,7 +14,7 @@ from relay.doors.origin_secret import OriginSecretCheck
 from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import Invocation
 from relay.lambda_runtime.loop import Reply
-from relay.limits.admission import Admission, Ask, Permit
+from relay.limits.admission import Admission, AdmissionRequest, Permit
 from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Request, Response
@@ -68,7 +68,7 @@ class Relay:
             request, settings.request_policy, max_body_bytes=settings.max_body_bytes, identifier=identifier
         )
         record.model(str(wanted.fields.get("model", "")), stream=wanted.wants_stream)
-        if wanted.endpoint.path == endpoints.USAGE:
+        if wanted.endpoint is endpoints.USAGE:
             return response.own(self._admission.usage(request.caller))
         tab = Settlement(self._permit(request, wanted, invocation), record)
         reply.when_done(tab.close)
@@ -84,23 +84,21 @@ class Relay:
         return self._body(wanted, answer, reply, watch, record, tab)
 
     def _permit(self, request: Request, wanted: UpstreamRequest, invocation: Invocation) -> Permit:
-        """Leave to send `wanted`, which is narrowed to what was granted. A list of models costs nothing."""
+        """Leave to send `wanted`, which its bound narrows to the caller's policy. A list of models costs nothing."""
         if wanted.endpoint.body == "none":
             self._admission.policy(request.caller)
             return Permit.free()
-        permit = self._admission.admit(
-            Ask(
+        return self._admission.admit(
+            AdmissionRequest(
                 request_id=request.id,
                 caller=request.caller,
                 endpoint=wanted.endpoint.path,
-                body=wanted.fields,
-                size=len(request.body),
+                models=wanted.models,
+                bound=wanted.bound,
                 seconds=invocation.deadline - time.monotonic(),
             ),
             meanwhile=self._upstream.connect_ahead,
         )
-        wanted.fields.update(permit.changes)
-        return permit
 
     def _allows(self, request: Request) -> Callable[[str], bool]:
         policy = self._admission.policy(request.caller)
@@ -145,12 +143,12 @@ class Relay:
         record: RequestLog,
         tab: Settlement,
     ) -> Response:
-        response.check(answer, wants_stream=wanted.wants_stream, kinds=wanted.endpoint.answers)
+        response.check(answer, wants_stream=wanted.wants_stream, kinds=wanted.endpoint.content_types)
         headers = tab.headers(response.passed_headers(answer))
         meter: Meter = BodyMeter(headers.get("content-type", ""))
         if wanted.wants_stream:
-            assert wanted.endpoint.dialect is not None  # `wants_stream` is checked against it
-            meter = EventMeter(wanted.endpoint.dialect, answers=wanted.choices)
+            assert wanted.endpoint.stream_format is not None  # `wants_stream` is checked against it
+            meter = EventMeter(wanted.endpoint.stream_format, answers=wanted.choices)
         # Last in, first out: the record learns the usage before it is written.
         reply.when_done(lambda _: record.usage(meter.usage))
         reply.when_done(lambda _: record.in_stream(errors.meaning(meter.error) if meter.error else None))
@@ -190,7 +188,7 @@ def _stream_headers(wanted: UpstreamRequest) -> dict[str, str]:
 def _transformed(chunks: Iterator[bytes], wanted: UpstreamRequest) -> Iterator[bytes]:
     chain_of = transforms.for_request(
         strip_usage=wanted.added_usage,
-        text_of=wanted.endpoint.dialect if wanted.as_text else None,
+        text_of=wanted.endpoint.stream_format if wanted.as_text else None,
     )
     for transform in chain_of:
         chunks = transform(chunks)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 from relay.errors import ErrorKind, RelayError
-from relay.frozen import EMPTY, Frozen
+from relay.frozen import Frozen
 from relay.ledger.account import Account, Reservation, UsageRecord, Windows
 from relay.ledger.ledger import Admitted, StoreError
 from relay.limits import cost_bound, decision
@@ -44,27 +44,29 @@ _KINDS = {
 }
 
 
-class Ask(Frozen):
-    """What is to be admitted. `size` is the body's as it will be sent; `seconds` are left until the process is killed."""
+class AdmissionRequest(Frozen):
+    """What is to be admitted. `seconds` are left until the process is killed.
+
+    `models` are all that the body names, the one that generates first. `bound` narrows the request to a caller's policy
+    and gives the most that what is then sent can cost; raises cost_bound.UnboundedError.
+    """
 
     request_id: str
     caller: Caller
     endpoint: str
-    body: Mapping[str, Any] = EMPTY
-    size: int
+    models: tuple[str, ...]
+    bound: Callable[[Policy, Price | None], Bound]
     seconds: float
 
     @property
     def model(self) -> str:
-        """The model asked for, "" when the body names none."""
-        model = self.body.get("model")
-        return model if isinstance(model, str) else ""
+        """The model that generates, "" when the body names none."""
+        return self.models[0] if self.models else ""
 
 
 class Permit(Frozen):
-    """Leave to send a request once `changes` are made to its body. `headers` say what is left, in OpenAI's names."""
+    """Leave to send a request as its bound has narrowed it. `headers` say what is left, in OpenAI's names."""
 
-    changes: Mapping[str, Any]
     headers: Mapping[str, str]
     settle: Callable[[Usage | None, str], int]
     """To be called once, after the last byte, with what was billed (`Usage()`: nothing; None: not known, so the upper
@@ -73,7 +75,7 @@ class Permit(Frozen):
     @classmethod
     def free(cls) -> Permit:
         """For what costs nothing and is not counted."""
-        return cls(changes={}, headers={}, settle=lambda usage, outcome: 0)
+        return cls(headers={}, settle=lambda usage, outcome: 0)
 
     def in_place_of(self, theirs: Mapping[str, str]) -> dict[str, str]:
         """`theirs` with the caller's own limits, where it has any, in place of those of the whole organisation."""
@@ -111,7 +113,7 @@ class Admission:
         self._settle_failure = settle_failure
         self._unsettled: deque[tuple[str, Admitted, UsageRecord]] = deque(maxlen=64)
 
-    def admit(self, ask: Ask, *, meanwhile: Callable[[], None] = lambda: None) -> Permit:
+    def admit(self, ask: AdmissionRequest, *, meanwhile: Callable[[], None] = lambda: None) -> Permit:
         """Leave to send `ask`, or a RelayError that says what stands in the way and what would help.
 
         `meanwhile` is called before the ledger is waited for, once nothing else stands in the way.
@@ -119,13 +121,9 @@ class Admission:
         price = self._prices.of(ask.model)
         try:
             policy = self._policy(ask)
-            if self._ledger is None and not policy.limits.in_tokens:
-                return _uncounted(ask, policy, price)
             bound = _bound(ask, policy, price)
             if self._ledger is None:
-                return Permit(
-                    changes=bound.changes, headers={}, settle=lambda usage, outcome: _price(usage, bound, price)
-                )
+                return Permit(headers={}, settle=lambda usage, outcome: _price(usage, bound, price))
             meanwhile()
             admitted = self._reserve(self._ledger, ask, bound, policy.limits)
         except RefusedError as error:
@@ -135,7 +133,7 @@ class Admission:
             raise RelayError(ErrorKind.STORE_UNAVAILABLE, log=str(error)) from None
         left = decision.headers(admitted.account, admitted.limits, self._clock())
         settlement = _Settlement(self, ask.caller.key, admitted, bound, price)
-        return Permit(changes=bound.changes, headers=left, settle=settlement)
+        return Permit(headers=left, settle=settlement)
 
     def policy(self, caller: Caller) -> Policy:
         """The policy of `caller`. Raises RelayError when there is none: such a caller is not even told of models."""
@@ -173,15 +171,16 @@ class Admission:
             if self._settle_failure == "retry":
                 self._unsettled.append((caller, admitted, record))
 
-    def _policy(self, ask: Ask) -> Policy:
+    def _policy(self, ask: AdmissionRequest) -> Policy:
         policy = self._policies.of(ask.caller)
         if policy is None:
             raise RefusedError(Refusal(reason="policy", text=f"No policy lets {subject(ask.caller)} in."))
-        if ask.model and not policy.allows(ask.model):
-            raise RefusedError(Refusal(reason="model", text=f"This caller may not use the model {ask.model!r}."))
+        refused = next((model for model in ask.models if not policy.allows(model)), None)
+        if refused is not None:
+            raise RefusedError(Refusal(reason="model", text=f"This caller may not use the model {refused!r}."))
         return policy
 
-    def _reserve(self, ledger: Book, ask: Ask, bound: Bound, limits: Limits) -> Admitted:
+    def _reserve(self, ledger: Book, ask: AdmissionRequest, bound: Bound, limits: Limits) -> Admitted:
         now = self._clock()
         entry = Reservation(
             id=ask.request_id,
@@ -194,7 +193,7 @@ class Admission:
         )
         return ledger.reserve(ask.caller.key, subject(ask.caller), entry, limits)
 
-    def _count(self, ask: Ask, reason: str) -> None:
+    def _count(self, ask: AdmissionRequest, reason: str) -> None:
         """Count a refusal under its model if that is one we know: an attribute's name is not for callers to choose."""
         model = ask.model if self._prices.of(ask.model) and len(ask.model) <= 64 else "other"
         try:
@@ -233,27 +232,12 @@ class _Settlement:
         return usd
 
 
-def _bound(ask: Ask, policy: Policy, price: Price | None) -> Bound:
+def _bound(ask: AdmissionRequest, policy: Policy, price: Price | None) -> Bound:
     try:
-        return cost_bound.of(ask.endpoint, ask.body, ask.size, policy, price)
+        return ask.bound(policy, price)
     except cost_bound.UnboundedError as error:
         text = f"A budget applies to this caller, and the cost of this request is not known: {error}."
         raise RefusedError(Refusal(reason="unbounded", text=text)) from None
-
-
-def _uncounted(ask: Ask, policy: Policy, price: Price | None) -> Permit:
-    """Leave to send what nothing limits and nobody books. Its bound takes 8 us, and is looked for only where the answer
-    does not say what it used."""
-
-    def settle(usage: Usage | None, outcome: str) -> int:
-        if usage is None:
-            return _bound(ask, policy, price).usd
-        if price is None or usage == NO_USAGE:
-            return 0
-        return price.cost(usage, cost_bound.tier_of(ask.body), cost_bound.characters_of(ask.endpoint, ask.body))
-
-    changes = cost_bound.clamped(ask.endpoint, ask.body, policy.output_cap)
-    return Permit(changes=changes, headers={}, settle=settle)
 
 
 def _price(usage: Usage | None, bound: Bound, price: Price | None) -> int:

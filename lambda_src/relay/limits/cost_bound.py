@@ -6,10 +6,11 @@ which of a body's fields make an answer dear; knows neither caller nor store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from relay.frozen import EMPTY, Frozen
+from relay.frozen import Frozen
 from relay.limits.policy import Policy
 from relay.limits.prices import Price
 
@@ -31,6 +32,10 @@ CLIENT_SIDE_TOOLS = frozenset({"function", "custom", "local_shell", "apply_patch
 """Tools that run at the caller's. OpenAI bills all others by the call and feeds what they find back as input."""
 
 
+EVERY_MODEL_GIVES = 4_096
+"""Output tokens that every model of OpenAI's gives that generates text: the least `max_output` of its model pages is
+that of gpt-4o-2024-05-13 and gpt-3.5-turbo. Source: platform.openai.com/docs/models."""
+
 MOST_OUTPUT = 10**9
 """More than any answer; what asks for more means "as much as there is"."""
 
@@ -40,90 +45,123 @@ class UnboundedError(Exception):
 
 
 class Bound(Frozen):
-    """The most that a request can take, and the changes to its body that make this true."""
+    """The most that a request can take. Tokens and characters are counts, `usd` is in pico-USD."""
 
     tokens_in: int = 0
     tokens_out: int = 0
     usd: int = 0
     tier: str = ""
     characters: int = 0
-    changes: Mapping[str, Any] = EMPTY
 
     @property
     def tokens(self) -> int:
-        """What a limit on tokens is charged with until the answer says more."""
+        """What a limit on tokens is charged with until the response says more."""
         return self.tokens_in + self.tokens_out
 
 
-_OUTPUT_FIELDS = {
-    "/v1/chat/completions": ("max_completion_tokens", "max_tokens"),
-    "/v1/responses": ("max_output_tokens",),
-}
+class Sent(Frozen):
+    """The body that will be sent: its fields, and its size in bytes once it is written."""
+
+    fields: Mapping[str, Any]
+    size: int
 
 
-def of(endpoint: str, body: Mapping[str, Any], size: int, policy: Policy, price: Price | None) -> Bound:
-    """The bound of a request of `size` bytes to `endpoint` ("/v1/responses"), once `policy` has had its word.
+Tokens = Callable[[Sent, Price | None], int]
 
-    Raises UnboundedError only where `policy` has a limit that needs what is missing; else the missing part is 0.
+
+class CostBound(Frozen):
+    """How the requests of one endpoint are bounded: part of the endpoint's entry in relay.request.endpoints.
+
+    `tokens_in` and `tokens_out` give counts and raise UnboundedError. `output_caps` are the fields that cap the output,
+    the one that is set when a caller sets none first; an endpoint that has them takes a `service_tier`, too. `spoken`
+    is the field that is billed by the character.
     """
-    limits = policy.limits
-    if limits.in_usd and price is None:
-        raise UnboundedError("the model has no price")
-    changes = clamped(endpoint, body, policy.output_cap)
-    tier = tier_of(body)
-    if limits.in_usd and tier in ("", "auto") and endpoint in _OUTPUT_FIELDS:
-        # "auto" is what the OpenAI project says, which the relay cannot see.
-        tier = changes["service_tier"] = "default"
-    if limits.in_usd and price is not None and price.rates(tier) is None:
-        raise UnboundedError(f"the service tier {tier!r} has no price")
-    try:
-        tokens_in = _tokens_in(endpoint, body, size, price)
-        tokens_out = _tokens_out(endpoint, {**body, **changes}, size, price)
-    except UnboundedError:
-        if limits.in_tokens:
-            raise
-        tokens_in = tokens_out = 0
-    characters = characters_of(endpoint, body)
-    usd = price.at_most(tokens_in, tokens_out, tier, characters) if price else 0
-    return Bound(tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, tier=tier, characters=characters, changes=changes)
+
+    tokens_in: Tokens
+    tokens_out: Tokens
+    output_caps: tuple[str, ...] = ()
+    spoken: str = ""
+
+    def changes(self, fields: Mapping[str, Any], policy: Policy, price: Price | None, cap: int) -> dict[str, Any]:
+        """The changes to a body that keep it within `policy`, the environment's `cap` and what its bound is made for."""
+        if not self.output_caps:
+            return {}
+        changes = self._capped(fields, policy, price, cap)
+        if policy.limits.in_usd and tier_of(fields) in ("", "auto"):
+            # "auto" is what the OpenAI project says, which the relay cannot see.
+            changes["service_tier"] = "default"
+        return changes
+
+    def of(self, sent: Sent, policy: Policy, price: Price | None) -> Bound:
+        """The bound of what is sent.
+
+        Raises UnboundedError only where `policy` has a limit that needs what is missing; else the missing part is 0.
+        """
+        limits = policy.limits
+        tier = tier_of(sent.fields)
+        if limits.in_usd and price is None:
+            raise UnboundedError("the model has no price")
+        if limits.in_usd and price is not None and price.rates(tier) is None:
+            raise UnboundedError(f"the service tier {tier!r} has no price")
+        try:
+            tokens_in = self.tokens_in(sent, price)
+            tokens_out = self.tokens_out(sent, price)
+        except UnboundedError:
+            if limits.in_tokens:
+                raise
+            tokens_in = tokens_out = 0
+        characters = len(str(sent.fields.get(self.spoken, ""))) if self.spoken else 0
+        usd = price.at_most(tokens_in, tokens_out, tier, characters) if price else 0
+        return Bound(tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, tier=tier, characters=characters)
+
+    def _capped(self, fields: Mapping[str, Any], policy: Policy, price: Price | None, cap: int) -> dict[str, Any]:
+        """What was asked for is lowered to the caps; what was left open is closed, but never above the model's ceiling.
+
+        A ceiling that is not known may be lower than the cap, so that is only set where a bound is needed or where
+        every model gives as much.
+        """
+        cap = cap if policy.output_cap is None else min(cap, policy.output_cap)
+        given = {name: fields[name] for name in self.output_caps if fields.get(name) is not None}
+        if given:
+            return {name: cap for name, value in given.items() if not _within(value, cap)}
+        ceiling = price.max_output if price else None
+        if ceiling is None and cap > EVERY_MODEL_GIVES and not policy.limits.in_tokens:
+            return {}
+        return {self.output_caps[0]: cap if ceiling is None else min(cap, ceiling)}
 
 
-def tier_of(body: Mapping[str, Any]) -> str:
+def tier_of(fields: Mapping[str, Any]) -> str:
     """The service tier that was asked for, "" for none."""
-    return str(body.get("service_tier") or "")
-
-
-def characters_of(endpoint: str, body: Mapping[str, Any]) -> int:
-    """What of the request is billed by the character."""
-    return len(str(body.get("input", ""))) if endpoint == "/v1/audio/speech" else 0
-
-
-def clamped(endpoint: str, body: Mapping[str, Any], cap: int | None) -> dict[str, Any]:
-    """The changes that keep one answer within `cap`: what was asked for is lowered, what was left open is closed."""
-    names = _OUTPUT_FIELDS.get(endpoint, ())
-    if cap is None or not names:
-        return {}
-    given = {name: body[name] for name in names if body.get(name) is not None}
-    return {name: cap for name, value in given.items() if not _within(value, cap)} if given else {names[0]: cap}
+    return str(fields.get("service_tier") or "")
 
 
 def _within(value: object, cap: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= cap
 
 
-def _tokens_in(endpoint: str, body: Mapping[str, Any], size: int, price: Price | None) -> int:
+def _prompt(sent: Sent, price: Price | None) -> int:
     """Every token stands for at least one byte of UTF-8, so the body's size bounds its text; pictures, sounds and
     files are bounded apart. No model takes more than its context, and what it does not take is not billed."""
-    context = price.context if price else None
-    _refuse_hosted_tools(body)
-    total: int | None = size + OVERHEAD
-    if endpoint == "/v1/audio/transcriptions" or any(
-        body.get(name) for name in ("previous_response_id", "conversation", "prompt") if endpoint == "/v1/responses"
-    ):
+    _refuse_hosted_tools(sent.fields)
+    total: int | None = sent.size + OVERHEAD
+    if any(sent.fields.get(name) for name in ("previous_response_id", "conversation", "prompt")):
         total = None
-    for part in _parts(body):
+    for part in _parts(sent.fields):
         extra = _part(part, price)
         total = None if total is None or extra is None else total + extra
+    return _within_context(total, price)
+
+
+def _text(sent: Sent, price: Price | None) -> int:
+    return _within_context(sent.size + OVERHEAD, price)
+
+
+def _recording(sent: Sent, price: Price | None) -> int:
+    return _within_context(None, price)
+
+
+def _within_context(total: int | None, price: Price | None) -> int:
+    context = price.context if price else None
     if total is None and context is None:
         raise UnboundedError(
             "its input holds files or stored parts, and the model has no context size on the price list"
@@ -185,36 +223,54 @@ def _part(part: Mapping[str, Any], price: Price | None) -> int | None:
     return 0
 
 
-def _tokens_out(endpoint: str, body: Mapping[str, Any], size: int, price: Price | None) -> int:
-    """What the answers can hold together: each what was asked for, at most what the model can give."""
-    if endpoint == "/v1/images/generations":
-        return _pictures(body, price)
-    if endpoint == "/v1/audio/speech":
-        if price is None or not any(rates.character or rates.request for rates in price.tiers.values()):
-            raise UnboundedError(
-                "speech is billed by the sound that comes out, and the model has no price by character"
-            )
-        return 0
-    if endpoint in ("/v1/embeddings", "/v1/moderations"):
-        return 0
-    given = [body[name] for name in _OUTPUT_FIELDS.get(endpoint, ()) if body.get(name) is not None]
+def _generated(sent: Sent, price: Price | None, output_caps: tuple[str, ...]) -> int:
+    """What the responses can hold together: each what was asked for, at most what the model can give."""
+    given = [sent.fields[name] for name in output_caps if sent.fields.get(name) is not None]
     ceiling = price.max_output if price else None
     # Where both of chat's names are given the larger counts, and what is no number counts as the model's most.
     asked = max(given) if given and all(_within(value, MOST_OUTPUT) for value in given) else ceiling
     most = min((figure for figure in (asked, ceiling) if figure is not None), default=None)
     if most is None:
         raise UnboundedError("its output is not capped: give max_completion_tokens or max_output_tokens")
-    answers = body.get("n") if isinstance(body.get("n"), int) else 1
     # Words of a prediction that the model did not take are billed as output.
-    predicted = size if body.get("prediction") is not None else 0
-    return most * max(1, answers or 1) + predicted
+    predicted = sent.size if sent.fields.get("prediction") is not None else 0
+    return most * _count(sent.fields, "n", 1) + predicted
 
 
-def _pictures(body: Mapping[str, Any], price: Price | None) -> int:
+def _pictures(sent: Sent, price: Price | None) -> int:
     """Tokens of the pictures: the largest size at the highest quality, and 100 for each partial one on the way.
     Source: platform.openai.com/docs/guides/image-generation#cost-and-latency."""
     if price is None or price.output_per_image is None:
         raise UnboundedError("the model has no largest picture on the price list")
-    answers = body.get("n") if isinstance(body.get("n"), int) else 1
-    partial = body.get("partial_images") if isinstance(body.get("partial_images"), int) else 0
-    return max(1, answers or 1) * (price.output_per_image + 100 * max(0, partial or 0))
+    return _count(sent.fields, "n", 1) * (price.output_per_image + 100 * _count(sent.fields, "partial_images", 0))
+
+
+def _by_character(sent: Sent, price: Price | None) -> int:
+    if price is None or not any(rates.character or rates.request for rates in price.tiers.values()):
+        raise UnboundedError("speech is billed by the sound that comes out, and the model has no price by character")
+    return 0
+
+
+def _nothing(sent: Sent, price: Price | None) -> int:
+    return 0
+
+
+def _count(fields: Mapping[str, Any], name: str, least: int) -> int:
+    value = fields.get(name)
+    return max(least, value) if isinstance(value, int) else least
+
+
+_CHAT_CAPS = ("max_completion_tokens", "max_tokens")
+_RESPONSES_CAPS = ("max_output_tokens",)
+
+CHAT = CostBound(tokens_in=_prompt, tokens_out=partial(_generated, output_caps=_CHAT_CAPS), output_caps=_CHAT_CAPS)
+RESPONSES = CostBound(
+    tokens_in=_prompt, tokens_out=partial(_generated, output_caps=_RESPONSES_CAPS), output_caps=_RESPONSES_CAPS
+)
+EMBEDDINGS = CostBound(tokens_in=_text, tokens_out=_nothing)
+MODERATIONS = CostBound(tokens_in=_prompt, tokens_out=_nothing)
+IMAGES = CostBound(tokens_in=_text, tokens_out=_pictures)
+SPEECH = CostBound(tokens_in=_text, tokens_out=_by_character, spoken="input")
+TRANSCRIPTIONS = CostBound(tokens_in=_recording, tokens_out=partial(_generated, output_caps=()))
+FREE = CostBound(tokens_in=_nothing, tokens_out=_nothing)
+"""Costs nothing, and is in no limit."""

@@ -8,22 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from relay.limits.cost_bound import CHAT, RESPONSES
 from relay.request import stored_references
 from relay.request.policy import RequestPolicy, invalid, no_such_model, not_allowed
 
 Body = dict[str, Any]
-Shape = Callable[[Body, RequestPolicy], None]
+BodyRules = Callable[[Body, RequestPolicy], None]
 
-# The fields that cap the output of a model, with the one that is set when a caller sets none.
-_CHAT_CAPS = ("max_completion_tokens", "max_tokens")
-_RESPONSES_CAPS = ("max_output_tokens",)
 # Top-level fields that read or write stored state, beside those whose name says that they are ids.
 _STATEFUL_FIELDS = ("conversation", "prompt")
 
 
 def chat(body: Body, policy: RequestPolicy) -> None:
     """POST /v1/chat/completions. Asks for usage in streams; whether the caller did is the caller's to remember."""
-    _generation(body, policy, _CHAT_CAPS)
+    _generation(body, policy, CHAT.output_caps)
     _choices(body, policy, "n")
     if body.get("web_search_options") is not None and "web_search" not in policy.tools:
         raise not_allowed("web_search_options", "web search is not allowed in this environment")
@@ -36,7 +34,7 @@ def chat(body: Body, policy: RequestPolicy) -> None:
 
 def responses(body: Body, policy: RequestPolicy) -> None:
     """POST /v1/responses."""
-    _generation(body, policy, _RESPONSES_CAPS)
+    _generation(body, policy, RESPONSES.output_caps)
     background = body.get("background")
     if background is not None and background is not False:
         # A background job goes on after the connection has ended, so neither usage nor limits could see it.
@@ -92,7 +90,8 @@ def _generation(body: Body, policy: RequestPolicy, caps: tuple[str, ...]) -> Non
     """What the two ways to have text generated have in common."""
     model(body, policy)
     stream_flag(body)
-    _cap(body, caps, policy.max_output_tokens)
+    for name in caps:
+        _whole(body, name)
     _tier(body, policy)
     if not policy.stateful:
         _stateless(body)
@@ -106,15 +105,6 @@ def _whole(body: Mapping[str, Any], name: str) -> int | None:
     if type(value) is not int or value < 1:
         raise invalid(name, "it has to be a whole number above 0")
     return value
-
-
-def _cap(body: Body, names: tuple[str, ...], most: int) -> None:
-    """Clamps every spelling of the output cap; sets the first where the caller has set none."""
-    given = {name: value for name in names if (value := _whole(body, name)) is not None}
-    if not given:
-        body[names[0]] = most
-    for name, value in given.items():
-        body[name] = min(value, most)
 
 
 def _choices(body: Body, policy: RequestPolicy, name: str) -> None:

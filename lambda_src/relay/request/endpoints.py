@@ -1,6 +1,7 @@
-"""The table of what the relay serves. A new endpoint is a line here and its test. Pure.
+"""The table of what the relay serves. A new endpoint is an entry here and its test. Pure.
 
-Path, host and query of an upstream request come from this table, never from the caller's hand.
+All that the relay knows of an endpoint stands in its entry, and nothing else names a path. Path, host and query of an
+upstream request come from this table, never from the caller's hand.
 """
 
 from __future__ import annotations
@@ -11,92 +12,107 @@ from urllib.parse import unquote
 
 from relay.errors import ErrorKind, RelayError
 from relay.frozen import Frozen
+from relay.limits import cost_bound
+from relay.limits.cost_bound import CostBound
 from relay.openai import stream_formats
 from relay.openai.stream_formats import StreamFormat
 from relay.request import body_rules
-from relay.request.body_rules import Shape
+from relay.request.body_rules import BodyRules
 
 
 class Endpoint(Frozen):
     """One of OpenAI's endpoints.
 
     `path` is what callers use, a last segment of "{id}" standing for any one segment. `upstream` is relative to
-    OPENAI_BASE_URL. `shape` checks a request's fields and changes them to what may be sent. `dialect` is how the
-    endpoint streams, where it does, and `stream_when` the field and the value that ask for it. `answers` are the
-    content types of what does not stream, "audio/" being any of these. `caller_id`: whether OpenAI takes a
-    `safety_identifier` here.
+    OPENAI_BASE_URL. `rules` checks a request's fields and changes them to what may be sent. `bound` says what a request
+    can cost at most; an entry without one does not construct (TypeError). `stream_format` is how the endpoint streams,
+    where it does, and `stream_when` the field and the value that ask for it. `content_types` are those of a response
+    that does not stream, "audio/" being any of these. `caller_id`: whether OpenAI takes a `safety_identifier` here.
     """
 
     method: str
     path: str
     upstream: str
+    bound: CostBound
     body: Literal["json", "form", "none"] = "json"
-    shape: Shape = body_rules.model
-    dialect: StreamFormat | None = None
+    rules: BodyRules = body_rules.model
+    stream_format: StreamFormat | None = None
     stream_when: tuple[str, bool | str] = ("stream", True)
-    answers: tuple[str, ...] = ("application/json",)
+    content_types: tuple[str, ...] = ("application/json",)
     caller_id: bool = False
 
     def streams(self, fields: Mapping[str, Any]) -> bool:
-        """Whether a request with these fields is answered by an event stream."""
+        """Whether the response to a request with these fields is an event stream."""
         name, value = self.stream_when
         # By type too: 1 equals True.
-        return self.dialect is not None and type(fields.get(name)) is type(value) and fields[name] == value
+        return self.stream_format is not None and type(fields.get(name)) is type(value) and fields[name] == value
 
 
-MODELS = "/v1/models"
-USAGE = "/v1/usage"
+# Both from one upstream list, so that the id in the path never becomes part of an upstream URL.
+MODELS = Endpoint(method="GET", path="/v1/models", upstream="/models", body="none", bound=cost_bound.FREE)
+MODEL = MODELS.changed(path="/v1/models/{id}")
+# The relay's own: what the caller has used and what remains. It goes nowhere.
+USAGE = Endpoint(method="GET", path="/v1/usage", upstream="", body="none", bound=cost_bound.FREE)
 
 TABLE = (
     Endpoint(
         method="POST",
         path="/v1/chat/completions",
         upstream="/chat/completions",
-        shape=body_rules.chat,
-        dialect=stream_formats.CHAT,
+        rules=body_rules.chat,
+        bound=cost_bound.CHAT,
+        stream_format=stream_formats.CHAT,
         caller_id=True,
     ),
     Endpoint(
         method="POST",
         path="/v1/responses",
         upstream="/responses",
-        shape=body_rules.responses,
-        dialect=stream_formats.RESPONSES,
+        rules=body_rules.responses,
+        bound=cost_bound.RESPONSES,
+        stream_format=stream_formats.RESPONSES,
         caller_id=True,
     ),
-    Endpoint(method="POST", path="/v1/embeddings", upstream="/embeddings"),
-    Endpoint(method="POST", path="/v1/moderations", upstream="/moderations", shape=body_rules.moderations),
+    Endpoint(method="POST", path="/v1/embeddings", upstream="/embeddings", bound=cost_bound.EMBEDDINGS),
+    Endpoint(
+        method="POST",
+        path="/v1/moderations",
+        upstream="/moderations",
+        rules=body_rules.moderations,
+        bound=cost_bound.MODERATIONS,
+    ),
     Endpoint(
         method="POST",
         path="/v1/images/generations",
         upstream="/images/generations",
-        shape=body_rules.images,
-        dialect=stream_formats.IMAGES,
+        rules=body_rules.images,
+        bound=cost_bound.IMAGES,
+        stream_format=stream_formats.IMAGES,
     ),
     Endpoint(
         method="POST",
         path="/v1/audio/speech",
         upstream="/audio/speech",
-        shape=body_rules.speech,
-        dialect=stream_formats.SPEECH,
+        rules=body_rules.speech,
+        bound=cost_bound.SPEECH,
+        stream_format=stream_formats.SPEECH,
         stream_when=("stream_format", "sse"),
-        answers=("audio/", "application/octet-stream"),
+        content_types=("audio/", "application/octet-stream"),
     ),
     Endpoint(
         method="POST",
         path="/v1/audio/transcriptions",
         upstream="/audio/transcriptions",
         body="form",
-        shape=body_rules.transcriptions,
-        dialect=stream_formats.TRANSCRIPTION,
+        rules=body_rules.transcriptions,
+        bound=cost_bound.TRANSCRIPTIONS,
+        stream_format=stream_formats.TRANSCRIPTION,
         stream_when=("stream", "true"),
-        answers=("application/json", "text/plain", "text/vtt", "text/srt", "application/x-subrip"),
+        content_types=("application/json", "text/plain", "text/vtt", "text/srt", "application/x-subrip"),
     ),
-    # Both from one upstream list, so that the id in the path never becomes part of an upstream URL.
-    Endpoint(method="GET", path=MODELS, upstream="/models", body="none"),
-    Endpoint(method="GET", path=f"{MODELS}/{{id}}", upstream="/models", body="none"),
-    # The relay's own: what the caller has used and what remains. It goes nowhere.
-    Endpoint(method="GET", path=USAGE, upstream="", body="none"),
+    MODELS,
+    MODEL,
+    USAGE,
 )
 
 _REALTIME = ("/v1/realtime/", "/v1/responses/ws/")
@@ -109,15 +125,14 @@ def match(method: str, path: str, headers: Mapping[str, str]) -> tuple[Endpoint,
     """
     if f"{path}/".startswith(_REALTIME) or headers.get("upgrade", "").lower() == "websocket":
         raise RelayError(ErrorKind.NO_WEBSOCKETS)
-    found = [(endpoint, id) for endpoint in TABLE if (id := _matches(endpoint, path)) is not None]
-    if not found:
+    matches = [(endpoint, id) for endpoint in TABLE if (id := _matches(endpoint, path)) is not None]
+    if not matches:
         raise RelayError(ErrorKind.NOT_FOUND)
-    for endpoint, id in found:
+    for endpoint, id in matches:
         if endpoint.method == method:
             return endpoint, id
-    raise RelayError(
-        ErrorKind.METHOD_NOT_ALLOWED, headers={"allow": ", ".join(endpoint.method for endpoint, _ in found)}
-    )
+    allowed = ", ".join(endpoint.method for endpoint, _ in matches)
+    raise RelayError(ErrorKind.METHOD_NOT_ALLOWED, headers={"allow": allowed})
 
 
 def _matches(endpoint: Endpoint, path: str) -> str | None:

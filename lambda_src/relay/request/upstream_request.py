@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from relay.errors import ErrorKind, RelayError
+from relay.limits.cost_bound import Bound, Sent
+from relay.limits.policy import Policy
+from relay.limits.prices import Price
 from relay.models import Caller, Request
 from relay.request import endpoints, strict_json
 from relay.request.endpoints import Endpoint
@@ -22,10 +25,10 @@ USER_AGENT = "openai-lambda-relay"
 
 
 class UpstreamRequest:
-    """One request on its way to OpenAI. `fields` is what the body will say; it may still be narrowed before it is sent.
+    """One request on its way to OpenAI. `fields` is what the body says; `bound` still narrows it before it is sent.
 
-    `added_usage`: the relay has asked for usage in the stream, the caller has not. `as_text`: the caller wants the
-    bare text of a stream.
+    `output_cap` is the environment's, in tokens. `added_usage`: the relay has asked for usage in the stream, the caller
+    has not. `as_text`: the caller wants the bare text of a stream.
     """
 
     def __init__(
@@ -35,6 +38,8 @@ class UpstreamRequest:
         self.id = id
         self.fields = fields
         self.parts = parts
+        self.output_cap = 0
+        self._written: tuple[bytes, str] | None = None
         self.wants_stream = False
         self.added_usage = False
         self.as_text = False
@@ -45,8 +50,25 @@ class UpstreamRequest:
         wanted = self.fields.get("n")
         return wanted if isinstance(wanted, int) else 1
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All models that the body names, the one that generates first."""
+        model = self.fields.get("model")
+        return (model,) if isinstance(model, str) else ()
+
+    def bound(self, policy: Policy, price: Price | None) -> Bound:
+        """The most that this request can cost, once it is narrowed to a caller's `policy`: the body that `body` gives from
+        here on is the one that was bounded. Raises cost_bound.UnboundedError."""
+        entry = self.endpoint.bound
+        self.fields.update(entry.changes(self.fields, policy, price, self.output_cap))
+        self._written = self._write()
+        return entry.of(Sent(fields=self.fields, size=len(self._written[0])), policy, price)
+
     def body(self) -> tuple[bytes, str]:
         """The bytes to send and their content type."""
+        return self._written or self._write()
+
+    def _write(self) -> tuple[bytes, str]:
         if self.endpoint.body == "none":
             return b"", ""
         if self.endpoint.body == "form":
@@ -78,16 +100,17 @@ def prepare(request: Request, policy: RequestPolicy, *, max_body_bytes: int, ide
         return UpstreamRequest(endpoint=endpoint, id=id, fields={})
     if len(request.body) > max_body_bytes:
         raise RelayError(ErrorKind.TOO_LARGE, f"The body is larger than the {max_body_bytes} bytes that are allowed.")
-    outgoing = _parsed(endpoint, request)
-    fields = outgoing.fields
+    upstream = _parsed(endpoint, request)
+    fields = upstream.fields
     asked_for_usage = _asks_for_usage(fields)
-    endpoint.shape(fields, policy)
-    outgoing.added_usage = _asks_for_usage(fields) and not asked_for_usage
-    outgoing.wants_stream = endpoint.streams(fields)
-    outgoing.as_text = outgoing.wants_stream and _accepts_text(request)
+    endpoint.rules(fields, policy)
+    upstream.output_cap = policy.max_output_tokens
+    upstream.added_usage = _asks_for_usage(fields) and not asked_for_usage
+    upstream.wants_stream = endpoint.streams(fields)
+    upstream.as_text = upstream.wants_stream and _accepts_text(request)
     if endpoint.caller_id and not fields.get("safety_identifier"):
         fields["safety_identifier"] = identifier
-    return outgoing
+    return upstream
 
 
 def caller_identifier(caller: Caller, key: str) -> str:

@@ -14,16 +14,19 @@ from relay.errors import ErrorKind, RelayError
 from relay.ledger.account import Account, Reservation, UsageRecord
 from relay.ledger.ledger import Admitted
 from relay.limits import prices
-from relay.limits.admission import Admission, Ask, Permit
+from relay.limits.admission import Admission, AdmissionRequest, Permit
 from relay.limits.decision import Refusal, RefusedError
 from relay.limits.policy import Limits, parse
 from relay.log import Log
 from relay.models import Caller, Usage
+from relay.request import endpoints
+from relay.request.upstream_request import UpstreamRequest
 
 NOON = 1_795_435_200_000
 CALLER = Caller(
     account="123456789012", principal="AROAEXAMPLE", arn="arn:aws:sts::123456789012:assumed-role/app/ann@example.com"
 )
+CHAT, _ = endpoints.match("POST", "/v1/chat/completions", {})
 POLICIES = """{"default": {"rpm": 5, "usd_day": 1, "models": ["gpt-5-mini", "gpt-5", "unheard-of"], "output_cap": 100},
               "rules": {"*:role/none": "refuse"}}"""
 
@@ -72,14 +75,16 @@ class Gate:
         )  # fmt: skip
 
     def ask(self, caller: Caller = CALLER, *, meanwhile: Callable[[], None] = lambda: None, **body: Any) -> Permit:
-        asked = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}], **body}
+        fields = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}], **body}
+        self.upstream = UpstreamRequest(endpoint=CHAT, id="", fields=fields)
+        self.upstream.output_cap = 16_384
         return self.admission.admit(
-            Ask(
+            AdmissionRequest(
                 request_id="id-1",
                 caller=caller,
-                endpoint="/v1/chat/completions",
-                body=asked,
-                size=len(json.dumps(asked)),
+                endpoint=CHAT.path,
+                models=self.upstream.models,
+                bound=self.upstream.bound,
                 seconds=30,
             ),
             meanwhile=meanwhile,
@@ -114,7 +119,8 @@ def test_something_else_is_begun_only_where_the_ledger_is_waited_for(gate: Gate)
 
 def test_a_permit_clamps_pins_and_says_what_is_left(gate: Gate) -> None:
     permit = gate.ask(max_completion_tokens=5000)
-    assert permit.changes == {"max_completion_tokens": 100, "service_tier": "default"}
+    assert gate.upstream.fields["max_completion_tokens"] == 100
+    assert gate.upstream.fields["service_tier"] == "default"
     assert permit.headers["x-ratelimit-limit-requests"] == "5"
     ((caller, subject, entry, limits),) = gate.book.reserved
     assert (caller, subject) == ("123456789012/AROAEXAMPLE", "123456789012:role/app")
@@ -249,7 +255,8 @@ def test_a_settlement_that_fails_is_logged_whole_and_kept_or_tried_again(choice:
 
 def test_without_a_table_policies_still_hold() -> None:
     gate = Gate(ledger=None)
-    assert gate.ask(max_completion_tokens=5000).changes["max_completion_tokens"] == 100
+    gate.ask(max_completion_tokens=5000)
+    assert gate.upstream.fields["max_completion_tokens"] == 100
     gate.ask().settle(None, "ok")
     assert gate.refusal(model="gpt-5.5").kind is ErrorKind.MODEL_NOT_ALLOWED
     with pytest.raises(RelayError, match="NOT_FOUND"):
@@ -262,6 +269,7 @@ def test_without_a_table_a_request_costs_the_same_whether_or_not_a_limit_asks_fo
     usage: Usage | None, body: dict[str, Any]
 ) -> None:
     limited, free = Gate(ledger=None), Gate(ledger=None, policies=parse('{"default": {"output_cap": 100}}'))
+    body = {"service_tier": "default", **body}  # a budget would add it, and both bodies are to be equal
     assert free.ask(**body).settle(usage, "ok") == limited.ask(**body).settle(usage, "ok")
     assert free.ask(model="not-on-the-list").settle(usage, "ok") == 0
     hosted = free.ask(tools=[{"type": "web_search"}])

@@ -7,10 +7,20 @@ from typing import Any
 
 import pytest
 from relay.limits import cost_bound
+from relay.limits.cost_bound import (
+    CHAT,
+    EMBEDDINGS,
+    IMAGES,
+    MODERATIONS,
+    RESPONSES,
+    SPEECH,
+    TRANSCRIPTIONS,
+    CostBound,
+    Sent,
+)
 from relay.limits.policy import PICO, Limits, Policy
 from relay.limits.prices import Price, parse
 
-CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 BUDGET = Limits(usd_per_day=10 * PICO)
 
 
@@ -28,11 +38,25 @@ def without(*names: str) -> Price:
     return found
 
 
+def changes(
+    entry: CostBound,
+    body: dict[str, Any],
+    *,
+    cap: int | None = None,
+    limits: Limits = BUDGET,
+    at: Price | None = None,
+    most: int = 16_384,
+) -> dict[str, Any]:
+    return entry.changes(body, Policy(output_cap=cap, limits=limits), at or price(), most)
+
+
 def bound(
-    endpoint: str, body: dict[str, Any], *, cap: int | None = None, limits: Limits = BUDGET, at: Price | None = None
+    entry: CostBound, body: dict[str, Any], *, cap: int | None = None, limits: Limits = BUDGET, at: Price | None = None
 ) -> cost_bound.Bound:
-    size = len(json.dumps(body).encode())
-    return cost_bound.of(endpoint, body, size, Policy(output_cap=cap, limits=limits), at or price())
+    """The bound of `body` once it is narrowed, as the relay sends it."""
+    sent = {**body, **changes(entry, body, cap=cap, limits=limits, at=at)}
+    size = len(json.dumps(sent).encode())
+    return entry.of(Sent(fields=sent, size=size), Policy(output_cap=cap, limits=limits), at or price())
 
 
 def text(size: int) -> dict[str, Any]:
@@ -47,7 +71,7 @@ def test_text_is_bounded_by_its_bytes_and_output_by_what_the_model_can_give() ->
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "asked", "changes", "tokens"),
+    ("entry", "asked", "changed", "tokens"),
     [
         (CHAT, {}, {"max_completion_tokens": 100}, 100),
         (CHAT, {"max_tokens": 50}, {}, 50),
@@ -67,10 +91,10 @@ def test_text_is_bounded_by_its_bytes_and_output_by_what_the_model_can_give() ->
         (RESPONSES, {"max_output_tokens": 7, "max_tokens": 9_999}, {}, 7),
     ],
 )
-def test_output_is_clamped(endpoint: str, asked: dict[str, Any], changes: dict[str, Any], tokens: int) -> None:
-    found = bound(endpoint, {**text(1), **asked}, cap=100)
-    assert {name: value for name, value in found.changes.items() if name != "service_tier"} == changes
-    assert found.tokens_out == tokens
+def test_output_is_clamped(entry: CostBound, asked: dict[str, Any], changed: dict[str, Any], tokens: int) -> None:
+    made = changes(entry, {**text(1), **asked}, cap=100)
+    assert made == {**changed, "service_tier": "default"}
+    assert bound(entry, {**text(1), **asked}, cap=100).tokens_out == tokens
 
 
 @pytest.mark.parametrize(
@@ -96,8 +120,8 @@ def test_a_prediction_may_be_billed_as_output() -> None:
     ],
 )
 def test_a_tier_left_open_is_pinned_under_a_budget(asked: dict[str, Any], sent: str | None) -> None:
-    assert bound(CHAT, {**text(1), **asked}).changes.get("service_tier") == sent
-    assert "service_tier" not in bound(CHAT, {**text(1), **asked}, limits=Limits()).changes
+    assert changes(CHAT, {**text(1), **asked}).get("service_tier") == sent
+    assert "service_tier" not in changes(CHAT, {**text(1), **asked}, limits=Limits())
 
 
 def test_a_picture_counts_as_the_dearest_and_not_by_its_bytes() -> None:
@@ -166,7 +190,7 @@ def test_no_prompt_counts_more_than_the_context() -> None:
 def test_what_nothing_bounds_is_refused_under_a_budget_only(body: dict[str, Any], says: str) -> None:
     with pytest.raises(cost_bound.UnboundedError, match=says):
         bound(RESPONSES, body)
-    assert bound(RESPONSES, body, limits=Limits()).changes == {}
+    assert bound(RESPONSES, body, limits=Limits()).usd >= 0
 
 
 def test_tools_of_the_callers_own_are_text() -> None:
@@ -174,38 +198,68 @@ def test_tools_of_the_callers_own_are_text() -> None:
 
 
 def test_a_model_without_price_is_refused_under_a_budget_in_money_only() -> None:
-    policy = Policy(limits=BUDGET)
+    def of(policy: Policy, body: dict[str, Any]) -> cost_bound.Bound:
+        return CHAT.of(Sent(fields=body, size=100), policy, None)
+
     with pytest.raises(cost_bound.UnboundedError, match="no price"):
-        cost_bound.of(CHAT, text(1), 100, policy, None)
-    in_tokens = Policy(limits=Limits(tokens_per_day=1000), output_cap=10)
-    assert cost_bound.of(CHAT, text(1), 100, in_tokens, None).tokens == 100 + cost_bound.OVERHEAD + 10
+        of(Policy(limits=BUDGET), text(1))
+    in_tokens = Policy(limits=Limits(tokens_per_day=1000))
+    assert of(in_tokens, {**text(1), "max_tokens": 10}).tokens == 100 + cost_bound.OVERHEAD + 10
     with pytest.raises(cost_bound.UnboundedError, match="not capped"):
-        cost_bound.of(CHAT, text(1), 100, Policy(limits=Limits(tokens_per_day=1000)), None)
+        of(in_tokens, text(1))
+
+
+@pytest.mark.parametrize(
+    ("most", "cap", "at", "limits", "added"),
+    [
+        (16_384, None, price(max_output=4_096), Limits(), 4_096),
+        (16_384, None, price(max_output=100_000), Limits(), 16_384),
+        (16_384, 500, price(max_output=4_096), Limits(), 500),
+        (16_384, 50_000, price(max_output=100_000), Limits(), 16_384),
+        (16_384, None, without("max_output"), Limits(), None),
+        (16_384, None, without("max_output"), Limits(tokens_per_day=10), 16_384),
+        (16_384, None, without("max_output"), BUDGET, 16_384),
+        (16_384, 500, without("max_output"), Limits(), 500),
+        (4_096, None, without("max_output"), Limits(), 4_096),
+        (4_097, None, without("max_output"), Limits(), None),
+    ],
+)
+def test_a_cap_that_the_relay_adds_is_one_that_the_model_takes(
+    most: int, cap: int | None, at: Price, limits: Limits, added: int | None
+) -> None:
+    for entry in (CHAT, RESPONSES):
+        made = changes(entry, text(1), most=most, cap=cap, at=at, limits=limits)
+        assert made.get(entry.output_caps[0]) == added
+
+
+def test_what_the_caller_asks_for_beyond_the_model_stays_its_own() -> None:
+    assert changes(CHAT, {**text(1), "max_tokens": 9_000}, at=price(max_output=4_096), limits=Limits()) == {}
 
 
 def test_embeddings_and_moderations_give_no_tokens_out() -> None:
-    for endpoint in ("/v1/embeddings", "/v1/moderations"):
-        found = bound(endpoint, {"input": ["x" * 100]}, cap=5)
-        assert (found.tokens_out, dict(found.changes)) == (0, {})
+    for entry in (EMBEDDINGS, MODERATIONS):
+        assert changes(entry, {"input": ["x" * 100]}, cap=5) == {}
+        found = bound(entry, {"input": ["x" * 100]}, cap=5)
+        assert found.tokens_out == 0
         assert found.tokens_in > 100
 
 
 def test_speech_is_priced_by_character_and_exactly() -> None:
-    found = bound("/v1/audio/speech", {"input": "é" * 1000}, at=price(character=15, input=0, output=0))
+    found = bound(SPEECH, {"input": "é" * 1000}, at=price(character=15, input=0, output=0))
     assert found.usd == 1000 * 15 * PICO // 10**6
     with pytest.raises(cost_bound.UnboundedError, match="no price by character"):
-        bound("/v1/audio/speech", {"input": "x"})
+        bound(SPEECH, {"input": "x"})
 
 
 def test_a_transcription_counts_as_a_full_context() -> None:
-    found = bound("/v1/audio/transcriptions", {}, at=price(audio_input=6))
+    found = bound(TRANSCRIPTIONS, {}, at=price(audio_input=6))
     assert (found.tokens_in, found.tokens_out) == (100_000, 5_000)
     assert found.usd == (100_000 * 6 + 5_000 * 10) * PICO // 10**6
 
 
 def test_pictures_count_as_the_largest() -> None:
     body = {"prompt": "a fox", "n": 2, "partial_images": 3}
-    found = bound("/v1/images/generations", body, at=price(output_per_image=6_000))
+    found = bound(IMAGES, body, at=price(output_per_image=6_000))
     assert found.tokens_out == 2 * (6_000 + 300)
     with pytest.raises(cost_bound.UnboundedError, match="largest picture"):
-        bound("/v1/images/generations", body)
+        bound(IMAGES, body)

@@ -43,7 +43,7 @@ def settled(
         return 2_500_000_000
 
     line = Line()
-    tab = Settlement(Permit(changes={}, headers={}, settle=settle), line)
+    tab = Settlement(Permit(headers={}, settle=settle), line)
     work(tab)
     tab.close(failure)
     ((usage, outcome),) = got
@@ -96,7 +96,7 @@ def test_only_what_is_certain_is_settled_below_the_bound(
 def test_the_callers_limits_stand_in_place_of_the_organisations(
     own: Mapping[str, str], theirs: Mapping[str, str], both: Mapping[str, str]
 ) -> None:
-    tab = Settlement(Permit(changes={}, headers=own, settle=lambda usage, outcome: 0), Line())
+    tab = Settlement(Permit(headers=own, settle=lambda usage, outcome: 0), Line())
     assert tab.headers(theirs) == both
 
 

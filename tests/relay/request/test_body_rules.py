@@ -7,57 +7,32 @@ from typing import Any
 import pytest
 from relay.errors import ErrorKind, RelayError
 from relay.request import body_rules
-from relay.request.body_rules import Shape
+from relay.request.body_rules import BodyRules
 from relay.request.policy import RequestPolicy
 
 POLICY = RequestPolicy(max_output_tokens=100, max_choices=2)
 STATEFUL = RequestPolicy(max_output_tokens=100, stateful=True, tools=("file_search", "code_interpreter"))
 
 
-def shaped(shape: Shape, policy: RequestPolicy = POLICY, **fields: Any) -> dict[str, Any]:
+def shaped(shape: BodyRules, policy: RequestPolicy = POLICY, **fields: Any) -> dict[str, Any]:
     body = {"model": "m", **fields}
     shape(body, policy)
     return body
 
 
-def refused(shape: Shape, policy: RequestPolicy = POLICY, **fields: Any) -> str | None:
+def refused(shape: BodyRules, policy: RequestPolicy = POLICY, **fields: Any) -> str | None:
     with pytest.raises(RelayError) as caught:
         shaped(shape, policy, **fields)
     assert caught.value.kind is ErrorKind.BAD_REQUEST
     return caught.value.param
 
 
-def test_a_chat_gets_a_cap_and_is_not_stored() -> None:
-    assert shaped(body_rules.chat, messages=[]) == {
-        "model": "m",
-        "messages": [],
-        "max_completion_tokens": 100,
-        "store": False,
-    }
+def test_a_chat_is_not_stored() -> None:
+    assert shaped(body_rules.chat, messages=[]) == {"model": "m", "messages": [], "store": False}
 
 
-def test_a_response_gets_a_cap_and_is_not_stored() -> None:
-    assert shaped(body_rules.responses, input="x") == {
-        "model": "m",
-        "input": "x",
-        "max_output_tokens": 100,
-        "store": False,
-    }
-
-
-@pytest.mark.parametrize(
-    ("given", "sent"),
-    [
-        ({"max_tokens": 50}, {"max_tokens": 50}),
-        ({"max_tokens": 100}, {"max_tokens": 100}),
-        ({"max_tokens": 101}, {"max_tokens": 100}),
-        ({"max_tokens": None}, {"max_tokens": None, "max_completion_tokens": 100}),
-        ({"max_completion_tokens": 10**30}, {"max_completion_tokens": 100}),
-        ({"max_completion_tokens": 1, "max_tokens": 500}, {"max_completion_tokens": 1, "max_tokens": 100}),
-    ],
-)
-def test_caps_are_clamped_in_the_callers_own_spelling(given: dict[str, Any], sent: dict[str, Any]) -> None:
-    assert shaped(body_rules.chat, **given) == {"model": "m", "store": False, **sent}
+def test_a_response_is_not_stored() -> None:
+    assert shaped(body_rules.responses, input="x") == {"model": "m", "input": "x", "store": False}
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, 1.5, True, False, "1", [], {}])
@@ -71,12 +46,12 @@ def test_caps_are_clamped_in_the_callers_own_spelling(given: dict[str, Any], sen
         (body_rules.images, "n"),
     ],
 )
-def test_a_number_is_a_whole_one_above_zero(shape: Shape, name: str, value: Any) -> None:
+def test_a_number_is_a_whole_one_above_zero(shape: BodyRules, name: str, value: Any) -> None:
     assert refused(shape, **{name: value}) == name
 
 
 @pytest.mark.parametrize("shape", [body_rules.chat, body_rules.images])
-def test_choices_are_bounded(shape: Shape) -> None:
+def test_choices_are_bounded(shape: BodyRules) -> None:
     assert shaped(shape, n=2)["n"] == 2
     assert shaped(shape, n=None)["n"] is None
     assert refused(shape, n=3) == "n"
@@ -95,14 +70,14 @@ def test_a_streamed_chat_asks_for_usage() -> None:
 
 
 @pytest.mark.parametrize("shape", [body_rules.chat, body_rules.responses])
-def test_the_tier_is_one_of_the_allowed(shape: Shape) -> None:
+def test_the_tier_is_one_of_the_allowed(shape: BodyRules) -> None:
     assert "service_tier" not in shaped(shape)
     assert shaped(shape, service_tier="default")["service_tier"] == "default"
     assert refused(shape, service_tier="priority") == "service_tier"
 
 
 @pytest.mark.parametrize("shape", [body_rules.chat, body_rules.responses])
-def test_where_auto_is_not_allowed_a_tier_is_named(shape: Shape) -> None:
+def test_where_auto_is_not_allowed_a_tier_is_named(shape: BodyRules) -> None:
     assert shaped(shape, RequestPolicy(service_tiers=("flex", "default")))["service_tier"] == "flex"
     assert shaped(shape, RequestPolicy(service_tiers=()))["service_tier"] == "default"
     assert refused(shape, RequestPolicy(service_tiers=("default",)), service_tier="auto") == "service_tier"
@@ -120,12 +95,12 @@ def test_a_stateful_environment_may_use_what_is_stored() -> None:
             {"type": "code_interpreter", "container": "cntr_1"},
         ],
     }
-    assert shaped(body_rules.responses, STATEFUL, **fields) == {"model": "m", "max_output_tokens": 100, **fields}
+    assert shaped(body_rules.responses, STATEFUL, **fields) == {"model": "m", **fields}
 
 
 @pytest.mark.parametrize("shape", [body_rules.chat, body_rules.responses])
 @pytest.mark.parametrize("store", [True, 1, "true"])
-def test_who_wants_to_store_is_told_that_it_cannot(shape: Shape, store: Any) -> None:
+def test_who_wants_to_store_is_told_that_it_cannot(shape: BodyRules, store: Any) -> None:
     assert refused(shape, store=store) == "store"
     assert shaped(shape, store=None)["store"] is False
 
@@ -151,7 +126,7 @@ def test_nothing_runs_in_the_background_anywhere(policy: RequestPolicy) -> None:
 
 @pytest.mark.parametrize("shape", [body_rules.chat, body_rules.responses, body_rules.images])
 @pytest.mark.parametrize("flag", [1, 0, 1.0, "true", [], {}])
-def test_only_a_boolean_is_a_stream_flag(shape: Shape, flag: Any) -> None:
+def test_only_a_boolean_is_a_stream_flag(shape: BodyRules, flag: Any) -> None:
     assert refused(shape, stream=flag) == "stream"
 
 

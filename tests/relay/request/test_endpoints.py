@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,3 +136,19 @@ def test_a_form_streams_by_a_word() -> None:
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/moderations"])
 def test_what_has_no_stream_never_streams(path: str) -> None:
     assert not streams(path, {"stream": True, "stream_format": "sse"})
+
+
+def test_an_endpoint_without_a_bound_does_not_construct() -> None:
+    with pytest.raises(TypeError, match="bound"):
+        endpoints.Endpoint(method="POST", path="/v1/new", upstream="/new")  # type: ignore[call-arg]
+
+
+def test_no_other_module_of_the_relay_names_a_path_of_the_api() -> None:
+    root = Path(endpoints.__file__).parents[1]
+    naming = [
+        path.name
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("/v1/")
+    ]
+    assert set(naming) == {"endpoints.py"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from relay.errors import RelayError
+from relay.limits.policy import Policy
 from relay.models import Caller, Request
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
@@ -38,6 +39,7 @@ def send(
     )
     try:
         wanted = upstream_request.prepare(request, policy, max_body_bytes=6_000_000, identifier="hash")
+        wanted.bound(Policy(), None)
         sent, _ = wanted.body()
     except RelayError as refusal:
         refuses(refusal)

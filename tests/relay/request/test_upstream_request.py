@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from relay.errors import ErrorKind, RelayError
+from relay.limits.cost_bound import OVERHEAD
+from relay.limits.policy import Policy
 from relay.models import Caller, Request
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
@@ -17,7 +20,12 @@ CHAT = "/v1/chat/completions"
 
 
 def prepared(
-    fields: dict[str, Any] | bytes, path: str = CHAT, method: str = "POST", most: int = 1000, **headers: str
+    fields: dict[str, Any] | bytes,
+    path: str = CHAT,
+    method: str = "POST",
+    most: int = 1000,
+    policy: RequestPolicy | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> UpstreamRequest:
     body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
     request = Request(
@@ -25,32 +33,58 @@ def prepared(
         method=method,
         path=path,
         query="model=evil",
-        headers={name.replace("_", "-"): text for name, text in headers.items()},
+        headers={name.replace("_", "-"): text for name, text in (headers or {}).items()},
         body=body,
         caller=CALLER,
     )
-    return upstream_request.prepare(request, RequestPolicy(), max_body_bytes=most, identifier="hash")
+    return upstream_request.prepare(request, policy or RequestPolicy(), max_body_bytes=most, identifier="hash")
 
 
 def kind_of(fields: dict[str, Any] | bytes, path: str = CHAT, most: int = 1000, **headers: str) -> ErrorKind:
     with pytest.raises(RelayError) as caught:
-        prepared(fields, path, most=most, **headers)
+        prepared(fields, path, most=most, headers=headers)
     return caught.value.kind
 
 
 def test_what_is_sent_is_what_was_checked() -> None:
     wanted = prepared(b' { "model" : "m", "messages": [], "temperature":1.50 , "seed":1e2 }')
+    wanted.bound(Policy(output_cap=500), None)
     body, content_type = wanted.body()
     assert content_type == "application/json"
     assert body == (
-        b'{"model":"m","messages":[],"temperature":1.5,"seed":100.0,"max_completion_tokens":16384,"store":false,'
-        b'"safety_identifier":"hash"}'
+        b'{"model":"m","messages":[],"temperature":1.5,"seed":100.0,"store":false,"safety_identifier":"hash",'
+        b'"max_completion_tokens":500}'
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"max_tokens": 50}, {"max_tokens": 50}),
+        ({"max_tokens": 100}, {"max_tokens": 100}),
+        ({"max_tokens": 101}, {"max_tokens": 100}),
+        ({"max_tokens": None}, {"max_tokens": None, "max_completion_tokens": 100}),
+        ({"max_completion_tokens": 10**30}, {"max_completion_tokens": 100}),
+        ({"max_completion_tokens": 1, "max_tokens": 500}, {"max_completion_tokens": 1, "max_tokens": 100}),
+    ],
+)
+def test_caps_are_clamped_in_the_callers_own_spelling(given: dict[str, Any], sent: dict[str, Any]) -> None:
+    for policy, own in ((RequestPolicy(max_output_tokens=100), Policy()), (RequestPolicy(), Policy(output_cap=100))):
+        wanted = prepared({"model": "m", **given}, policy=policy)
+        wanted.bound(own, None)
+        assert json.loads(wanted.body()[0]) == {"model": "m", "store": False, "safety_identifier": "hash", **sent}
+
+
+def test_the_bound_measures_what_is_sent() -> None:
+    wanted = prepared({"model": "m", "messages": [{"role": "user", "content": "x" * 500}]})
+    bound = wanted.bound(Policy(output_cap=100), None)
+    assert bound.tokens_in == len(wanted.body()[0]) + OVERHEAD
 
 
 def test_headers_are_the_relays_own() -> None:
     wanted = prepared(
-        {"model": "m", "stream": True}, authorization="x", cookie="y", accept="z", openai_organization="o"
+        {"model": "m", "stream": True},
+        headers={"authorization": "x", "cookie": "y", "accept": "z", "openai-organization": "o"},
     )
     assert wanted.headers(key="sk-key", content_type="application/json", request_id="id") == {
         "authorization": "Bearer sk-key",
@@ -84,7 +118,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
     ["application/json", "", "text/plain", "application/x-www-form-urlencoded", "Application/JSON; charset=utf-8"],
 )
 def test_json_is_taken_under_any_name(content_type: str) -> None:
-    assert prepared({"model": "m"}, content_type=content_type).fields["model"] == "m"
+    assert prepared({"model": "m"}, headers={"content-type": content_type}).fields["model"] == "m"
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "Multipart/mixed", " multipart/related"])
@@ -146,8 +180,8 @@ def test_a_name_of_the_callers_own_stays() -> None:
     ],
 )
 def test_plain_text_is_for_who_asks_for_it_first(accept: str, as_text: bool) -> None:
-    assert prepared({"model": "m", "stream": True}, accept=accept).as_text is as_text
-    assert not prepared({"model": "m"}, accept=accept).as_text
+    assert prepared({"model": "m", "stream": True}, headers={"accept": accept}).as_text is as_text
+    assert not prepared({"model": "m"}, headers={"accept": accept}).as_text
 
 
 @pytest.mark.parametrize(("n", "choices"), [(None, 1), (1, 1), (3, 3)])
