@@ -11,6 +11,7 @@ import cdk_nag
 
 from cdk_app import environments
 from cdk_app.bundle import build
+from cdk_app.bundle.errors import BundleError
 from cdk_app.checks import guards
 from cdk_app.config.environment import ConfigurationError, Environment
 from cdk_app.stage import RelayStage
@@ -24,7 +25,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             code = build.write(Path(scratch, "lambda"), interpreter=build.compiler())
             RelayStage(app, environment.name, environment=environment, bundle=code)
-    except (ConfigurationError, build.BundleError) as problem:
+    except (ConfigurationError, BundleError) as problem:
         return refuse(str(problem).splitlines())
     return refuse(synthesise(app, environment))
 

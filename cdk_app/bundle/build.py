@@ -10,46 +10,30 @@ import hashlib
 import io
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cdk_app.bundle import certificates, target_python
+from cdk_app.bundle import certificates, locked_packages, target_python, verify
+from cdk_app.bundle.errors import BundleError
+from cdk_app.bundle.locked_packages import TASK_ROOT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCE = ROOT / "lambda_src"
 CACHE = ROOT / "build" / "cache"
 
-# Where Lambda unpacks the zip; tracebacks from compiled files name this path and not that of the build machine.
-TASK_ROOT = "/var/task"
 # The file of the bundle that the managed runtime runs in place of its own client, which cannot stream from Python:
 # docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html
-EXEC_WRAPPER = f"{TASK_ROOT}/bootstrap"
+EXEC_WRAPPER = f"{TASK_ROOT}/{verify.WRAPPER}"
 # Where relay.net.tls looks for authorities.
 CERTIFICATES = "certificates"
-# The oldest date a zip can hold: every file gets it, so that no clock is in the bundle.
-EPOCH = 315_532_800
-
-# arm64 on Amazon Linux 2023 (glibc 2.34). Wheels only: a source package would be built for this machine instead.
-PIP_TARGET = ("--platform", "manylinux2014_aarch64", "--implementation", "cp", "--only-binary=:all:")
-
-# What the packages bring and the relay never opens.
-UNNEEDED = (
-    "bin",  # command line tools
-    "**/*.pth",  # runs code at start-up; the relay starts with -S and would not see it
-    "**/tests",
-    "**/py.typed",
-    "anyio*",  # httpx needs it for asyncio only and does without: the relay is synchronous
-    "typing_extensions*",  # anyio's; the others name it for type checkers only
-)
-# Of each .dist-info there remain METADATA and the licences: they tell scanners and lawyers what is inside.
-
-
-class BundleError(Exception):
-    """The bundle cannot be made. The text is for a person, one line."""
+# Every file gets one time, so that no clock is in the bundle: 2 January 1980, 00:00 UTC. A zip holds local times from
+# 1 January 1980 on, and with this one any program can zip the bundle in every time zone.
+EPOCH = 315_619_200
+# The oldest time that a zip holds, and the one that each entry of ours has.
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def write(out: Path, *, interpreter: Path | None, source: Path = SOURCE, cache: Path = CACHE) -> Path:
@@ -59,11 +43,11 @@ def write(out: Path, *, interpreter: Path | None, source: Path = SOURCE, cache: 
     """
     if out.exists() and not (out / "bootstrap").exists():
         raise BundleError(f"{out} is not a bundle and will not be replaced by one; name a new directory")
-    packages = _cached_packages(source / "requirements.txt", cache, interpreter)
+    locked = locked_packages.cached(source / "requirements.txt", cache, interpreter)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         fresh = Path(scratch, "fresh")
-        assemble(fresh, source=source, packages=packages, interpreter=interpreter)
+        assemble(fresh, source=source, packages=locked, interpreter=interpreter)
         if out.exists():
             out.rename(Path(scratch, "old"))
         fresh.rename(out)
@@ -82,16 +66,21 @@ def compiler() -> Path | None:
 
 
 def assemble(out: Path, *, source: Path, packages: Path, interpreter: Path | None) -> None:
-    """Put the relay beside its packages in the new directory `out`, compile it, and make modes and times equal."""
+    """Put the relay beside its packages in the new directory `out`, compile it, and make modes and times equal.
+
+    Raises BundleError when the relay's own files could not run on Lambda.
+    """
     not_shipped = shutil.ignore_patterns("requirements*", "__pycache__", ".*", "*~")
     shutil.copytree(source, out, ignore=not_shipped)
+    verify.check_sources(out, source)
     if interpreter is not None:
-        _compile(out, interpreter)
+        locked_packages.compile_all(out, interpreter)
     shutil.copytree(packages, out, dirs_exist_ok=True)
     trusted = out / "certifi" / "cacert.pem"
     if trusted.exists():
         certificates.add(trusted, out / CERTIFICATES)
     _normalise(out)
+    verify.check_modes(out)
 
 
 def digest(directory: Path) -> str:
@@ -108,77 +97,6 @@ def _files(directory: Path) -> Iterator[Path]:
     return iter(sorted(path for path in directory.rglob("*") if path.is_file()))
 
 
-def _cached_packages(requirements: Path, cache: Path, interpreter: Path | None) -> Path:
-    """The packages of that lock, pruned and compiled: from the cache when this recipe has made them before."""
-    recipe = hashlib.sha256(requirements.read_bytes() + Path(__file__).read_bytes())
-    recipe.update(_version(interpreter).encode())
-    wanted = cache / f"packages-{recipe.hexdigest()[:16]}"
-    if wanted.exists():
-        return wanted
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        fresh = Path(scratch, "packages")
-        _fetch(requirements, fresh)
-        _prune(fresh)
-        if interpreter is not None:
-            _compile(fresh, interpreter)
-        try:
-            fresh.rename(wanted)
-        except OSError:  # another process was first, with the same content
-            if not wanted.exists():
-                raise
-    return wanted
-
-
-def _version(interpreter: Path | None) -> str:
-    if interpreter is None:
-        return "not compiled"
-    ask = [str(interpreter), "-I", "-S", "-c", "import sys; print(sys.version)"]
-    return f"{target_python.VERSION} {subprocess.check_output(ask, text=True)}"
-
-
-def _fetch(requirements: Path, into: Path) -> None:
-    _say("fetching the relay's packages (once per lock file) ...")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
-    what = ["--require-hashes", "--no-deps", "--python-version", target_python.VERSION, *PIP_TARGET]
-    done = subprocess.run(
-        [*pip, *what, "--target", into, "-r", requirements], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        told = done.stderr.strip().splitlines() or ["no reason given"]
-        offline = " (the package index could not be reached)" if "NewConnectionError" in done.stderr else ""
-        raise BundleError(f"pip could not fetch the packages of {requirements.name}: {told[-1]}{offline}")
-
-
-def _prune(packages: Path) -> None:
-    for pattern in UNNEEDED:
-        for path in list(packages.glob(pattern)):
-            _remove(path)
-    for path in list(packages.glob("*.dist-info/*")):
-        if path.name not in ("METADATA", "licenses") and not path.name.startswith(("LICENSE", "NOTICE")):
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _compile(directory: Path, interpreter: Path) -> None:
-    """Unchecked hash: /var/task is read-only, so a stale file cannot occur and no source needs to be looked at."""
-    how = ["-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(directory), "-p", TASK_ROOT]
-    done = subprocess.run(
-        [interpreter, "-I", "-S", "-m", "compileall", *how, directory],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise BundleError(f"cannot be compiled: {' '.join(done.stdout.split())}")
-
-
 def _normalise(directory: Path) -> None:
     for path in [directory, *directory.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or path == directory / "bootstrap" else 0o644)
@@ -186,12 +104,16 @@ def _normalise(directory: Path) -> None:
         os.utime(path, (EPOCH, EPOCH))
 
 
-def _zipped_size(directory: Path) -> int:
+def zipped(directory: Path) -> bytes:
+    """The files of `directory` as a zip: the same bytes for the same files, in every time zone."""
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in _files(directory):
-            archive.write(path, path.relative_to(directory))
-    return memory.tell()
+            entry = zipfile.ZipInfo(path.relative_to(directory).as_posix(), ZIP_EPOCH)
+            entry.external_attr = (path.stat().st_mode & 0o777) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
+    return memory.getvalue()
 
 
 def _say(text: str) -> None:
@@ -209,7 +131,7 @@ def main(arguments: list[str]) -> int:
         return 1
     size = sum(path.stat().st_size for path in _files(out))
     print(
-        f"{out}: {len(list(_files(out)))} files, {size / 1e6:.1f} MB, {_zipped_size(out) / 1e6:.2f} MB zipped, "
+        f"{out}: {len(list(_files(out)))} files, {size / 1e6:.1f} MB, {len(zipped(out)) / 1e6:.2f} MB zipped, "
         f"sha256 {digest(out)[:16]}"
     )
     return 0

@@ -27,11 +27,21 @@ def _candidates() -> Iterator[Path]:
     on_path = shutil.which(f"python{VERSION}")
     if on_path:
         yield Path(on_path)
-    roots = [os.environ.get("PYENV_ROOT", ""), str(Path.home() / ".pyenv")]
+    home = _home()
+    roots = [os.environ.get("PYENV_ROOT", ""), str(home / ".pyenv") if home else ""]
     for root in dict.fromkeys(filter(None, roots)):
         yield from sorted(Path(root).glob(f"versions/{VERSION}*/bin/python{VERSION}"), reverse=True)
-    # Where uv puts the interpreters it downloads.
-    yield from sorted(Path.home().glob(f".local/share/uv/python/cpython-{VERSION}*/bin/python{VERSION}"), reverse=True)
+    if home:
+        # Where uv puts the interpreters it downloads.
+        yield from sorted(home.glob(f".local/share/uv/python/cpython-{VERSION}*/bin/python{VERSION}"), reverse=True)
+
+
+def _home() -> Path | None:
+    """The user's home folder, or None: a container may run as a user that has none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 def _runs(path: Path) -> bool:

@@ -15,7 +15,8 @@ import pytest
 
 from cdk_app.bundle import build as bundling
 from cdk_app.bundle import target_python
-from cdk_app.bundle.build import CERTIFICATES, BundleError, assemble, compiler, digest, write
+from cdk_app.bundle.build import CERTIFICATES, assemble, compiler, digest, write
+from cdk_app.bundle.errors import BundleError
 from tests.support.synthesis import ROOT
 
 PYTHON = target_python.find()
@@ -29,6 +30,7 @@ def source(tmp_path: Path) -> Path:
     folder.joinpath("relay", "__pycache__").mkdir(parents=True)
     for name in ("bootstrap", "requirements.in", "requirements.txt", ".DS_Store", "relay/x.py~", "relay/__pycache__/x"):
         folder.joinpath(name).write_text("x = 1\n")
+    folder.joinpath("bootstrap").write_text('#!/bin/sh\nexec "$1"\n')
     folder.joinpath("relay", "x.py").write_text("def where():\n    return where.__code__.co_filename\n")
     return folder
 
@@ -96,15 +98,17 @@ def test_compiled_files_name_lambdas_path_and_not_this_machines(source: Path, pa
     assert run_in(out, "import relay.x; print('compiled')", PYTHON or Path()) == "compiled"
 
 
-@pytest.mark.parametrize("change", ["content", "name", "mode"])
+@pytest.mark.parametrize("change", ["content", "name", "folder", "mode"])
 def test_the_digest_notices_a_change_of(change: str, source: Path) -> None:
     before = digest(source)
     path = source / "relay" / "x.py"
     match change:
         case "content":
             path.write_text("y = 1\n")
-        case "name":
-            path.rename(path.with_name("y.py"))
+        case "name":  # without a change of the files' order, which would show as well
+            path.rename(path.with_name("x.pz"))
+        case "folder":
+            path.parent.rename(source / "relaz")
         case "mode":
             path.chmod(0o755)
     assert digest(source) != before
@@ -210,6 +214,16 @@ def test_the_command_says_what_it_made(bundle: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert f"sha256 {digest(bundle)[:16]}" in done.stdout
     assert bundling.main([]) == 2
+
+
+@needs_python
+def test_an_old_bundle_is_replaced_and_nothing_is_left_beside_it(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    out.joinpath("bootstrap").touch()
+    write(out, interpreter=PYTHON)
+    assert digest(out) == digest(bundle)
+    assert list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.skipif(f"{sys.version_info[0]}.{sys.version_info[1]}" == target_python.VERSION, reason="runs under it")
