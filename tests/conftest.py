@@ -85,7 +85,7 @@ class SharedRig:
 
     def fit(self) -> Rig:
         """A rig whose relay waits for work."""
-        if self._rig is None or not self._rig.relay.alive or not self._rig.api.wait_idle(1.0):
+        if self._rig is None or not self._rig.relay.alive or not self._rig.api.wait_idle(10.0):
             self.close()
             self._rig = self._stack.enter_context(self._make())
             self._rig.assert_serves()
@@ -109,6 +109,7 @@ def rig(_shared_rig: SharedRig) -> Iterator[Rig]:
     """One relay process that many faults pass through, each of which has to leave it as good as new (I7, I8)."""
     rig = _shared_rig.fit()
     before = rig.relay.footprint()
+    rig.start_watch()
     yield rig
     after = rig.relay.footprint()
     # One connection upstream may have been kept, or given up.

@@ -38,7 +38,7 @@ class Recorded:
         self.over, self.over_at = how, time.monotonic()
         self._over.set()
 
-    def wait_over(self, timeout: float = 5.0) -> str:
+    def wait_over(self, timeout: float = 60.0) -> str:
         """How the answer ended, once it has. Raises TimeoutError."""
         if not self._over.wait(timeout):
             raise TimeoutError(f"the answer to {self.method} {self.target} is still going on")

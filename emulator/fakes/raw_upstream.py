@@ -113,7 +113,7 @@ class RawUpstream:
         with self._changed:
             self._greetings.append(steps)
 
-    def wait_for_requests(self, count: int, timeout: float = 5.0) -> list[Recorded]:
+    def wait_for_requests(self, count: int, timeout: float = 60.0) -> list[Recorded]:
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout):
                 raise TimeoutError(f"{len(self.requests)} of {count} requests within {timeout} s")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import repeat
@@ -135,9 +136,8 @@ EARLY: dict[str, Reader] = {
 def test_early_answer_while_upstream_is_silent(rig: Rig, reader: Reader) -> None:
     rig.upstream.answer(Send(head()), Send(chunk(EVENTS[0])), Send(chunk(EVENTS[1])), Send(chunk(EVENTS[2])), Stall())
     exchange = rig.serve(reader=reader)
-    assert rig.upstream.requests[-1].wait_over(1.0) == "peer left"
+    rig.assert_upstream_left(exchange)
     rig.assert_serves()
-    assert rig.upstream.requests[-2].over_at - exchange.over_at <= 1.0
 
 
 @pytest.mark.parametrize("reader", [pytest.param(reader, id=name) for name, reader in EARLY.items()])
@@ -146,8 +146,8 @@ def test_early_answer_while_upstream_is_silent(rig: Rig, reader: Reader) -> None
 )
 def test_early_answer_while_upstream_pours(rig: Rig, reader: Reader) -> None:
     rig.upstream.answer_with(flood)
-    rig.serve(reader=reader)
-    assert rig.upstream.requests[-1].wait_over(1.0) == "peer left"
+    exchange = rig.serve(reader=reader)
+    rig.assert_upstream_left(exchange)
     rig.assert_serves()
 
 
@@ -156,8 +156,8 @@ def test_stalled_reader(rig: Rig) -> None:
     rig.upstream.answer_with(flood)
     exchange = rig.serve(reader=StallAfter(1000), deadline=1.2)
     request = rig.upstream.requests[-1]
-    assert request.wait_over(3.0) == "peer left"
-    assert 0.9 <= request.over_at - exchange.handed_out_at <= 1.7
+    assert request.wait_over(60.0) == "peer left"
+    assert 0.9 <= request.over_at - exchange.handed_out_at <= 1.7 + rig.cpu_wait()
     rig.assert_serves()
 
 
@@ -283,8 +283,8 @@ def test_endless_answer(rig: Rig, script: Callable[[object], Iterator[Step]]) ->
     assert exchange.over == "answered 202"
     assert exchange.body.endswith(b'"code":"deadline_exceeded"}}\n\n')
     assert exchange.trailer_type == "Function.Deadline"
-    assert exchange.over_at - exchange.handed_out_at <= 3.0 - RESERVE_SECONDS + 0.4
-    assert rig.upstream.requests[-1].wait_over(1.0) == "peer left"
+    assert exchange.over_at - exchange.handed_out_at <= 3.0 - RESERVE_SECONDS + 0.4 + rig.cpu_wait()
+    rig.assert_upstream_left(exchange)
     rig.assert_serves()
 
 
@@ -297,7 +297,7 @@ def test_sigterm_while_idle(new_rig: Callable[..., AbstractContextManager[Rig]])
         rig.assert_serves()
         rig.api.wait_next(2)
         rig.relay.signal(signal.SIGTERM)
-        assert rig.relay.wait(1.0) == 0
+        assert rig.relay.wait(5.0) == 0
         assert rig.relay.stderr.read_text() == ""
 
 
@@ -313,11 +313,13 @@ def test_sigterm_mid_stream(
             rig.upstream.answer_with(script)
         exchange = rig.invoke()
         exchange.wait_body(len(EVENTS[0]))
+        signalled_at = time.monotonic()
         rig.relay.signal(signal.SIGTERM)
-        assert exchange.wait_over(2.0) == "answered 202"
+        assert exchange.wait_over() == "answered 202"
+        assert exchange.over_at - signalled_at <= 2.0 + rig.cpu_wait()
         assert exchange.body.endswith(b'"code":"shutting_down"}}\n\n')
         assert exchange.trailer_type == "Function.Shutdown"
-        assert rig.relay.wait(2.0) == 0
+        assert rig.relay.wait() == 0
 
 
 @fault("SIGKILL", "mid-stream", "a broken `/response`, upstream closed")
@@ -327,9 +329,9 @@ def test_sigkill_mid_stream(new_rig: Callable[..., AbstractContextManager[Rig]])
         exchange = rig.invoke()
         exchange.wait_body(len(EVENTS[0]))
         rig.relay.signal(signal.SIGKILL)
-        assert exchange.wait_over(2.0) == "relay left"
+        assert exchange.wait_over() == "relay left"
         assert not exchange.complete
-        assert rig.upstream.requests[-1].wait_over(1.0) == "peer left"
+        rig.assert_upstream_left(exchange)
 
 
 @fault("the process is frozen for a second", "mid-stream", "the whole answer")
@@ -355,7 +357,7 @@ def test_frozen_past_the_deadline(rig: Rig) -> None:
     rig.relay.freeze()
     threading.Event().wait(1.0)
     rig.relay.thaw()
-    exchange.wait_over(1.0)
+    exchange.wait_over()
     assert exchange.body.endswith(b'"code":"deadline_exceeded"}}\n\n')
     rig.assert_serves()
 

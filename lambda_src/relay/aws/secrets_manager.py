@@ -47,7 +47,8 @@ class SecretsManager:
         try:
             text = self._client.call("GetSecretValue", body, until=until, stop_fd=self._stop_fd).get("SecretString")
         except AwsError as error:
-            cause = _CAUSES.get(error.code) or error.message
+            # Never AWS's own message: it may repeat what the request carried, and this text is logged.
+            cause = _CAUSES.get(error.code, "")
             raise SecretError(f"Secrets Manager: {error.code} for {self._secret_id}: {cause}".rstrip(": ")) from error
         if not isinstance(text, str):
             raise SecretError(f"Secrets Manager: the secret {self._secret_id} has no text value")

@@ -89,16 +89,16 @@ class Exchange:
         assert isinstance(fields, dict)
         return fields
 
-    def wait_body(self, size: int, timeout: float = 10.0) -> bytes:
+    def wait_body(self, size: int, timeout: float = 60.0) -> bytes:
         """The body as soon as it has at least `size` bytes."""
         self._wait(lambda: self._decoder.size >= size and len(self.body) >= size, timeout, f"{size} bytes of body")
         return self.body
 
-    def wait_begun(self, timeout: float = 10.0) -> None:
+    def wait_begun(self, timeout: float = 60.0) -> None:
         """Returns when the prelude is there."""
         self._wait(lambda: self.begun_at > 0, timeout, "a prelude")
 
-    def wait_over(self, timeout: float = 15.0) -> str:
+    def wait_over(self, timeout: float = 60.0) -> str:
         """How it ended: "answered 202", "reset", "relay left", "error"."""
         self._wait(lambda: bool(self.over), timeout, "the end")
         return self.over

@@ -61,7 +61,7 @@ class RelayProcess:
         if self._running.poll() is None:
             self._running.send_signal(signal.SIGCONT)
             self._running.kill()
-        self._running.wait(5)
+        self._running.wait(30)
         if self._running.stdout:
             self._running.stdout.close()
 
@@ -92,7 +92,7 @@ class RelayProcess:
         """Lets it go on."""
         self.signal(signal.SIGCONT)
 
-    def wait(self, timeout: float = 10.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         """Its exit code, negative for a signal."""
         return self._running.wait(timeout)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.fakes.raw_upstream import RawUpstream, chat_stream
+from tests.support.cpu_wait import CpuWait
 from tests.support.harness import canaries
 from tests.support.harness.exchange import Exchange
 from tests.support.harness.process import RelayProcess
@@ -64,6 +65,21 @@ class Rig:
         self.upstream = upstream
         self.secrets = secrets
         self.relay = relay
+        self.start_watch()
+
+    def start_watch(self) -> None:
+        """Begins to count anew for `cpu_wait`."""
+        self._cpu_wait = CpuWait(self.relay.pid)
+
+    def cpu_wait(self) -> float:
+        """Seconds that the relay and the test have waited for a processor; every time limit is longer by that."""
+        return self._cpu_wait.seconds()
+
+    def assert_upstream_left(self, exchange: Exchange) -> None:
+        """The relay closes its connection to upstream at once when the response is over."""
+        request = self.upstream.requests[-1]
+        assert request.wait_over(60.0) == "peer left"
+        assert request.over_at - exchange.over_at <= 1.0 + self.cpu_wait()
 
     def invoke(
         self,
@@ -100,7 +116,8 @@ class Rig:
 
     def assert_no_leak(self) -> None:
         """I6: no planted secret in what the process has written, and none of the caller's or AWS's sent to OpenAI."""
-        assert not self.relay.leaks()
+        leaked = self.relay.leaks()
+        assert not leaked, leaked
         for request in self.upstream.requests:
             assert not canaries.leaks(request.raw_head, allowed=(canaries.KEY, canaries.OLD_KEY))
 

@@ -155,7 +155,7 @@ class ScriptedRuntimeApi:
             self._handouts.append(_Handout(data=data))
             self._changed.notify_all()
 
-    def wait_next(self, calls: int, timeout: float = 10.0) -> None:
+    def wait_next(self, calls: int, timeout: float = 60.0) -> None:
         """Returns when /next has been asked `calls` times in all."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.next_calls >= calls, timeout):
@@ -166,7 +166,7 @@ class ScriptedRuntimeApi:
         with self._changed:
             return self._changed.wait_for(lambda: self._waiting > 0 and not self._handouts, timeout)
 
-    def wait_errors(self, count: int, timeout: float = 10.0) -> list[tuple[str, dict[str, Any]]]:
+    def wait_errors(self, count: int, timeout: float = 60.0) -> list[tuple[str, dict[str, Any]]]:
         """The errors reported so far, once there are `count`."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.errors) >= count, timeout):
