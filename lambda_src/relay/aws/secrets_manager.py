@@ -14,6 +14,8 @@ _CAUSES = {
     "AccessDeniedException": "this function's role may not read the secret",
     "DecryptionFailure": "this function's role may not use the secret's KMS key",
     "InvalidRequestException": "the secret is scheduled for deletion",
+    "ExpiredTokenException": "this function's credentials have expired",
+    "ThrottlingException": "this account reads secrets more often than AWS allows",
     "Unreachable": "no response in time",
 }
 

@@ -52,7 +52,8 @@ def test_a_secret_without_text_is_said_so(server: RawUpstream, secret: SecretsMa
         ("AccessDeniedException", "User: arn:aws:sts::1:assumed-role/x is not", "role may not read the secret"),
         ("DecryptionFailure", "", "KMS key"),
         ("InvalidRequestException", "marked for deletion", "scheduled for deletion"),
-        ("ThrottlingException", "Rate exceeded", "Rate exceeded"),
+        ("ThrottlingException", "Rate exceeded", "more often than AWS allows"),
+        ("ExpiredTokenException", "the token ASIAEXAMPLE has expired", "credentials have expired"),
     ],
 )
 def test_a_failure_names_the_secret_and_the_cause(
@@ -63,6 +64,13 @@ def test_a_failure_names_the_secret_and_the_cause(
         secret.read()
     assert str(caught.value).startswith(f"Secrets Manager: {code} for {NAME}: ")
     assert cause in str(caught.value)
+
+
+def test_the_message_of_a_failure_is_not_repeated(server: RawUpstream, secret: SecretsManager) -> None:
+    server.answer(*json_answer(400, {"__type": "InternalServiceError", "Message": "no session-token"}))
+    with pytest.raises(SecretError) as caught:
+        secret.read()
+    assert str(caught.value) == f"Secrets Manager: InternalServiceError for {NAME}"
 
 
 def test_no_previous_version_is_none_and_other_failures_are_raised(server: RawUpstream, secret: SecretsManager) -> None:
