@@ -21,6 +21,7 @@ import httpx
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 
+from clients import EXAMPLE_MODEL
 from clients.signing import Signer, endpoint, signer
 
 CHAT = "/v1/chat/completions"
@@ -172,7 +173,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("url", help="the Function URL, or the distribution in front of it")
     parser.add_argument("--sign-host", default="", help="the Function URL's host, when the URL is another")
     parser.add_argument("--region", default="", help="default: the one in the Function URL, else the profile's")
-    parser.add_argument("--model", default="gpt-4o-mini")
+    parser.add_argument("--model", default=EXAMPLE_MODEL)
     given = parser.parse_args(arguments)
     url = endpoint(given.url)
     try:

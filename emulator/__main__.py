@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from clients import EXAMPLE_MODEL
 from emulator import demo
 from emulator.assembly.deployment import SynthesisError
 from emulator.assembly.template import TemplateError
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     add_common(once)
     once.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
     once.add_argument("--prompt", default="Why do streamed answers feel faster? Answer in three sentences.")
-    once.add_argument("--model", default="gpt-4o-mini")
+    once.add_argument("--model", default=EXAMPLE_MODEL)
     rehearsal = commands.add_parser("rehearse", help="deploy to an AWS account of MiniStack's, check, destroy")
     rehearsal.set_defaults(run=run_rehearsal)
     rehearsal.add_argument("--env", default="dev", help="which environment (default: dev)")

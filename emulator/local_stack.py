@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from cdk_app.bundle import target_python
+from clients import EXAMPLE_MODEL
 from emulator.assembly.deployment import ROOT, deploy, synthesise
 from emulator.assembly.template import Distribution, distribution, read
 from emulator.fakes.aws import AwsStandIn
@@ -91,12 +93,13 @@ class Session:
         # Signed for the Function URL, sent to the edge.
         edge = self.relay.edge_url.replace("http://", f"--connect-to {self.relay.url.removeprefix('http://')}:")
         through = [f"    {edge} \\"] if edge else []
+        body = {"model": EXAMPLE_MODEL, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
         return [
             f"The relay's {self._environment} environment, talking to {self.upstream_name}. Ctrl-C ends it. Try:",
             f'  curl -N --aws-sigv4 "aws:amz:{self._region}:lambda" --user "{who.access_key}:{who.secret_key}" \\',
             *through,
             f"    -H 'content-type: application/json' {self.relay.url}/v1/chat/completions \\",
-            '    -d \'{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hello"}]}\'',
+            f"    -d '{json.dumps(body)}'",
             *self._operator_hints(),
         ]
 

@@ -48,7 +48,7 @@ class CallerPolicies:
 
 
 Prices = Mapping[str, Mapping[str, Any]]
-"""Models whose price differs from the relay's own list, in that list's format: {"gpt-5": {"input": 1, "output": 8}}."""
+"""Models whose price differs from the relay's own list, in its format: {"gpt-5-mini": {"input": 0.25, "output": 2}}."""
 
 # The relay's own list: data that both sides read.
 _PRICES = Path(__file__).resolve().parent.parent.parent / "lambda_src" / "relay" / "limits" / "prices.json"

@@ -11,13 +11,13 @@ from typing import TextIO
 import httpx
 from rich.console import Console
 
+from clients import EXAMPLE_MODEL
 from emulator.fakes.raw_upstream import RawUpstream, chat_stream
 from emulator.local_deploy.deployment import Rehearsal
 from emulator.local_deploy.permissions import Attempt
 from emulator.local_lambda import LocalLambda
 
 PATH = "/v1/chat/completions"
-MODEL = "gpt-5-mini"
 NOT_COVERED = (
     "WAF's verdicts, CloudFront itself, streaming through a real Function URL, log deliveries, and values that AWS "
     "refuses: the tests of templates and `make smoke` on a deployment are for these"
@@ -98,7 +98,9 @@ def _call(report: Report, rehearsal: Rehearsal, upstream: RawUpstream) -> None:
 
 def ask(relay: LocalLambda, url: str) -> httpx.Response:
     """A streamed completion, signed for the Function URL wherever it is sent."""
-    body = json.dumps({"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
+    body = json.dumps(
+        {"model": EXAMPLE_MODEL, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    ).encode()
     signed = relay.sign("POST", PATH, body=body, headers={"content-type": "application/json"})
     return httpx.post(url + PATH, content=body, headers=signed, timeout=60)
 
