@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relay.lambda_runtime.client import ResponseRefusedError, RuntimeApi, RuntimeApiError
+from relay.errors import DeliveryError
+from relay.lambda_runtime.client import RuntimeApi
+from relay.lambda_runtime.shutdown import Stop
 from relay.log import Log
 from relay.settings import Settings, SettingsError
 
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
 def main() -> int:
     """Runs the relay until it is told to stop; 1 when it cannot serve."""
     log = Log(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO").upper())
-    api = RuntimeApi(os.environ.get("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"))
+    stop = Stop()
+    api = RuntimeApi(os.environ.get("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), stop_fd=stop.fd)
     try:
-        return _serve(api, log)
+        return _serve(api, log, stop)
     except SettingsError as error:
         log.error("settings", detail=str(error))
         return _fail_init(api, "Runtime.BadSettings", str(error))
@@ -32,20 +35,21 @@ def main() -> int:
         return _fail_init(api, "Runtime.InitFailed", f"the relay could not start: {type(error).__name__}")
 
 
-def _serve(api: RuntimeApi, log: Log) -> int:
+def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
     # Imported here, so that what fails in an import becomes an init error that Lambda shows.
     from relay.aws import client as aws
     from relay.aws.credentials import credentials_from
     from relay.aws.secrets_manager import SecretsManager
+    from relay.doors.function_url import to_prelude
     from relay.doors.origin_secret import OriginSecretCheck
     from relay.handler import Relay
-    from relay.lambda_runtime.loop import Runtime, Stop
+    from relay.lambda_runtime.loop import Runtime
+    from relay.lambda_runtime.reply import Timing
     from relay.net import tls
     from relay.openai.credentials import Keys
     from relay.openai.transport import Upstream
 
     settings = Settings.from_environ(os.environ)
-    stop = Stop()
     stop.on(signal.SIGTERM)
     url = aws.endpoint(aws.SECRETS_MANAGER, os.environ)
     secure = url.startswith("https:") or settings.openai_base_url.startswith("https:")
@@ -72,11 +76,11 @@ def _serve(api: RuntimeApi, log: Log) -> int:
         ),
         admission=_admission(settings, aws_tls, log),
         log=log,
-        stop_fd=stop.fd,
     )
+    timing = Timing(heartbeat_seconds=settings.heartbeat_seconds, reserve_seconds=settings.deadline_reserve_seconds)
     gc.freeze()
     gc.enable()
-    return Runtime(api, handler, log, stop).run()
+    return Runtime(api, handler, log, stop, timing=timing, to_prelude=to_prelude).run()
 
 
 def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Log) -> "Admission":
@@ -116,6 +120,6 @@ def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Lo
 def _fail_init(api: RuntimeApi, error_type: str, message: str) -> int:
     try:
         api.fail_init(error_type, message)
-    except (RuntimeApiError, ResponseRefusedError, OSError) as error:
+    except (DeliveryError, OSError) as error:
         print(f"{error_type}: {message} ({error})", file=sys.stderr)
     return 1

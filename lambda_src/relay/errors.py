@@ -1,6 +1,6 @@
-"""Every way a request can fail, and the one table that says what the caller sees of it.
+"""Every way a request can fail, and the one table that says what the caller sees of it and whose fault it is.
 
-Knows status, type, code and public text of each kind; knows nothing of who raises it or how it travels.
+Knows status, type, code, public text and retry rule of each kind; knows nothing of who raises it or how it travels.
 The shape is OpenAI's: {"error": {"message", "type", "param", "code"}}.
 """
 
@@ -13,17 +13,35 @@ from enum import Enum
 from relay.frozen import Frozen
 
 
+class Fault(Enum):
+    """Whose fault it is that a request did not succeed: what the metrics `Failures` and `StoreFailures` count by."""
+
+    NOBODY = "nobody"
+    CALLER = "caller"
+    """A refusal that the caller or the operator brought about. Not counted as a failure."""
+    SERVICE = "service"
+    """The relay's, Lambda's or OpenAI's: counted in `Failures`."""
+    STORE = "store"
+    """Secrets Manager's or DynamoDB's: counted in `Failures` and in `StoreFailures`."""
+
+
 class ErrorSpec(Frozen):
-    """What the wire shows of one kind. `retry` becomes `x-should-retry`, which OpenAI's SDKs obey before anything else."""
+    """What the wire shows of one kind, and whose fault it is.
+
+    `retry` becomes `x-should-retry`, which OpenAI's SDKs obey before anything else.
+    """
 
     status: int
     type: str
     code: str
     text: str
     retry: bool = False
+    fault: Fault = Fault.CALLER
 
-    def __init__(self, status: int, type: str, code: str, text: str, *, retry: bool = False) -> None:
-        super().__init__(status=status, type=type, code=code, text=text, retry=retry)
+    def __init__(
+        self, status: int, type: str, code: str, text: str, *, retry: bool = False, fault: Fault = Fault.CALLER
+    ) -> None:
+        super().__init__(status=status, type=type, code=code, text=text, retry=retry, fault=fault)
 
 
 class ErrorKind(Enum):
@@ -64,6 +82,7 @@ class ErrorKind(Enum):
         "edge_unavailable",
         "Temporarily unable to verify that the request came through the edge.",
         retry=True,
+        fault=Fault.STORE,
     )
     CALLER_REFUSED = ErrorSpec(403, "invalid_request_error", "caller_not_allowed", "No policy allows this caller.")
     CALLER_STOPPED = ErrorSpec(403, "invalid_request_error", "caller_stopped", "An operator has stopped this caller.")
@@ -79,48 +98,96 @@ class ErrorKind(Enum):
     BUDGET_EXHAUSTED = ErrorSpec(429, "insufficient_quota", "insufficient_quota", "A budget of this caller is used up.")
     STOPPED = ErrorSpec(503, "api_error", "relay_stopped", "An operator has stopped the relay.")
     STORE_UNAVAILABLE = ErrorSpec(
-        503, "api_error", "store_unavailable", "Temporarily unable to read the limits.", retry=True
+        503, "api_error", "store_unavailable", "Temporarily unable to read the limits.", retry=True, fault=Fault.STORE
     )
     KEY_UNAVAILABLE = ErrorSpec(
-        503, "api_error", "key_unavailable", "Temporarily unable to read the relay's OpenAI key.", retry=True
+        503,
+        "api_error",
+        "key_unavailable",
+        "Temporarily unable to read the relay's OpenAI key.",
+        retry=True,
+        fault=Fault.STORE,
     )
     UPSTREAM_UNREACHABLE = ErrorSpec(
-        502, "api_error", "upstream_unreachable", "Temporarily unable to reach OpenAI.", retry=True
+        502, "api_error", "upstream_unreachable", "Temporarily unable to reach OpenAI.", retry=True, fault=Fault.SERVICE
     )
     UPSTREAM_BROKEN = ErrorSpec(
-        502, "api_error", "upstream_broken", "OpenAI's response broke off or could not be read."
+        502, "api_error", "upstream_broken", "OpenAI's response broke off or could not be read.", fault=Fault.SERVICE
     )
-    UPSTREAM_ERROR = ErrorSpec(502, "api_error", "upstream_error", "OpenAI returned a server error.", retry=True)
+    UPSTREAM_ERROR = ErrorSpec(
+        502, "api_error", "upstream_error", "OpenAI returned a server error.", retry=True, fault=Fault.SERVICE
+    )
     UPSTREAM_KEY = ErrorSpec(
         502,
         "api_error",
         "upstream_key_refused",
         "OpenAI refused the relay's own key. The caller's credentials are not the cause.",
+        fault=Fault.SERVICE,
     )
     UPSTREAM_RATE_LIMIT = ErrorSpec(
         429, "rate_limit_error", "rate_limit_exceeded", "OpenAI's rate limit is reached.", retry=True
     )
     UPSTREAM_EXHAUSTED = ErrorSpec(
-        429, "insufficient_quota", "insufficient_quota", "The credit of the relay's OpenAI account is used up."
+        429,
+        "insufficient_quota",
+        "insufficient_quota",
+        "The credit of the relay's OpenAI account is used up.",
+        fault=Fault.SERVICE,
     )
     UPSTREAM_OVERLOADED = ErrorSpec(
-        503, "api_error", "upstream_overloaded", "OpenAI is temporarily overloaded.", retry=True
+        503, "api_error", "upstream_overloaded", "OpenAI is temporarily overloaded.", retry=True, fault=Fault.SERVICE
     )
     UPSTREAM_TIMEOUT = ErrorSpec(
-        504, "api_error", "upstream_timeout", "OpenAI did not respond within the function's time limit."
+        504,
+        "api_error",
+        "upstream_timeout",
+        "OpenAI did not respond within the function's time limit.",
+        fault=Fault.SERVICE,
     )
     DEADLINE = ErrorSpec(
-        504, "api_error", "deadline_exceeded", "The function's time limit was reached; the response is not complete."
+        504,
+        "api_error",
+        "deadline_exceeded",
+        "The function's time limit was reached; the response is not complete.",
+        fault=Fault.SERVICE,
     )
     SHUTDOWN = ErrorSpec(
         503, "api_error", "shutting_down", "The relay is shutting down; the response is not complete.", retry=True
     )
-    INTERNAL = ErrorSpec(500, "api_error", "internal_error", "Internal error.")
+    INTERNAL = ErrorSpec(500, "api_error", "internal_error", "Internal error.", fault=Fault.SERVICE)
 
     @property
     def spec(self) -> ErrorSpec:
         """How the wire shows this kind."""
         return self.value
+
+
+class Outcome(Enum):
+    """How an invocation ended that was not ended by an error of one of the kinds above: a word and whose fault it is."""
+
+    OK = "ok", Fault.NOBODY
+    NOT_HTTP = "not_http", Fault.CALLER
+    """The event is no HTTP request: somebody invoked the function directly."""
+    RESPONSE_REFUSED = "response_refused", Fault.SERVICE
+    """The Runtime API did not accept the response."""
+    RESPONSE_LOST = "response_lost", Fault.SERVICE
+    """The connection to the Runtime API broke, or nobody read on."""
+    BUG = "bug", Fault.SERVICE
+    """An exception that nobody expected."""
+
+    def __init__(self, word: str, fault: Fault) -> None:
+        self.word = word
+        self.fault = fault
+
+
+class NotHttpError(Exception):
+    """The event is not an HTTP request, so there is nobody who could read an HTTP response."""
+
+
+class DeliveryError(Exception):
+    """The response did not reach the Runtime API whole. `outcome` says how the request log calls it."""
+
+    outcome = Outcome.RESPONSE_LOST
 
 
 class RelayError(Exception):

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import chain
 
 from relay.doors.function_url import to_request
 from relay.doors.origin_secret import OriginSecretCheck
 from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import Invocation
-from relay.lambda_runtime.loop import Reply
+from relay.lambda_runtime.reply import Reply
 from relay.limits.admission import Admission, AdmissionRequest, Permit
 from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Request, Response
-from relay.net.wait import Wait
 from relay.openai import errors, response, transforms
 from relay.openai.credentials import Keys
 from relay.openai.transport import Call, Upstream, UpstreamResponse
@@ -27,9 +27,6 @@ from relay.request import endpoints, upstream_request
 from relay.request.upstream_request import UpstreamRequest
 from relay.request_log import RequestLog
 from relay.settings import Settings
-
-# Of the time that is left, at most this part is held back for ending well, so that short deadlines leave room to work.
-_RESERVE_SHARE = 0.2
 
 
 class Relay:
@@ -44,7 +41,6 @@ class Relay:
         edge: OriginSecretCheck,
         admission: Admission,
         log: Log,
-        stop_fd: int = -1,
     ) -> None:
         self._settings = settings
         self._upstream = upstream
@@ -52,13 +48,18 @@ class Relay:
         self._edge = edge
         self._admission = admission
         self._log = log
-        self._stop_fd = stop_fd
 
     def __call__(self, invocation: Invocation, reply: Reply) -> Response:
-        """Answers one invocation; what it raises, the runtime turns into an answer."""
+        """Answers one invocation; what it raises, the loop turns into a response."""
         settings = self._settings
-        record = RequestLog(request_id=invocation.id, function=settings.function_name, reply=reply, log=self._log)
-        reply.when_done(record.finish)
+        record = reply.closing.enter_context(
+            RequestLog(
+                request_id=invocation.id,
+                function=settings.function_name,
+                delivery=lambda: reply.delivery,
+                log=self._log,
+            )
+        )
         request = to_request(invocation.event, invocation.id)
         # The secret's ARN is known in this account only, and stays the same while keys are rotated.
         identifier = upstream_request.caller_identifier(request.caller, settings.openai_secret_arn)
@@ -68,20 +69,20 @@ class Relay:
             request, settings.request_policy, max_body_bytes=settings.max_body_bytes, identifier=identifier
         )
         record.model(str(wanted.fields.get("model", "")), stream=wanted.wants_stream)
+        _check_time(reply)
         if wanted.endpoint is endpoints.USAGE:
             return response.own(self._admission.usage(request.caller))
-        tab = Settlement(self._permit(request, wanted, invocation), record)
-        reply.when_done(tab.close)
-        watch = self._watch(invocation, reply, wanted, tab)
-        answer = self._sent(wanted, invocation.id, watch, tab)
-        reply.when_done(lambda _: answer.close())
-        record.upstream(answer.status)
-        if not 200 <= answer.status < 300:
-            tab.free()
-            return response.refusal(answer, begun=reply.begun)
-        if wanted.endpoint.body == "none":
-            return response.models(answer, self._allows(request), wanted.id)
-        return self._body(wanted, answer, reply, watch, record, tab)
+        settlement = Settlement(self._permit(request, wanted, invocation), record)
+        reply.closing.push(lambda kind, failure, trace: settlement.close(failure))
+        if wanted.wants_stream:
+            reply.expect_stream(settlement.headers(_stream_headers(wanted)))
+        # Whatever fails before there is a response closes the connection to OpenAI before the caller is told.
+        with ExitStack() as opened:
+            answer = self._send(wanted, request.id, reply, settlement)
+            opened.callback(answer.close)
+            result = self._respond(request, wanted, answer, reply, record, settlement)
+            reply.closing.push(opened.pop_all())
+        return result
 
     def _permit(self, request: Request, wanted: UpstreamRequest, invocation: Invocation) -> Permit:
         """Leave to send `wanted`, which its bound narrows to the caller's policy. A list of models costs nothing."""
@@ -104,81 +105,76 @@ class Relay:
         policy = self._admission.policy(request.caller)
         return lambda model: self._settings.request_policy.allows_model(model) and policy.allows(model)
 
-    def _sent(self, wanted: UpstreamRequest, request_id: str, watch: Wait, tab: Settlement) -> UpstreamResponse:
-        try:
-            return self._open(wanted, request_id, watch, tab)
-        except RelayError as error:
-            if error.kind is ErrorKind.UPSTREAM_UNREACHABLE:
-                tab.free()
-            raise
-
-    def _open(self, wanted: UpstreamRequest, request_id: str, watch: Wait, tab: Settlement) -> UpstreamResponse:
+    def _send(self, wanted: UpstreamRequest, request_id: str, reply: Reply, settlement: Settlement) -> UpstreamResponse:
         body, content_type = wanted.body()
         key = self._keys.current(meanwhile=self._upstream.connect_ahead)
         headers = wanted.headers(key=key, content_type=content_type, request_id=request_id)
         call = Call(method=wanted.endpoint.method, path=wanted.endpoint.upstream, headers=headers, body=body)
-        if not watch.seconds_left():
-            raise RelayError(ErrorKind.DEADLINE, log="no time left to ask upstream")
-        tab.sending()
-        answer = self._upstream.open(call, watch)
+        _check_time(reply)
+        settlement.sending()
+        try:
+            answer = self._upstream.open(call, reply.wait)
+        except RelayError as error:
+            if error.kind is ErrorKind.UPSTREAM_UNREACHABLE:
+                settlement.free()
+            raise
         if answer.status == 401:
             self._keys.refused(key)
         return answer
 
-    def _watch(self, invocation: Invocation, reply: Reply, wanted: UpstreamRequest, tab: Settlement) -> Wait:
-        left = max(0.0, invocation.deadline - time.monotonic())
-        reserve = min(self._settings.deadline_reserve_seconds, left * _RESERVE_SHARE)
-        watch = Wait(downstream=reply.stream, deadline=invocation.deadline - reserve, stop_fd=self._stop_fd)
-        if wanted.wants_stream and self._settings.heartbeat_seconds:
-            watch.silence = self._settings.heartbeat_seconds
-            watch.on_silence = _heartbeat(reply, watch, tab.headers(_stream_headers(wanted)))
-        return watch
-
-    def _body(
+    def _respond(
         self,
+        request: Request,
         wanted: UpstreamRequest,
         answer: UpstreamResponse,
         reply: Reply,
-        watch: Wait,
         record: RequestLog,
-        tab: Settlement,
+        settlement: Settlement,
     ) -> Response:
+        record.upstream(answer.status)
+        if not 200 <= answer.status < 300:
+            settlement.free()
+            return response.refusal(answer, begun=reply.begun)
+        if wanted.endpoint.body == "none":
+            return response.models(answer, self._allows(request), wanted.id)
         response.check(answer, wants_stream=wanted.wants_stream, kinds=wanted.endpoint.content_types)
-        headers = tab.headers(response.passed_headers(answer))
-        meter: Meter = BodyMeter(headers.get("content-type", ""))
+        headers = settlement.headers(response.passed_headers(answer))
+        meter = _meter(wanted, headers.get("content-type", ""))
+        settlement.metered(meter)
+        # Before the settlement and the record, which read it.
+        reply.closing.callback(_note_usage, record, meter)
+        chunks = response.to_the_end(answer.chunks, meter, reply.wait)
         if wanted.wants_stream:
-            assert wanted.endpoint.stream_format is not None  # `wants_stream` is checked against it
-            meter = EventMeter(wanted.endpoint.stream_format, answers=wanted.choices)
-        # Last in, first out: the record learns the usage before it is written.
-        reply.when_done(lambda _: record.usage(meter.usage))
-        reply.when_done(lambda _: record.in_stream(errors.meaning(meter.error) if meter.error else None))
-        tab.metered(meter)
-        chunks = response.to_the_end(answer.chunks, meter, watch)
-        if wanted.wants_stream:
-            chunks = chain(_first_event(chunks, meter, reply, tab), chunks)
+            chunks = chain(_first_event(chunks, meter, reply, settlement), chunks)
             headers |= _stream_headers(wanted)
-        watch.overdue = ErrorKind.DEADLINE
         return Response(status=answer.status, headers=headers, body=_transformed(chunks, wanted))
 
 
-def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, tab: Settlement) -> Iterator[bytes]:
+def _check_time(reply: Reply) -> None:
+    """To be called between pieces of work that do not wait. Raises RelayError(DEADLINE)."""
+    if not reply.wait.seconds_left():
+        raise RelayError(ErrorKind.DEADLINE, log="no time left before the request was sent to OpenAI")
+
+
+def _meter(wanted: UpstreamRequest, content_type: str) -> Meter:
+    if not wanted.wants_stream:
+        return BodyMeter(content_type)
+    assert wanted.endpoint.stream_format is not None  # `wants_stream` is checked against it
+    return EventMeter(wanted.endpoint.stream_format, answers=wanted.choices)
+
+
+def _note_usage(record: RequestLog, meter: Meter) -> None:
+    record.usage(meter.usage)
+    record.in_stream(errors.meaning(meter.error) if meter.error else None)
+
+
+def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, settlement: Settlement) -> Iterator[bytes]:
     try:
-        return response.first_event(chunks, meter, reply)
+        return response.first_event(chunks, meter, lambda: reply.begun)
     except RelayError:
         if meter.error is not None:
-            tab.free()  # a refusal in the form of an event
+            settlement.free()  # a refusal in the form of an event
         raise
-
-
-def _heartbeat(reply: Reply, watch: Wait, headers: dict[str, str]) -> Callable[[], None]:
-    def beat() -> None:
-        # The bounded wait for a real status is over: from here on a failure travels in the stream.
-        if not reply.begun:
-            reply.begin(200, headers)
-        watch.overdue = ErrorKind.DEADLINE
-        reply.keep_alive()
-
-    return beat
 
 
 def _stream_headers(wanted: UpstreamRequest) -> dict[str, str]:
@@ -186,10 +182,10 @@ def _stream_headers(wanted: UpstreamRequest) -> dict[str, str]:
 
 
 def _transformed(chunks: Iterator[bytes], wanted: UpstreamRequest) -> Iterator[bytes]:
-    chain_of = transforms.for_request(
+    steps = transforms.for_request(
         strip_usage=wanted.added_usage,
         text_of=wanted.endpoint.stream_format if wanted.as_text else None,
     )
-    for transform in chain_of:
+    for transform in steps:
         chunks = transform(chunks)
     return chunks

@@ -25,7 +25,6 @@ class Caller(Frozen):
     account: str
     principal: str
     arn: str
-    access_key: str = ""
 
     @property
     def key(self) -> str:
@@ -34,26 +33,40 @@ class Caller(Frozen):
 
 
 class Request(Frozen):
-    """One HTTP request as it came through the door. Header names are lower-case; `path` is not percent-decoded."""
+    """One HTTP request as it came through the door. Header names are lower-case; `path` is not percent-decoded.
+
+    `id` is Lambda's, a UUID. The query is left out: no path of OpenAI's that the relay serves has one.
+    """
 
     id: str
     method: str
     path: str
-    query: str = ""
     headers: Mapping[str, str] = EMPTY
     body: bytes = b""
     caller: Caller
 
 
 class Response(Frozen):
-    """One HTTP answer. `body` yields non-empty byte strings; what it raises is a failure in mid-stream.
+    """One HTTP response. `body` yields non-empty byte strings; what it raises is a failure in mid-stream.
 
-    `body` is closed by whoever iterates it, also when it is abandoned early.
+    Whoever iterates `body` closes it where it can be closed, also when it is abandoned early. What it reads from is
+    closed by whoever opened that.
     """
 
     status: int
     headers: Mapping[str, str]
     body: Iterator[bytes]
+
+
+class Delivery(Frozen):
+    """How much of a response has been written. `status` is 0 and `first_byte_at` 0.0 until there is something.
+
+    `body_bytes` counts without the head; `first_byte_at` is on time.monotonic()'s clock, in seconds.
+    """
+
+    status: int
+    body_bytes: int
+    first_byte_at: float
 
 
 class Usage(Frozen):

@@ -64,6 +64,16 @@ def test_the_level_decides_what_is_written(pipe: Pipe, level: str, written: list
     assert [line["level"] for line in pipe.lines()] == written
 
 
+@pytest.mark.parametrize(
+    ("level", "written"),
+    [("DEBUG", "INFO"), ("INFO", "INFO"), ("WARN", "WARN"), ("ERROR", "ERROR"), ("FATAL", "FATAL")],
+)
+def test_a_record_is_written_at_any_level_and_passes_lambdas_own_filter(pipe: Pipe, level: str, written: str) -> None:
+    Log(level, fd=pipe.write_fd).record("request", n=1)
+    [line] = pipe.lines()
+    assert (line["level"], line["n"]) == (written, 1)
+
+
 def failing(secret: str) -> Exception:
     try:
         raise ValueError(secret)
@@ -119,13 +129,13 @@ def test_a_line_that_is_too_long_is_cut_and_still_json(pipe: Pipe, fields: dict[
 
 @pytest.mark.parametrize("text", ["short", "x" * 100_000])
 def test_what_is_json_already_ends_the_line_also_when_it_is_cut(pipe: Pipe, text: str) -> None:
-    Log(fd=pipe.write_fd).info("request", ready=',"a":{"b":[1]}', text=text)
+    Log(fd=pipe.write_fd).record("request", ready=',"a":{"b":[1]}', text=text)
     [line] = pipe.lines()
     assert (line["event"], line["a"]) == ("request", {"b": [1]})
 
 
 def test_what_is_json_already_and_too_long_is_left_out(pipe: Pipe) -> None:
-    Log(fd=pipe.write_fd).info("request", ready=f',"a":"{"x" * 100_000}"')
+    Log(fd=pipe.write_fd).record("request", ready=f',"a":"{"x" * 100_000}"')
     [line] = pipe.lines()
     assert (line["event"], line["cut"]) == ("request", True)
 
@@ -134,6 +144,26 @@ def test_a_long_text_does_not_cost_the_rest_of_the_line(pipe: Pipe) -> None:
     Log(fd=pipe.write_fd).info("request", requestId="id", text="x" * 100_000, n=5)
     [line] = pipe.lines()
     assert (line["requestId"], line["n"]) == ("id", 5)
+
+
+@pytest.mark.parametrize("long", ["cause", "model", "extra"])
+def test_what_a_record_is_replayed_by_survives_any_length(pipe: Pipe, long: str) -> None:
+    """operate replays `record` of a line settle_failed: its numbers and its id have to be there."""
+    record: dict[str, Any] = {"id": "i" * 36, "usd": 10**18, "tokens": 5, "model": "gpt-5", "counts": {"input": 7}}
+    fields: dict[str, Any] = {"requestId": "i" * 36, "caller": "1/AROA", "cause": "x", "record": record}
+    if long == "model":
+        record["model"] = "\u0000\u00e9m" * 200_000
+    else:
+        fields[long] = "\U0001f600" * 400_000
+    if long == "extra":
+        fields |= {f"n{n}": "\x1b" * 90 for n in range(60)}
+    Log(fd=pipe.write_fd).error("settle_failed", **fields)
+    [line] = pipe.lines()
+    assert line["cut"] is True
+    assert line["requestId"] == fields["requestId"]
+    assert {name: value for name, value in line["record"].items() if name != "model"} == {
+        name: value for name, value in record.items() if name != "model"
+    }
 
 
 def test_a_full_pipe_loses_lines_and_blocks_nobody(pipe: Pipe) -> None:

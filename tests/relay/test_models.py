@@ -10,7 +10,7 @@ CALLER = Caller(account="123456789012", principal="AROAEXAMPLE", arn="arn")
 
 def test_a_caller_is_counted_under_account_and_principal() -> None:
     assert CALLER.key == "123456789012/AROAEXAMPLE"
-    assert CALLER.changed(arn="other", access_key="other").key == CALLER.key
+    assert CALLER.changed(arn="other").key == CALLER.key
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any
 
 import pytest
-from relay import request_log
-from relay.errors import ErrorKind, RelayError
-from relay.lambda_runtime.client import ResponseRefusedError, RuntimeApiError
+from relay.errors import ErrorKind, NotHttpError, Outcome, RelayError
+from relay.lambda_runtime.errors import ResponseRefusedError, RuntimeApiError
 from relay.log import Log
-from relay.models import Caller, Request, Usage
+from relay.models import Caller, Delivery, Request, Usage
 from relay.request_log import RequestLog, outcome_of
 
-from tests.support.doubles.exchange import Wire
-
-OUTCOMES = {"ok", "bug", "response_refused", "response_lost", *(kind.name.lower() for kind in ErrorKind)}
+NOTHING = Delivery(status=0, body_bytes=0, first_byte_at=0.0)
 
 
 class Written:
@@ -24,13 +22,13 @@ class Written:
 
     def __init__(self) -> None:
         self.read_fd, write_fd = os.pipe()
-        self.wire = Wire()
-        self.reply = self.wire.reply()
-        self.record = RequestLog(request_id="id", function="relay", reply=self.reply, log=Log(fd=write_fd))
+        self.delivery = NOTHING
+        log = Log("ERROR", fd=write_fd)  # no level silences what metrics, alarms and the kill switch live on
+        self.record = RequestLog(request_id="id", function="relay", delivery=lambda: self.delivery, log=log)
         self._write_fd = write_fd
 
     def line(self, failure: BaseException | None = None) -> dict[str, Any]:
-        self.record.finish(failure)
+        self.record.write(failure)
         os.close(self._write_fd)
         with os.fdopen(self.read_fd) as lines:
             return dict(json.loads(lines.read()))
@@ -44,8 +42,7 @@ def test_a_good_answer_is_told_in_full() -> None:
     written.record.upstream(200)
     written.record.usage(Usage(input=5, cached_input=1, output=7, reasoning=2))
     written.record.cost("0.01")
-    written.reply.begin(200, {})
-    written.reply.write(b"hello")
+    written.delivery = Delivery(status=200, body_bytes=5, first_byte_at=time.monotonic())
     line = written.line()
     assert (
         line.items()
@@ -100,6 +97,7 @@ def test_an_expected_failure_is_named_by_its_kind(kind: ErrorKind) -> None:
         (None, "ok"),
         (ResponseRefusedError(413), "response_refused"),
         (RuntimeApiError("gone"), "response_lost"),
+        (NotHttpError("no request"), "not_http"),
         (ValueError("the prompt"), "bug"),
         (KeyboardInterrupt(), "bug"),
     ],
@@ -108,18 +106,25 @@ def test_other_outcomes_are_few(failure: BaseException | None, outcome: str) -> 
     assert outcome_of(failure) == outcome
     line = Written().line(failure)
     assert line["outcome"] == outcome
-    assert line["Failures"] == int(outcome != "ok")
+    assert line["Failures"] == int(outcome not in ("ok", "not_http"))
     assert "the prompt" not in json.dumps(line)
 
 
-def test_what_counts_as_a_failure_is_an_outcome() -> None:
-    assert request_log._OURS < OUTCOMES
+def test_no_two_outcomes_have_one_word() -> None:
+    words = [outcome.word for outcome in Outcome] + [kind.name.lower() for kind in ErrorKind]
+    assert len(words) == len(set(words))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ErrorKind if kind.spec.status >= 500])
 def test_every_failure_of_ours_or_openais_is_counted(kind: ErrorKind) -> None:
-    told = {ErrorKind.SHUTDOWN, ErrorKind.STOPPED, ErrorKind.INTERNAL}  # wanted by the operator; logged as "bug"
-    assert Written().line(RelayError(kind))["Failures"] == int(kind not in told)
+    wanted_by_the_operator = {ErrorKind.SHUTDOWN, ErrorKind.STOPPED}
+    assert Written().line(RelayError(kind))["Failures"] == int(kind not in wanted_by_the_operator)
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_what_aws_stores_did_not_do_is_counted_apart(kind: ErrorKind) -> None:
+    stores = {ErrorKind.KEY_UNAVAILABLE, ErrorKind.EDGE_UNAVAILABLE, ErrorKind.STORE_UNAVAILABLE}
+    assert Written().line(RelayError(kind))["StoreFailures"] == int(kind in stores)
 
 
 def test_a_refusal_is_no_failure() -> None:
@@ -128,7 +133,7 @@ def test_a_refusal_is_no_failure() -> None:
 
 def test_a_cut_stream_is_counted_and_its_cause_told() -> None:
     written = Written()
-    written.reply.begin(200, {})
+    written.delivery = NOTHING.changed(status=200)
     line = written.line(RelayError(ErrorKind.UPSTREAM_BROKEN, "public", log="reset " * 100))
     assert (line["StreamCuts"], line["Failures"]) == (1, 1)
     assert line["cause"].startswith("reset")
@@ -138,7 +143,7 @@ def test_a_cut_stream_is_counted_and_its_cause_told() -> None:
 
 def test_an_error_in_the_stream_is_no_success() -> None:
     written = Written()
-    written.reply.begin(200, {})
+    written.delivery = NOTHING.changed(status=200)
     written.record.in_stream(RelayError(ErrorKind.UPSTREAM_ERROR))
     line = written.line()
     assert (line["outcome"], line["StreamCuts"], line["Failures"]) == ("upstream_error", 1, 1)

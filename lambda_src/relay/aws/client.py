@@ -7,7 +7,6 @@ safe to repeat. Why not boto3: docs/decisions/0011.
 from __future__ import annotations
 
 import json
-import select
 import socket
 import ssl
 import time
@@ -18,11 +17,12 @@ from urllib.parse import urlsplit
 from relay.aws.credentials import Credentials
 from relay.aws.errors import AwsError
 from relay.aws.sigv4 import Scope, Signer
-from relay.errors import ErrorKind, RelayError
+from relay.errors import RelayError
 from relay.frozen import Frozen
 from relay.models import Json, JsonObject
 from relay.net import connect, tls
 from relay.net.http1_response import BadResponseError, ResponseReader
+from relay.net.wait import Wait
 
 # An idle connection is used again only within this time, on the wall clock: the process may have been frozen meanwhile.
 _IDLE_SECONDS = 3.0
@@ -92,11 +92,11 @@ class Client:
         data = _COMPACT.encode(body).encode()
         limit = time.monotonic() + self._service.call_seconds
         until = limit if until is None else min(until, limit)
+        wait = Wait(deadline=until, stop_fd=stop_fd)
         try:
-            _check_stop(stop_fd)
-            sock = self._connected(until)
-            sock.sendall(self._request(operation, data))
-            response = _read(sock, until, stop_fd)
+            sock = self._connected(wait)
+            _send(sock, self._request(operation, data), wait)
+            response = _receive(sock, wait)
         except (OSError, BadResponseError) as error:
             self.close()
             raise AwsError("Unreachable", {"message": type(error).__name__}) from error
@@ -114,34 +114,27 @@ class Client:
             self._sock.close()
             self._sock = None
 
-    def _connected(self, until: float) -> socket.socket:
-        """A connection that is good, with what is left until `until` as its time-out."""
-        if time.monotonic() >= until:
+    def _connected(self, wait: Wait) -> socket.socket:
+        """A connection that is good; it does not block."""
+        if not wait.seconds_left():
             raise TimeoutError("no time left")
         if self._sock is not None and not self._is_fresh(self._sock):
             self.close()
         if self._sock is None:
-            self._sock = self._connect(until)
-        self._sock.settimeout(connect.seconds_left(until))
+            self._sock = self._connect(wait)
         return self._sock
 
-    def _connect(self, until: float) -> socket.socket:
-        sock = connect.connect(self._name, self._port, until)
+    def _connect(self, wait: Wait) -> socket.socket:
+        sock = connect.connect(self._name, self._port, wait.deadline, wait=wait)
         if not self._secure:
             return sock
         context = self._tls_context or tls.context()
-        sock.settimeout(connect.seconds_left(until))
-        try:
-            return context.wrap_socket(sock, server_hostname=self._name)
-        except OSError:
-            sock.close()
-            raise
+        return connect.wrap_tls(sock, context, self._name, wait.deadline, wait=wait)
 
     def _is_fresh(self, sock: socket.socket) -> bool:
         if not 0.0 <= time.time() - self._used_at <= _IDLE_SECONDS:
             return False
         try:
-            sock.settimeout(0)
             sock.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
@@ -161,36 +154,30 @@ class Client:
         return f"POST / HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + data
 
 
-def _read(sock: socket.socket, until: float, stop_fd: int) -> ResponseReader:
-    """Reads a response to its end by `until`: the time-out of a socket holds for each read anew."""
+def _send(sock: socket.socket, data: bytes, wait: Wait) -> None:
+    view = memoryview(data)
+    wait.writable(sock.fileno())  # also hears a request to stop before anything is sent
+    while view:
+        try:
+            view = view[sock.send(view) :]
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            wait.writable(sock.fileno())
+        except ssl.SSLWantReadError:
+            wait.readable(sock.fileno())
+
+
+def _receive(sock: socket.socket, wait: Wait) -> ResponseReader:
+    """Reads a response to its end."""
     response = ResponseReader(_RESPONSE_BYTES)
-    poller = select.poll()
-    poller.register(sock, select.POLLIN)
-    if stop_fd >= 0:
-        poller.register(stop_fd, select.POLLIN)
     while True:
-        left = until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the response takes too long")
         # What TLS has already decrypted does not make the socket readable.
         if not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
-            ready = poller.poll(left * 1000)
-            if any(fd == stop_fd for fd, _ in ready):
-                raise RelayError(ErrorKind.SHUTDOWN, log="SIGTERM while waiting for AWS")
-            if not ready:
-                continue
-        sock.settimeout(connect.seconds_left(until))
-        if response.feed(sock.recv(_READ_BYTES)):
-            return response
-
-
-def _check_stop(stop_fd: int) -> None:
-    if stop_fd < 0:
-        return
-    poller = select.poll()
-    poller.register(stop_fd, select.POLLIN)
-    if poller.poll(0):
-        raise RelayError(ErrorKind.SHUTDOWN, log="SIGTERM before AWS was asked")
+            wait.readable(sock.fileno())
+        try:
+            if response.feed(sock.recv(_READ_BYTES)):
+                return response
+        except (BlockingIOError, ssl.SSLWantReadError):
+            continue  # half a TLS record
 
 
 def _parse(status: int, text: bytes) -> JsonObject:

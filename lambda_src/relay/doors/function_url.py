@@ -1,4 +1,4 @@
-"""Function URL events (payload format 2.0): event -> Request, answer -> prelude. Pure.
+"""Function URL events (payload format 2.0): event -> Request, status and headers -> prelude. Pure.
 
 Source: docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html. The event is trusted only as far as AWS wrote it:
 identity comes from requestContext.authorizer.iam and from nowhere else.
@@ -10,11 +10,11 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from relay.errors import ErrorKind, RelayError
-from relay.models import Caller, Request
+from relay.errors import ErrorKind, NotHttpError, RelayError
+from relay.frozen import EMPTY
+from relay.models import Caller, Json, Request
 
 # The prelude ends with eight NUL bytes (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html and AWS's own clients).
 PRELUDE_END = b"\0" * 8
@@ -26,10 +26,6 @@ _COMPACT = json.JSONEncoder(separators=(",", ":"))
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _ARN = re.compile(r"arn:[!-~]{1,2048}")
 _PRINCIPAL = re.compile(r"\w{1,128}", re.ASCII)
-
-
-class NotHttpError(Exception):
-    """The event is not an HTTP request, so there is nobody who could read an HTTP answer."""
 
 
 def to_request(event: bytes, request_id: str) -> Request:
@@ -49,24 +45,20 @@ def to_request(event: bytes, request_id: str) -> Request:
         id=request_id,
         method=method,
         path=path,
-        query=_text(fields.get("rawQueryString")),
         headers=_headers(fields.get("headers")),
         body=_body(fields),
         caller=caller,
     )
 
 
-def to_prelude(status: int, headers: Mapping[str, str], cookies: Sequence[str] = ()) -> bytes:
-    """The JSON head of a streamed answer and the NULs that end it. Header values are strings, without line breaks."""
-    head: dict[str, Any] = {"statusCode": status, "headers": dict(headers)}
-    if cookies:
-        head["cookies"] = list(cookies)
-    return _COMPACT.encode(head).encode() + PRELUDE_END
+def to_prelude(status: int, headers: Mapping[str, str]) -> bytes:
+    """The JSON head of a streamed response and the NULs that end it. Header values are strings, without line breaks."""
+    return _COMPACT.encode({"statusCode": status, "headers": dict(headers)}).encode() + PRELUDE_END
 
 
-def _load(event: bytes) -> Mapping[str, Any]:
+def _load(event: bytes) -> Mapping[str, Json]:
     try:
-        fields = json.loads(event)
+        fields: Json = json.loads(event)
     except (ValueError, RecursionError) as error:
         raise NotHttpError("the event is not JSON") from error
     if not isinstance(fields, dict):
@@ -74,19 +66,15 @@ def _load(event: bytes) -> Mapping[str, Any]:
     return fields
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else EMPTY
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _headers(value: Any) -> dict[str, str]:
+def _headers(value: Json) -> dict[str, str]:
     return {name.lower(): text for name, text in _mapping(value).items() if isinstance(text, str)}
 
 
-def _body(fields: Mapping[str, Any]) -> bytes:
+def _body(fields: Mapping[str, Json]) -> bytes:
     body = fields.get("body")
     if body is None:
         return b""
@@ -104,7 +92,7 @@ def _body(fields: Mapping[str, Any]) -> bytes:
         raise RelayError(ErrorKind.BAD_REQUEST, "The request body could not be read.", log="bad base64") from error
 
 
-def _caller(context: Mapping[str, Any]) -> Caller:
+def _caller(context: Mapping[str, Json]) -> Caller:
     iam = _mapping(_mapping(context.get("authorizer")).get("iam"))
     account, user_id, arn = iam.get("accountId"), iam.get("userId"), iam.get("userArn")
     if not (isinstance(account, str) and isinstance(user_id, str) and isinstance(arn, str)):
@@ -113,4 +101,4 @@ def _caller(context: Mapping[str, Any]) -> Caller:
     principal = user_id.partition(":")[0]
     if not (_ACCOUNT.fullmatch(account) and _PRINCIPAL.fullmatch(principal) and _ARN.fullmatch(arn)):
         raise RelayError(ErrorKind.NO_IDENTITY, log="the IAM context in the event is not one that AWS writes")
-    return Caller(account=account, principal=principal, arn=arn, access_key=_text(iam.get("accessKey")))
+    return Caller(account=account, principal=principal, arn=arn)

@@ -1,18 +1,22 @@
-"""Connecting by a given time: name, addresses and TCP together. Knows sockets; knows nothing of what is said over them.
+"""Connecting by a given time: name, addresses, TCP and TLS together. Knows sockets, not what is sent over them.
 
-The standard library's time-outs hold for each address anew and for the resolver not at all.
+The standard library's time-outs hold for each address anew and for the resolver not at all, and none of them hears a
+request to stop: so nothing here blocks but a `Wait`.
 """
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+
+from relay.net.wait import Wait
 
 # What socket.getaddrinfo returns, one address each: family, kind, protocol, name, address.
-Addresses = list[tuple[Any, Any, int, str, Any]]
+Addresses = Sequence[tuple[int, int, int, str, tuple[object, ...]]]
 Resolver = Callable[[str, int], Addresses]
 
 
@@ -21,85 +25,171 @@ def system_resolver(host: str, port: int) -> Addresses:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-def connect(host: str, port: int, until: float, resolver: Resolver = system_resolver) -> socket.socket:
-    """A connected socket with TCP_NODELAY, blocking, with the time that was left as its time-out.
+def connect(
+    host: str, port: int, until: float, resolver: Resolver = system_resolver, *, wait: Wait | None = None
+) -> socket.socket:
+    """A connected socket with TCP_NODELAY that does not block.
 
-    `until` is on time.monotonic()'s clock. Raises TimeoutError when it has come, any other OSError when nothing answers.
+    `until` is on time.monotonic()'s clock; `wait` is the invocation's, so that its end also ends this. Raises
+    TimeoutError at `until`, any other OSError when no address answers, and what `wait` raises.
     """
+    wait = wait or Wait(deadline=until)
     last: OSError | None = None
-    for family, kind, protocol, _, address in resolve(host, port, until, resolver):
+    for family, kind, protocol, _, address in resolve(host, port, until, resolver, wait=wait):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(seconds_left(until))
-            sock.connect(address)
+            _connect(sock, address, until, wait)
         except OSError as error:
             sock.close()
             last = error
             continue
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException:
+            sock.close()
+            raise
         return sock
     raise last or OSError(f"{host} has no address")
 
 
-class Ahead:
-    """A connection that is made beside other work, in a thread that ends with it. `make` returns it, or raises."""
+def _connect(sock: socket.socket, address: tuple[object, ...], until: float, wait: Wait) -> None:
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        wait.writable(sock.fileno(), until)
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number)) from None
 
-    def __init__(self, make: Callable[[], socket.socket]) -> None:
-        self._make = make
-        self._made: socket.socket | None = None
-        self._dropped = False
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
 
-    def take(self, until: float) -> socket.socket | None:
-        """The connection; None when there is none by `until`. Why, a connection made anew will say."""
-        self._thread.join(seconds_left(until))
-        return self._handed_over()
+def wrap_tls(
+    sock: socket.socket, context: ssl.SSLContext, host: str | None, until: float, *, wait: Wait | None = None
+) -> ssl.SSLSocket:
+    """`sock` with TLS on it, verified for `host`; takes the same socket over, and closes it on failure.
 
-    def drop(self) -> None:
-        """Closes it, now or when it is there."""
-        made = self._handed_over()
-        if made is not None:
-            made.close()
+    Raises TimeoutError at `until`, ssl.SSLError or another OSError when the handshake fails, and what `wait` raises.
+    """
+    wait = wait or Wait(deadline=until)
+    try:
+        sock.setblocking(False)
+        tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        _shake_hands(tls, until, wait)
+    except BaseException:
+        tls.close()
+        raise
+    return tls
 
-    def _handed_over(self) -> socket.socket | None:
-        with self._lock:
-            made, self._made = self._made, None
-            self._dropped = True
-        return made
+
+def _shake_hands(tls: ssl.SSLSocket, until: float, wait: Wait) -> None:
+    while True:
+        try:
+            tls.do_handshake()
+            return
+        except ssl.SSLWantReadError:
+            wait.readable(tls.fileno(), until)
+        except ssl.SSLWantWriteError:
+            wait.writable(tls.fileno(), until)
+
+
+class _Beside:
+    """Work in a thread that ends with it and may be left behind. `fd` becomes readable when it is done."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.fd, self._done_fd = os.pipe()
+        self._work = work
+        threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         try:
-            made = self._make()
+            self._work()
+        finally:
+            os.close(self._done_fd)
+
+    def close(self) -> None:
+        """Stops looking; the thread ends by itself."""
+        os.close(self.fd)
+
+
+class Ahead:
+    """A connection that is made beside other work. `make` returns it, or raises."""
+
+    def __init__(self, make: Callable[[], socket.socket]) -> None:
+        self._make = make
+        self._sock: socket.socket | None = None
+        self._dropped = False
+        self._lock = threading.Lock()
+        self._thread: _Beside | None = _Beside(self._run)
+
+    def take(self, until: float, *, wait: Wait | None = None) -> socket.socket | None:
+        """The connection; None when there is none by `until`: why, the caller finds out by connecting anew.
+
+        Raises what `wait` raises at the invocation's end; the connection is closed then.
+        """
+        if self._thread is None:
+            return None
+        try:
+            (wait or Wait(deadline=until)).readable(self._thread.fd, until)
+        except TimeoutError:
+            pass
+        except BaseException:
+            self.drop()
+            raise
+        return self._hand_over()
+
+    def drop(self) -> None:
+        """Closes it, now or when it is there."""
+        sock = self._hand_over()
+        if sock is not None:
+            sock.close()
+
+    def _hand_over(self) -> socket.socket | None:
+        with self._lock:
+            sock, self._sock = self._sock, None
+            self._dropped = True
+        if self._thread is not None:
+            self._thread.close()
+            self._thread = None
+        return sock
+
+    def _run(self) -> None:
+        try:
+            sock = self._make()
         except Exception:
-            return  # the one who takes finds nothing
+            return  # whatever it was: the one who takes finds nothing, and connects anew
         with self._lock:
             if not self._dropped:
-                self._made = made
+                self._sock = sock
                 return
-        made.close()
+        sock.close()
 
 
-def resolve(host: str, port: int, until: float, resolver: Resolver = system_resolver) -> Addresses:
+def resolve(
+    host: str, port: int, until: float, resolver: Resolver = system_resolver, *, wait: Wait | None = None
+) -> Addresses:
     """The addresses of `host`, by `until`. The resolver knows no time limit, so it runs beside us and may be left behind."""
-    found: Addresses = []
+    addresses: list[tuple[int, int, int, str, tuple[object, ...]]] = []
     failure: list[Exception] = []
 
     def look_up() -> None:
         try:
-            found.extend(resolver(host, port))
+            addresses.extend(resolver(host, port))
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot encode
             failure.append(error)
 
-    thread = threading.Thread(target=look_up, daemon=True)
-    thread.start()
-    thread.join(seconds_left(until))
+    thread = _Beside(look_up)
+    try:
+        (wait or Wait(deadline=until)).readable(thread.fd, until)
+    except TimeoutError:
+        raise TimeoutError(f"{host} was not resolved in time") from None
+    finally:
+        thread.close()
     if failure:
         raise failure[0] if isinstance(failure[0], OSError) else OSError(f"{host!r} is no name of a host")
-    if not found:
-        raise TimeoutError(f"{host} was not resolved in time")
-    return found
+    return addresses
 
 
 def seconds_left(until: float) -> float:

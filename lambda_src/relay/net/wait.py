@@ -1,12 +1,13 @@
-"""The one place where an invocation blocks: waiting for upstream's bytes, beside everything else that can happen then.
+"""The one place where the relay blocks: waits for a descriptor, beside everything else that can happen meanwhile.
 
-While upstream is silent the deadline may come near, a heartbeat may fall due, the service may answer early, or the
-process may be told to stop. One poll(2) before each read waits for all of them, so that none costs a thread or an event
-loop. Knows descriptors and clocks; knows neither OpenAI nor the Runtime API.
+While one peer is silent the deadline may come near, a heartbeat may fall due, the caller's side may end the exchange,
+or the process may be asked to stop. One poll(2) before each read waits for all of them, so that none costs a thread or
+an event loop. Knows descriptors and clocks; knows neither OpenAI nor the Runtime API.
 """
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections.abc import Callable
@@ -19,11 +20,11 @@ _NEVER_SECONDS = 3600.0
 
 
 class Downstream(Protocol):
-    """Where the answer goes."""
+    """Where the response goes: the Runtime API's stream, or nowhere (`NoDownstream`)."""
 
     @property
     def body_size(self) -> int:
-        """Bytes written so far."""
+        """Bytes of body written so far."""
 
     def flush(self) -> None:
         """Puts on the wire what was written."""
@@ -35,53 +36,98 @@ class Downstream(Protocol):
         """The descriptor that becomes readable when it has; -1 while nothing has begun."""
 
 
-class Wait:
-    """Waits on behalf of one invocation. `deadline` is on time.monotonic()'s clock; at it, RelayError(`overdue`) is raised.
+class NoDownstream:
+    """For waits on behalf of nobody who is being written to, such as a call to AWS."""
 
-    `on_silence` is called whenever downstream was given nothing for `silence` seconds, whatever upstream trickles: a
-    heartbeat, or a decision to wait no longer.
+    body_size = 0
+
+    def flush(self) -> None:
+        """Does nothing."""
+
+    def check_refused(self) -> None:
+        """Does nothing."""
+
+    def fileno(self) -> int:
+        """-1: there is none."""
+        return -1
+
+
+def _timed_out() -> Exception:
+    return TimeoutError("not done in time")
+
+
+class Wait:
+    """Waits on behalf of one piece of work, until `deadline` (seconds on time.monotonic()'s clock).
+
+    At the deadline it raises what `overdue` returns; RelayError(SHUTDOWN) as soon as `stop_fd` is readable (-1: never);
+    what `downstream.check_refused` raises when the other side has ended the exchange. `on_silence` is called whenever
+    downstream was given nothing for `silence` seconds, however much upstream sends: for a heartbeat.
     """
 
-    def __init__(self, *, downstream: Downstream, deadline: float, stop_fd: int = -1) -> None:
-        self.deadline = deadline
-        self.overdue = ErrorKind.UPSTREAM_TIMEOUT
-        self.silence = 0.0
-        self.on_silence: Callable[[], None] | None = None
-        self._downstream = downstream
+    def __init__(
+        self,
+        *,
+        deadline: float,
+        stop_fd: int = -1,
+        overdue: Callable[[], Exception] = _timed_out,
+        downstream: Downstream | None = None,
+        silence: float = 0.0,
+        on_silence: Callable[[], None] | None = None,
+    ) -> None:
+        self._deadline = deadline
         self._stop_fd = stop_fd
+        self._overdue = overdue
+        self._downstream = downstream or NoDownstream()
+        self._silence = silence
+        self._on_silence = on_silence
         self._silent_since = time.monotonic()
         self._seen_size = 0
         self._pollers: dict[tuple[int, int, int], select.poll] = {}
 
+    @property
+    def deadline(self) -> float:
+        """When everything has to be over, on time.monotonic()'s clock."""
+        return self._deadline
+
     def seconds_left(self) -> float:
         """Until the deadline; never negative."""
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self._deadline - time.monotonic())
 
-    def readable(self, fd: int) -> None:
-        """Returns when `fd` has something to read. To be called before each read, so that time passes in a flood too."""
-        self._wait(fd, select.POLLIN)
+    def drain_within(self, seconds: float) -> None:
+        """Brings the deadline to `seconds` from now at the latest, and ends the heartbeats: the response is complete."""
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+        self._on_silence = None
 
-    def writable(self, fd: int) -> None:
-        """Returns when `fd` takes more."""
-        self._wait(fd, select.POLLOUT)
+    def readable(self, fd: int, until: float = math.inf) -> None:
+        """Returns when `fd` has something to read. To be called before each read, so that time passes in a flood too.
 
-    def _wait(self, fd: int, events: int) -> None:
+        Raises TimeoutError at `until`, where that does not come after the deadline.
+        """
+        self._wait(fd, select.POLLIN, until)
+
+    def writable(self, fd: int, until: float = math.inf) -> None:
+        """Returns when `fd` takes more; a socket that is connecting does so when that has succeeded or failed."""
+        self._wait(fd, select.POLLOUT, until)
+
+    def _wait(self, fd: int, events: int, until: float) -> None:
         # What every token passes: nothing is looked at twice, and the rest only when it is due.
         self._downstream.flush()
         poller = self._poller(fd, events)
         now = time.monotonic()
-        if self.on_silence is not None and self._downstream.body_size != self._seen_size:
+        if self._on_silence is not None and self._downstream.body_size != self._seen_size:
             self._seen_size = self._downstream.body_size
             self._silent_since = now
         while True:
-            due = self._due()
+            due = min(self._due(), until)
             ready = poller.poll(min(max(0.0, due - now), _NEVER_SECONDS) * 1000)
             now = time.monotonic()
             if now < due and len(ready) == 1 and ready[0][0] == fd:
                 return  # as nearly always
-            self._attend(ready, fd, now)
+            self._attend(ready, fd, now, until)
             if any(ready_fd == fd for ready_fd, _ in ready):
                 return
+            # A heartbeat may have begun the response: from then on the other side can end the exchange.
+            poller = self._poller(fd, events)
 
     def _poller(self, fd: int, events: int) -> select.poll:
         """Made once for each set of descriptors, of which an invocation has two or three."""
@@ -99,22 +145,22 @@ class Wait:
 
     def _due(self) -> float:
         """When a wait has to be broken off at the latest."""
-        if self.on_silence is None:
-            return self.deadline
-        return min(self._silent_since + self.silence, self.deadline)
+        if self._on_silence is None:
+            return self._deadline
+        return min(self._silent_since + self._silence, self._deadline)
 
-    def _attend(self, ready: list[tuple[int, int]], wanted: int, now: float) -> None:
-        """Raises what ends the invocation; breaks the silence when it has lasted."""
+    def _attend(self, ready: list[tuple[int, int]], waited_for: int, now: float, until: float) -> None:
+        """Raises what ends the work; breaks the silence when it has lasted."""
         for fd, _ in ready:
-            if fd == wanted:
+            if fd == waited_for:
                 continue
             if fd == self._stop_fd:
                 raise RelayError(ErrorKind.SHUTDOWN, log="SIGTERM")
             self._downstream.check_refused()
-        if now >= self.deadline:
-            raise RelayError(self.overdue, log="not complete at the deadline")
-        if self.on_silence is not None and now >= self._silent_since + self.silence:
-            self.on_silence()
+        if now >= min(until, self._deadline):
+            raise _timed_out() if until <= self._deadline else self._overdue()
+        if self._on_silence is not None and now >= self._silent_since + self._silence:
+            self._on_silence()
             self._downstream.flush()
             self._silent_since = now
             self._seen_size = self._downstream.body_size

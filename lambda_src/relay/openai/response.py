@@ -7,12 +7,10 @@ servers say when they are ill, get the relay's text: the first quote parts of th
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from relay.errors import ErrorKind, RelayError
-from relay.lambda_runtime.loop import Reply
 from relay.models import Response
 from relay.net import sse
 from relay.net.wait import Wait
@@ -91,8 +89,7 @@ def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Wait) -> Iterator[b
             if meter.surplus is not None:
                 end = sse.end_of_event(chunk, len(chunk) - meter.surplus, sent)
                 passed, dispatched = (chunk[:end], True) if end >= 0 else (chunk, False)
-                watch.on_silence = None
-                watch.deadline = min(watch.deadline, time.monotonic() + _AFTER_END_SECONDS)
+                watch.drain_within(_AFTER_END_SECONDS)
             sent = passed if len(passed) >= sse.TAIL else sent[-sse.TAIL :] + passed
             yield passed
     except RelayError as error:
@@ -111,22 +108,22 @@ def _without_end(meter: Meter) -> RelayError:
     return RelayError(ErrorKind.UPSTREAM_BROKEN, log="ended without its end")
 
 
-def first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply) -> Iterator[bytes]:
+def first_event(chunks: Iterator[bytes], meter: Meter, begun: Callable[[], bool]) -> Iterator[bytes]:
     """Reads until the first event is complete, because an error that comes as such can still become a real status.
 
-    Gives back what it has read, with the failure behind it if there was one and the reply has begun meanwhile.
+    Gives back what it has read, with the failure behind it if there was one and the response has `begun` meanwhile.
     """
     first = bytearray()
     try:
         for chunk in chunks:
             first += chunk
             complete = sse.holds_event(first, len(first) - len(chunk) - sse.TAIL)
-            if meter.error is not None and not reply.begun and (not complete or _begins_with_error(bytes(first))):
+            if meter.error is not None and not begun() and (not complete or _begins_with_error(bytes(first))):
                 raise errors.meaning(meter.error)
-            if reply.begun or complete or len(first) > _ERROR_BYTES:
+            if begun() or complete or len(first) > _ERROR_BYTES:
                 break
     except RelayError as failure:
-        if not reply.begun:
+        if not begun():
             raise
         return _then(bytes(first), failure)
     return iter([bytes(first)] if first else [])

@@ -126,7 +126,7 @@ class Upstream:
         self._last_used = self._clock()
 
     def _send(self, request: httpx.Request, watch: Wait) -> httpx.Response:
-        self._backend.connect_by = time.monotonic() + min(_CONNECT_SECONDS, watch.seconds_left())
+        self._backend.connect_by = min(time.monotonic() + _CONNECT_SECONDS, watch.deadline)
         try:
             return self._transport.handle_request(request)
         except (httpx.ConnectError, httpx.ConnectTimeout):
@@ -250,7 +250,7 @@ class _Backend(httpcore.NetworkBackend):
 
         def make() -> socket.socket:
             sock = _connect(host, port, until)
-            return sock if tls_context is None else _secured(sock, tls_context, host, until)
+            return sock if tls_context is None else connect.wrap_tls(sock, tls_context, host, until)
 
         self._ahead, self._ahead_since = connect.Ahead(make), self._clock()
 
@@ -271,7 +271,7 @@ class _Backend(httpcore.NetworkBackend):
         if made is not None:
             return made
         try:
-            return _NetworkStream(_connect(host, port, self.connect_by), self)
+            return _NetworkStream(_connect(host, port, self.connect_by, wait=self.watch), self)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
@@ -283,7 +283,7 @@ class _Backend(httpcore.NetworkBackend):
             self.drop_ahead()
             return None
         ahead, self._ahead = self._ahead, None
-        sock = ahead.take(self.connect_by)
+        sock = ahead.take(self.connect_by, wait=self.watch)
         made = None if sock is None else _NetworkStream(sock, self)
         if made is not None and made.has_news():
             made.close()
@@ -295,20 +295,11 @@ class _Backend(httpcore.NetworkBackend):
         return 0.0 <= self._clock() - self._ahead_since <= _IDLE_SECONDS
 
 
-def _connect(host: str, port: int, until: float) -> socket.socket:
-    sock = connect.connect(host, port, until)
+def _connect(host: str, port: int, until: float, *, wait: Wait | None = None) -> socket.socket:
+    sock = connect.connect(host, port, until, wait=wait)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the tools also run on macOS
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
     return sock
-
-
-def _secured(sock: socket.socket, context: ssl.SSLContext, host: str | None, until: float) -> ssl.SSLSocket:
-    try:
-        sock.settimeout(connect.seconds_left(until))
-        return context.wrap_socket(sock, server_hostname=host)
-    except OSError:
-        sock.close()
-        raise
 
 
 class _NetworkStream(httpcore.NetworkStream):
@@ -390,7 +381,10 @@ class _NetworkStream(httpcore.NetworkStream):
             return self  # connected ahead, with the same context and for the same name
         try:
             return _NetworkStream(
-                _secured(self._sock, ssl_context, server_hostname, self._backend.connect_by), self._backend
+                connect.wrap_tls(
+                    self._sock, ssl_context, server_hostname, self._backend.connect_by, wait=self._backend.watch
+                ),
+                self._backend,
             )
         except TimeoutError as error:
             raise httpcore.ConnectTimeout("the TLS handshake took too long") from error

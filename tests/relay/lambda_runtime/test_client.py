@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
-from relay.lambda_runtime.client import Invocation, ResponseRefusedError, RuntimeApi, RuntimeApiError, StoppedError
+from relay.lambda_runtime.client import Invocation, RuntimeApi
+from relay.lambda_runtime.errors import ResponseRefusedError, RuntimeApiError, StoppedError
+from relay.lambda_runtime.shutdown import Stop
 
 from tests.support.harness.runtime_api import (
     EarlyAnswer,
     EarlyAnswerAndClose,
+    Mute,
     ResetAfter,
     ScriptedRuntimeApi,
     StallAfter,
@@ -40,6 +43,11 @@ def api(service: ScriptedRuntimeApi) -> Iterator[RuntimeApi]:
     made.close()
 
 
+@pytest.fixture
+def stop() -> Stop:
+    return Stop()
+
+
 # -- /next
 
 
@@ -54,6 +62,32 @@ def test_an_invocation_has_everything_the_service_says(service: ScriptedRuntimeA
 def test_an_absent_deadline_is_a_minute_away(service: ScriptedRuntimeApi, api: RuntimeApi) -> None:
     service.invoke(b"{}", deadline=None)
     assert api.next().deadline - time.monotonic() == pytest.approx(60.0, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("9" * 400, 60.0),
+        ("1e309", 60.0),
+        ("-5", 60.0),
+        ("+5", 60.0),
+        ("1_0", 60.0),
+        ("\u0661", 60.0),
+        ("1764000000000.5", 60.0),
+        ("soon", 60.0),
+        ("inf", 60.0),
+        ("9" * 15, 900.0),
+        ("0", -1e9),
+    ],
+)
+def test_a_deadline_that_is_no_number_of_milliseconds_is_unknown(
+    service: ScriptedRuntimeApi, api: RuntimeApi, header: str, seconds: float
+) -> None:
+    fields = [("Lambda-Runtime-Aws-Request-Id", "an-id"), ("Lambda-Runtime-Deadline-Ms", header)]
+    service.answer_next(answer(200, b"{}", [(name, text.encode().decode("latin-1")) for name, text in fields]))
+    left = api.next().deadline - time.monotonic()
+    assert left <= seconds
+    assert left > seconds - 1.0 or seconds < 0
 
 
 def test_an_event_of_six_megabytes(service: ScriptedRuntimeApi, api: RuntimeApi) -> None:
@@ -92,15 +126,14 @@ def test_nobody_there() -> None:
             api.next()
 
 
-def test_the_wait_for_work_ends_when_the_process_is_told_to_stop(service: ScriptedRuntimeApi, api: RuntimeApi) -> None:
-    stop_fd, writing = os.pipe()
+def test_the_wait_for_work_ends_when_the_process_is_asked_to_stop(service: ScriptedRuntimeApi, stop: Stop) -> None:
+    api = RuntimeApi(service.address, stop_fd=stop.fd)
     service.invoke(b"{}")
-    assert api.next(stop_fd).event == b"{}"
-    os.write(writing, b"x")
+    assert api.next().event == b"{}"
+    stop.request()
     with pytest.raises(StoppedError):
-        api.next(stop_fd)
-    os.close(stop_fd)
-    os.close(writing)
+        api.next()
+    api.close()
 
 
 # -- a streamed response
@@ -216,6 +249,46 @@ def test_a_reader_that_stalls_is_given_up_at_the_deadline(service: ScriptedRunti
     with pytest.raises(RuntimeApiError, match="deadline"):
         _write_for_ever(stream.write)
     assert -0.01 <= time.monotonic() - invocation.deadline < 0.3  # poll(2) counts in milliseconds
+
+
+@pytest.mark.parametrize("when", ["before it stalls", "while it stalls"])
+def test_a_reader_that_stalls_is_given_up_when_the_process_is_asked_to_stop(
+    service: ScriptedRuntimeApi, stop: Stop, when: str
+) -> None:
+    api = RuntimeApi(service.address, stop_fd=stop.fd)
+    service.invoke(b"{}", reader=StallAfter(), deadline=60)
+    stream = api.respond(api.next())
+    stream.begin(PRELUDE)
+    if when == "before it stalls":
+        stop.request()
+    else:
+        threading.Timer(0.2, stop.request).start()
+    started = time.monotonic()
+    with pytest.raises(RuntimeApiError, match="no progress"):
+        _write_for_ever(stream.write)
+    assert time.monotonic() - started < 2.0
+    api.close()
+
+
+def test_a_service_that_never_acknowledges_is_given_up_when_the_process_is_asked_to_stop(
+    service: ScriptedRuntimeApi, stop: Stop
+) -> None:
+    api = RuntimeApi(service.address, stop_fd=stop.fd)
+    service.invoke(b"{}", reader=Mute(), deadline=60)
+    stream = api.respond(api.next())
+    stream.begin(PRELUDE)
+    stop.request()
+    started = time.monotonic()
+    with pytest.raises(RuntimeApiError):
+        stream.end()
+    assert time.monotonic() - started < 2.0
+    api.close()
+
+
+def test_small_writes_are_not_delayed(api: RuntimeApi) -> None:
+    """A token is a small write; with Nagle's algorithm it would wait for the one before to be acknowledged."""
+    with socket.socket(fileno=os.dup(api.connection().fileno())) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def _write_for_ever(write: Callable[[bytes], object]) -> NoReturn:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from relay.doors.function_url import NotHttpError
-from relay.errors import ErrorKind, RelayError
+from relay.doors.function_url import to_prelude
+from relay.errors import ErrorKind, NotHttpError, RelayError
 from relay.lambda_runtime.client import Invocation, RuntimeApi
-from relay.lambda_runtime.loop import Handler, Reply, Runtime, Stop
+from relay.lambda_runtime.loop import Handler, Runtime
+from relay.lambda_runtime.reply import Reply, Timing
+from relay.lambda_runtime.shutdown import Stop
 from relay.log import Log
 from relay.models import Response
 
@@ -27,6 +28,12 @@ from tests.support.harness.runtime_api import Reader, ResetAfter, ScriptedRuntim
 SECRET = "what an exception quotes"
 SSE = {"content-type": "text/event-stream"}
 ERROR_EVENT = b'event: error\ndata: {"error":{"message":"%s","type":"api_error","param":null,"code":"%s"}}\n\n'
+
+
+def runtime(api: RuntimeApi, handler: Handler, log: Log, stop: Stop) -> Runtime:
+    """A loop that holds no time back and sends no heartbeats."""
+    timing = Timing(heartbeat_seconds=0.0, reserve_seconds=0.0)
+    return Runtime(api, handler, log, stop, timing=timing, to_prelude=to_prelude)
 
 
 class Loop:
@@ -48,8 +55,8 @@ class Loop:
             return handler(invocation, reply)
 
         with self._log_path.open("ab") as log:
-            api = RuntimeApi(self._service.address)
-            assert Runtime(api, counting, Log("DEBUG", log.fileno()), stop).run() == 0
+            api = RuntimeApi(self._service.address, stop_fd=stop.fd)
+            assert runtime(api, counting, Log("DEBUG", log.fileno()), stop).run() == 0
             api.close()
         for exchange in exchanges:
             exchange.wait_over()
@@ -155,7 +162,7 @@ def test_a_failure_of_what_is_no_event_stream_is_told_by_trailers_only(loop: Loo
 
 def test_a_failure_after_the_end_is_logged_only(loop: Loop) -> None:
     def handler(invocation: Invocation, reply: Reply) -> Response:
-        reply.when_done(lambda failure: _raise(KeyError(SECRET)))
+        reply.closing.callback(_raise, KeyError(SECRET))
         return streaming(b"data: 1\n\n")(invocation, reply)
 
     good, next_one = loop.serve(handler, Take(), Take())
@@ -221,8 +228,8 @@ def test_who_registered_is_called_once_last_first(
     calls: list[tuple[str, str]] = []
 
     def handler(invocation: Invocation, reply: Reply) -> Response:
-        reply.when_done(lambda failure: calls.append(("first", type(failure).__name__)))
-        reply.when_done(lambda failure: calls.append(("second", type(failure).__name__)))
+        reply.closing.push(lambda kind, failure, trace: calls.append(("first", type(failure).__name__)))
+        reply.closing.push(lambda kind, failure, trace: calls.append(("second", type(failure).__name__)))
         return streaming(b"data: 1\n\n", failure=failure)(invocation, reply)
 
     loop.serve(handler, reader)
@@ -233,55 +240,6 @@ def test_headers_that_cannot_be_sent_are_a_bug_like_any_other(loop: Loop) -> Non
     unsendable: Any = {"content-type": "text/event-stream", "x": object()}
     bad, good = loop.serve(streaming(b"data: 1\n\n", headers=unsendable), Take(), Take())
     assert (bad.status, good.status) == (500, 500)
-
-
-# -- a handler that begins the answer itself
-
-
-def begun(then: Callable[[], Response]) -> Handler:
-    def handler(invocation: Invocation, reply: Reply) -> Response:
-        reply.begin(200, SSE)
-        reply.keep_alive()
-        return then()
-
-    return handler
-
-
-def test_an_answer_begun_keeps_its_status(loop: Loop) -> None:
-    late = Response(status=418, headers={"x": "y"}, body=iter([b"data: 1\n\n"]))
-    (exchange,) = loop.serve(begun(lambda: late))
-    assert exchange.prelude == {"statusCode": 200, "headers": {"x-request-id": exchange.id, **SSE}}
-    assert exchange.body == b": keep-alive\ndata: 1\n\n"
-
-
-def test_an_answer_begun_fails_in_the_stream(loop: Loop) -> None:
-    (exchange,) = loop.serve(begun(lambda: _raise(RelayError(ErrorKind.UPSTREAM_TIMEOUT, "Late."))))
-    assert exchange.status == 200
-    assert exchange.body == b": keep-alive\n" + ERROR_EVENT % (b"Late.", b"upstream_timeout")
-    assert exchange.trailer_type == "Function.UpstreamTimeout"
-
-
-def test_heartbeats_come_between_events_only(loop: Loop) -> None:
-    def handler(invocation: Invocation, reply: Reply) -> Response:
-        reply.begin(200, SSE)
-        for piece in (b"", b"data: 1", b"\n", b"\n", b"data: 2\r\n\r\n", b"data: 3\n"):
-            if piece:
-                reply.write(piece)
-            reply.keep_alive()
-        return Response(status=200, headers=SSE, body=iter([b"\n"]))
-
-    (exchange,) = loop.serve(handler)
-    beat = b": keep-alive\n"
-    assert exchange.body == beat + b"data: 1\n\n" + beat + b"data: 2\r\n\r\n" + beat + b"data: 3\n\n"
-
-
-def test_no_heartbeat_in_a_body_that_is_no_event_stream(loop: Loop) -> None:
-    def handler(invocation: Invocation, reply: Reply) -> Response:
-        reply.begin(200, {"content-type": "text/plain"})
-        reply.keep_alive()
-        return Response(status=200, headers={}, body=iter([b"x"]))
-
-    assert loop.serve(handler)[0].body == b"x"
 
 
 # -- the process around it
@@ -303,7 +261,7 @@ def test_a_wish_to_stop_that_came_early_is_granted_before_asking_for_work() -> N
     with ScriptedRuntimeApi() as service:
         stop = Stop()
         stop.request()
-        assert Runtime(RuntimeApi(service.address), raising(KeyError()), Log("FATAL"), stop).run() == 0
+        assert runtime(RuntimeApi(service.address), raising(KeyError()), Log("FATAL"), stop).run() == 0
         assert service.next_calls == 0
 
 
@@ -317,8 +275,8 @@ def test_a_wish_to_stop_ends_the_wait_for_work() -> None:
     with ScriptedRuntimeApi() as service:
         later = threading.Thread(target=request_later)
         later.start()
-        api = RuntimeApi(service.address)
-        assert Runtime(api, raising(KeyError()), Log("FATAL"), stop).run() == 0
+        api = RuntimeApi(service.address, stop_fd=stop.fd)
+        assert runtime(api, raising(KeyError()), Log("FATAL"), stop).run() == 0
         later.join()
         api.close()
 
@@ -331,10 +289,29 @@ class Impatient(Log):
         self._stop = stop
         self.stopped_at = 0.0
 
-    def warn(self, event: str, **fields: Any) -> None:
+    def warn(self, event: str, **fields: object) -> None:
         if fields["failures"] == 4:
             self._stop.request()
             self.stopped_at = time.monotonic()
+
+
+def test_the_service_is_not_asked_in_a_tight_loop() -> None:
+    """0.1, 0.2, 0.4, 0.8 and 1.6 s between six attempts: a broken service is not made worse, nor a CPU kept busy."""
+    stop = Stop()
+    moments: list[float] = []
+
+    class Noting(Log):
+        def warn(self, event: str, **fields: object) -> None:
+            moments.append(time.monotonic())
+            if len(moments) == 4:
+                stop.request()
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        api = RuntimeApi(f"127.0.0.1:{closed.getsockname()[1]}")
+        assert runtime(api, raising(KeyError()), Noting("FATAL"), stop).run() == 0
+    pauses = [after - before for before, after in pairwise(moments)]
+    assert all(pause >= least for pause, least in zip(pauses, (0.1, 0.2, 0.4), strict=True)), pauses
 
 
 def test_a_wish_to_stop_ends_the_pause_after_a_failure() -> None:
@@ -343,22 +320,8 @@ def test_a_wish_to_stop_ends_the_pause_after_a_failure() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         api = RuntimeApi(f"127.0.0.1:{closed.getsockname()[1]}")
-        assert Runtime(api, raising(KeyError()), log, stop).run() == 0
+        assert runtime(api, raising(KeyError()), log, stop).run() == 0
     assert time.monotonic() - log.stopped_at < 0.6
-
-
-def test_a_signal_is_seen_although_python_has_not_run_its_handler_yet() -> None:
-    """It comes just before a poll(2) that has no end: nothing but the descriptor ends that."""
-    stop, before = Stop(), signal.getsignal(signal.SIGUSR1)
-    stop.on(signal.SIGUSR1)
-    try:
-        signal.signal(signal.SIGUSR1, lambda number, frame: None)
-        signal.raise_signal(signal.SIGUSR1)
-        assert select.select([stop.fd], [], [], 5)[0] == [stop.fd]
-        assert not stop.requested
-    finally:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGUSR1, before)
 
 
 def _raise(failure: Exception) -> Any:

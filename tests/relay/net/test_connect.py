@@ -17,7 +17,7 @@ def listener() -> Iterator[socket.socket]:
         yield made
 
 
-def address(port: int) -> tuple[object, object, int, str, object]:
+def address(port: int) -> tuple[int, int, int, str, tuple[object, ...]]:
     return (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
 
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 from relay.errors import ErrorKind, RelayError
-from relay.lambda_runtime.client import ResponseRefusedError
+from relay.lambda_runtime.errors import ResponseRefusedError
 from relay.net.wait import Wait
 
 
@@ -79,8 +79,7 @@ def test_returns_when_more_can_be_written(pipes: list[Pipe]) -> None:
 
 @pytest.mark.parametrize("seconds", [0.1, 0.0, -5.0])
 def test_raises_at_the_deadline_what_is_overdue_then(pipes: list[Pipe], seconds: float) -> None:
-    watch = Wait(downstream=Caller(), deadline=soon(seconds))
-    watch.overdue = ErrorKind.DEADLINE
+    watch = Wait(deadline=soon(seconds), overdue=lambda: RelayError(ErrorKind.DEADLINE))
     started = time.monotonic()
     with pytest.raises(RelayError) as raised:
         watch.readable(pipes[0].out)
@@ -91,8 +90,8 @@ def test_raises_at_the_deadline_what_is_overdue_then(pipes: list[Pipe], seconds:
 
 def test_the_deadline_holds_although_there_is_always_something_to_read(pipes: list[Pipe]) -> None:
     pipes[0].fill()
-    watch = Wait(downstream=Caller(), deadline=soon(0.1))
-    with pytest.raises(RelayError):
+    watch = Wait(deadline=soon(0.1))
+    with pytest.raises(TimeoutError):
         for_ever(lambda: watch.readable(pipes[0].out))
 
 
@@ -118,11 +117,9 @@ def test_an_early_answer_and_a_stop_are_seen_before_more_to_read(pipes: list[Pip
 
 def test_breaks_the_silence_again_and_again(pipes: list[Pipe]) -> None:
     caller = Caller()
-    watch = Wait(downstream=caller, deadline=soon(0.55))
     beats: list[float] = []
-    watch.silence = 0.1
-    watch.on_silence = lambda: beats.append(time.monotonic())
-    with pytest.raises(RelayError):
+    watch = Wait(downstream=caller, deadline=soon(0.55), silence=0.1, on_silence=lambda: beats.append(time.monotonic()))
+    with pytest.raises(TimeoutError):
         watch.readable(pipes[0].out)
     assert 3 <= len(beats) <= 5
     assert caller.flushed >= len(beats)
@@ -131,10 +128,8 @@ def test_breaks_the_silence_again_and_again(pipes: list[Pipe]) -> None:
 def test_silence_is_what_the_caller_hears_not_what_upstream_says(pipes: list[Pipe]) -> None:
     """Bytes that trickle in and are not passed on leave the caller in silence."""
     upstream = pipes[0]
-    watch = Wait(downstream=Caller(), deadline=soon(2))
     beats: list[float] = []
-    watch.silence = 0.1
-    watch.on_silence = lambda: beats.append(time.monotonic())
+    watch = Wait(deadline=soon(2), silence=0.1, on_silence=lambda: beats.append(time.monotonic()))
     until = soon(0.35)
     while time.monotonic() < until:
         upstream.fill()
@@ -145,9 +140,9 @@ def test_silence_is_what_the_caller_hears_not_what_upstream_says(pipes: list[Pip
 
 def test_what_the_caller_hears_is_no_silence(pipes: list[Pipe]) -> None:
     upstream, caller = pipes[0], Caller()
-    watch = Wait(downstream=caller, deadline=soon(2))
-    watch.silence = 0.1
-    watch.on_silence = lambda: pytest.fail("there was no silence")
+    watch = Wait(
+        downstream=caller, deadline=soon(2), silence=0.1, on_silence=lambda: pytest.fail("there was no silence")
+    )
     upstream.fill()
     until = soon(0.3)
     while time.monotonic() < until:
@@ -166,3 +161,41 @@ def test_the_descriptor_of_the_answer_may_come_later(pipes: list[Pipe]) -> None:
     caller.pipe = service
     with pytest.raises(ResponseRefusedError):
         watch.readable(upstream.out)
+
+
+def test_a_heartbeat_that_begins_the_answer_makes_its_descriptor_count_at_once(pipes: list[Pipe]) -> None:
+    """While upstream sends nothing more there is no other wait in which a refusal could be noticed."""
+    upstream, service, _ = pipes
+    caller = Caller()
+
+    def begin() -> None:
+        caller.pipe = service
+        service.fill()
+
+    watch = Wait(downstream=caller, deadline=soon(30), silence=0.05, on_silence=begin)
+    started = time.monotonic()
+    with pytest.raises(ResponseRefusedError):
+        watch.readable(upstream.out)
+    assert time.monotonic() - started < 5
+
+
+def test_a_limit_of_its_own_ends_one_wait_and_not_the_work(pipes: list[Pipe]) -> None:
+    watch = Wait(deadline=soon(30), overdue=lambda: RelayError(ErrorKind.DEADLINE))
+    with pytest.raises(TimeoutError):
+        watch.readable(pipes[0].out, until=soon(0.05))
+    pipes[0].fill()
+    watch.readable(pipes[0].out, until=soon(1))
+
+
+def test_at_the_deadline_a_later_limit_means_nothing(pipes: list[Pipe]) -> None:
+    watch = Wait(deadline=soon(0.05), overdue=lambda: RelayError(ErrorKind.DEADLINE))
+    with pytest.raises(RelayError):
+        watch.readable(pipes[0].out, until=soon(10))
+
+
+def test_what_is_drained_has_a_limit_and_no_heartbeats(pipes: list[Pipe]) -> None:
+    watch = Wait(deadline=soon(30), silence=0.01, on_silence=lambda: pytest.fail("the response is complete"))
+    watch.drain_within(0.1)
+    with pytest.raises(TimeoutError):
+        watch.readable(pipes[0].out)
+    assert watch.seconds_left() == 0.0

@@ -36,23 +36,10 @@ HEADERS = {"authorization": "Bearer sk-x", "content-type": "application/json", "
 CALL = Call(method="POST", path="/chat/completions", headers=HEADERS, body=BODY)
 
 
-class Nobody:
-    """A caller who hears nothing and says nothing."""
-
-    body_size = 0
-
-    def flush(self) -> None:
-        pass
-
-    def check_refused(self) -> None:
-        raise AssertionError("nobody refuses")
-
-    def fileno(self) -> int:
-        return -1
-
-
 def watch(seconds: float = 5.0) -> Wait:
-    return Wait(downstream=Nobody(), deadline=time.monotonic() + seconds)
+    return Wait(
+        deadline=time.monotonic() + seconds, overdue=lambda: RelayError(ErrorKind.UPSTREAM_TIMEOUT, log="overdue")
+    )
 
 
 @pytest.fixture
@@ -332,9 +319,10 @@ def test_what_is_no_good_any_more_is_not_used(server: RawUpstream, upstream: Ups
     upstream.connect_ahead()
     ahead = upstream._backend._ahead
     assert ahead is not None
-    ahead._thread.join(5.0)
-    assert ahead._made is not None
-    assert select.select([ahead._made], [], [], 5.0)[0], "what the server says has to have arrived"
+    assert ahead._thread is not None
+    assert select.select([ahead._thread.fd], [], [], 5.0)[0]
+    assert ahead._sock is not None
+    assert select.select([ahead._sock], [], [], 5.0)[0], "what the server says has to have arrived"
     assert json.loads(read(upstream.open(CALL, watch()))) == {}
     assert server.connections == 2
 

@@ -32,7 +32,6 @@ def prepared(
         id="id",
         method=method,
         path=path,
-        query="model=evil",
         headers={name.replace("_", "-"): text for name, text in (headers or {}).items()},
         body=body,
         caller=CALLER,

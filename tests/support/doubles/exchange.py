@@ -1,20 +1,23 @@
-"""The two sides of an exchange without sockets: a reply that keeps what is written, an answer that brings what it is given."""
+"""Both sides of an exchange without sockets: a reply that keeps what is written, a response that brings what it is given."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import httpx
+from relay.doors.function_url import to_prelude
 from relay.errors import RelayError
-from relay.lambda_runtime.client import ResponseStream
-from relay.lambda_runtime.loop import Reply
+from relay.lambda_runtime.client import Invocation
+from relay.lambda_runtime.reply import Reply, Timing
+from relay.lambda_runtime.response_stream import ResponseStream
 from relay.openai.transport import UpstreamResponse
 
 
 class Wire:
-    """Where a reply goes: has the methods of relay.lambda_runtime.client.ResponseStream."""
+    """Where a reply goes: has the methods of relay.lambda_runtime.response_stream.ResponseStream."""
 
     def __init__(self) -> None:
         self.prelude = b""
@@ -56,8 +59,15 @@ class Wire:
     def fail(self, error_type: str, message: str) -> None:
         self.failure = (error_type, message)
 
-    def reply(self, request_id: str = "id") -> Reply:
-        return Reply(cast(ResponseStream, self), request_id)
+    def reply(self, *, heartbeat_seconds: float = 0.0, seconds: float = 60.0, stop_fd: int = -1) -> Reply:
+        """A reply that writes here, with no time held back of the `seconds` until its deadline."""
+        return Reply(
+            cast(ResponseStream, self),
+            Invocation(id="id", event=b"{}", deadline=time.monotonic() + seconds),
+            Timing(heartbeat_seconds=heartbeat_seconds, reserve_seconds=0.0),
+            to_prelude=to_prelude,
+            stop_fd=stop_fd,
+        )
 
 
 class _Chunks(httpx.SyncByteStream):

@@ -1,0 +1,168 @@
+"""The response to one invocation: what the first token does, when heartbeats come, what a failure becomes."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+from relay.errors import ErrorKind, RelayError
+from relay.lambda_runtime.client import Invocation
+from relay.lambda_runtime.reply import Reply, Timing
+from relay.models import Response
+
+from tests.support.doubles.exchange import Wire
+
+SSE = {"content-type": "text/event-stream"}
+ERROR_EVENT = b'event: error\ndata: {"error":{"message":"%s","type":"api_error","param":null,"code":"%s"}}\n\n'
+BEAT = b": keep-alive\n"
+
+
+@pytest.fixture
+def silent_fd() -> Iterator[int]:
+    """A descriptor that never becomes readable."""
+    reading, writing = os.pipe()
+    yield reading
+    os.close(reading)
+    os.close(writing)
+
+
+def once(body: bytes) -> bytes:
+    """`body` with a row of heartbeats as one: how many there are is for the clock to decide."""
+    return re.sub(rb"(?:: keep-alive\n)+", BEAT, body)
+
+
+def stay_silent(reply: Reply, fd: int, beats: int = 2) -> None:
+    """Waits while nothing comes, for that many heartbeats."""
+    with pytest.raises(TimeoutError):
+        reply.wait.readable(fd, until=time.monotonic() + 0.01 * (beats + 1))
+
+
+# -- heartbeats
+
+
+def test_silence_begins_a_stream_that_is_expected(silent_fd: int) -> None:
+    wire = Wire()
+    reply = wire.reply(heartbeat_seconds=0.01)
+    reply.expect_stream({**SSE, "x-limit": "5"})
+    assert not reply.begun
+    stay_silent(reply, silent_fd)
+    assert wire.head == {"statusCode": 200, "headers": {"x-request-id": "id", **SSE, "x-limit": "5"}}
+    assert once(wire.body) == BEAT
+    assert reply.delivery.status == 200
+    assert reply.delivery.first_byte_at == 0.0, "a heartbeat is no first token"
+
+
+@pytest.mark.parametrize("heartbeat_seconds", [0.0, 0.01])
+def test_nothing_is_begun_where_no_stream_is_expected(silent_fd: int, heartbeat_seconds: float) -> None:
+    wire = Wire()
+    reply = wire.reply(heartbeat_seconds=heartbeat_seconds)
+    if not heartbeat_seconds:
+        reply.expect_stream(SSE)
+    stay_silent(reply, silent_fd)
+    assert not reply.begun
+    assert wire.body == b""
+
+
+def test_the_head_that_a_heartbeat_has_written_holds(silent_fd: int) -> None:
+    wire = Wire()
+    reply = wire.reply(heartbeat_seconds=0.01)
+    reply.expect_stream(SSE)
+    stay_silent(reply, silent_fd)
+    reply.send(Response(status=200, headers={**SSE, "x": "y"}, body=iter([b"data: 1\n\n"])))
+    assert wire.head == {"statusCode": 200, "headers": {"x-request-id": "id", **SSE}}
+    assert once(wire.body) == BEAT + b"data: 1\n\n"
+    assert wire.ended
+
+
+def test_heartbeats_come_between_events_only(silent_fd: int) -> None:
+    wire = Wire()
+    reply = wire.reply(heartbeat_seconds=0.01)
+
+    def body() -> Iterator[bytes]:
+        for piece in (b"data: 1", b"\n", b"\n", b"data: 2\r\n\r\n", b"data: 3\n"):
+            yield piece
+            stay_silent(reply, silent_fd)
+
+    reply.expect_stream(SSE)
+    stay_silent(reply, silent_fd)
+    reply.send(Response(status=200, headers=SSE, body=body()))
+    assert once(wire.body) == BEAT + b"data: 1\n\n" + BEAT + b"data: 2\r\n\r\n" + BEAT + b"data: 3\n"
+
+
+def test_no_heartbeat_in_a_body_that_is_no_event_stream(silent_fd: int) -> None:
+    wire = Wire()
+    reply = wire.reply(heartbeat_seconds=0.01)
+    reply.expect_stream({"content-type": "text/plain"})
+    stay_silent(reply, silent_fd)
+    reply.send(Response(status=200, headers={}, body=iter([b"x"])))
+    assert wire.body == b"x"
+
+
+def test_a_failure_after_a_heartbeat_travels_in_the_stream(silent_fd: int) -> None:
+    wire = Wire()
+    reply = wire.reply(heartbeat_seconds=0.01)
+    reply.expect_stream(SSE)
+    stay_silent(reply, silent_fd)
+    reply.fail(RelayError(ErrorKind.UPSTREAM_TIMEOUT, "Late."))
+    assert wire.head["statusCode"] == 200
+    assert once(wire.body) == BEAT + ERROR_EVENT % (b"Late.", b"upstream_timeout")
+    assert wire.failure == ("Function.UpstreamTimeout", "Late.")
+
+
+# -- the first token
+
+
+class Flushes(Wire):
+    """Knows how much of the body was flushed at each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed: list[bytes] = []
+
+    def flush(self) -> None:
+        self.flushed.append(self.body)
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream", "text/plain; charset=utf-8"])
+def test_the_first_token_is_on_the_wire_before_the_second_is_asked_for(content_type: str) -> None:
+    """It is what a person waits for, so it does not wait for what else has come with it."""
+    wire = Flushes()
+
+    def body() -> Iterator[bytes]:
+        yield b"first"
+        assert wire.flushed == [b"first"]
+        yield b"second"
+        yield b"third"
+        assert wire.flushed == [b"first"], "what comes later goes out together"
+
+    wire.reply().send(Response(status=200, headers={"content-type": content_type}, body=body()))
+    assert wire.body == b"firstsecondthird"
+
+
+# -- the deadline
+
+
+@pytest.mark.parametrize(("begun", "kind"), [(False, ErrorKind.UPSTREAM_TIMEOUT), (True, ErrorKind.DEADLINE)])
+def test_what_is_overdue_depends_on_whether_the_response_has_begun(
+    silent_fd: int, begun: bool, kind: ErrorKind
+) -> None:
+    reply = Wire().reply(heartbeat_seconds=0.01 if begun else 0.0, seconds=0.1)
+    reply.expect_stream(SSE)
+    with pytest.raises(RelayError) as raised:
+        reply.wait.readable(silent_fd)
+    assert raised.value.kind is kind
+    assert reply.begun is begun
+
+
+@pytest.mark.parametrize(
+    ("left", "reserve", "held"), [(10.0, 3.0, 2.0), (60.0, 3.0, 3.0), (1.0, 3.0, 0.2), (-5.0, 3.0, 0.0)]
+)
+def test_the_reserve_is_a_fifth_of_the_time_at_most(left: float, reserve: float, held: float) -> None:
+    deadline = time.monotonic() + left
+    invocation = Invocation(id="id", event=b"", deadline=deadline)
+    timing = Timing(heartbeat_seconds=0.0, reserve_seconds=reserve)
+    reply = Reply(Wire(), invocation, timing, to_prelude=lambda status, headers: b"")  # type: ignore[arg-type]
+    assert deadline - reply.wait.deadline == pytest.approx(held, abs=0.1)
