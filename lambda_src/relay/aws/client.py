@@ -125,11 +125,11 @@ class Client:
         return self._sock
 
     def _connect(self, wait: Wait) -> socket.socket:
-        sock = connect.connect(self._name, self._port, wait.deadline, wait=wait)
+        sock = connect.connect(self._name, self._port, wait)
         if not self._secure:
             return sock
         context = self._tls_context or tls.context()
-        return connect.wrap_tls(sock, context, self._name, wait.deadline, wait=wait)
+        return connect.wrap_tls(sock, context, self._name, wait)
 
     def _is_fresh(self, sock: socket.socket) -> bool:
         if not 0.0 <= time.time() - self._used_at <= _IDLE_SECONDS:

@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from relay.net.wait import Wait
@@ -25,20 +24,16 @@ def system_resolver(host: str, port: int) -> Addresses:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-def connect(
-    host: str, port: int, until: float, resolver: Resolver = system_resolver, *, wait: Wait | None = None
-) -> socket.socket:
+def connect(host: str, port: int, wait: Wait, resolver: Resolver = system_resolver) -> socket.socket:
     """A connected socket with TCP_NODELAY that does not block.
 
-    `until` is on time.monotonic()'s clock; `wait` is the invocation's, so that its end also ends this. Raises
-    TimeoutError at `until`, any other OSError when no address answers, and what `wait` raises.
+    Raises what `wait` raises at its deadline (TimeoutError as a rule), any other OSError when no address answers.
     """
-    wait = wait or Wait(deadline=until)
     last: OSError | None = None
-    for family, kind, protocol, _, address in resolve(host, port, until, resolver, wait=wait):
+    for family, kind, protocol, _, address in resolve(host, port, wait, resolver):
         sock = socket.socket(family, kind, protocol)
         try:
-            _connect(sock, address, until, wait)
+            _connect(sock, address, wait)
         except OSError as error:
             sock.close()
             last = error
@@ -50,26 +45,23 @@ def connect(
     raise last or OSError(f"{host} has no address")
 
 
-def _connect(sock: socket.socket, address: tuple[object, ...], until: float, wait: Wait) -> None:
+def _connect(sock: socket.socket, address: tuple[object, ...], wait: Wait) -> None:
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         sock.connect(address)
     except BlockingIOError:
-        wait.writable(sock.fileno(), until)
+        wait.writable(sock.fileno())
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number)) from None
 
 
-def wrap_tls(
-    sock: socket.socket, context: ssl.SSLContext, host: str | None, until: float, *, wait: Wait | None = None
-) -> ssl.SSLSocket:
+def wrap_tls(sock: socket.socket, context: ssl.SSLContext, host: str | None, wait: Wait) -> ssl.SSLSocket:
     """`sock` with TLS on it, verified for `host`; takes the same socket over, and closes it on failure.
 
-    Raises TimeoutError at `until`, ssl.SSLError or another OSError when the handshake fails, and what `wait` raises.
+    Raises what `wait` raises, ssl.SSLError or another OSError when the handshake fails.
     """
-    wait = wait or Wait(deadline=until)
     try:
         sock.setblocking(False)
         tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
@@ -77,22 +69,22 @@ def wrap_tls(
         sock.close()
         raise
     try:
-        _shake_hands(tls, until, wait)
+        _shake_hands(tls, wait)
     except BaseException:
         tls.close()
         raise
     return tls
 
 
-def _shake_hands(tls: ssl.SSLSocket, until: float, wait: Wait) -> None:
+def _shake_hands(tls: ssl.SSLSocket, wait: Wait) -> None:
     while True:
         try:
             tls.do_handshake()
             return
         except ssl.SSLWantReadError:
-            wait.readable(tls.fileno(), until)
+            wait.readable(tls.fileno())
         except ssl.SSLWantWriteError:
-            wait.writable(tls.fileno(), until)
+            wait.writable(tls.fileno())
 
 
 class _Beside:
@@ -124,15 +116,15 @@ class Ahead:
         self._lock = threading.Lock()
         self._thread: _Beside | None = _Beside(self._run)
 
-    def take(self, until: float, *, wait: Wait | None = None) -> socket.socket | None:
-        """The connection; None when there is none by `until`: why, the caller finds out by connecting anew.
+    def take(self, wait: Wait) -> socket.socket | None:
+        """The connection; None when there is none in time: why, the caller finds out by connecting anew.
 
-        Raises what `wait` raises at the invocation's end; the connection is closed then.
+        Raises what else `wait` raises; the connection is closed then.
         """
         if self._thread is None:
             return None
         try:
-            (wait or Wait(deadline=until)).readable(self._thread.fd, until)
+            wait.readable(self._thread.fd)
         except TimeoutError:
             pass
         except BaseException:
@@ -167,10 +159,8 @@ class Ahead:
         sock.close()
 
 
-def resolve(
-    host: str, port: int, until: float, resolver: Resolver = system_resolver, *, wait: Wait | None = None
-) -> Addresses:
-    """The addresses of `host`, by `until`. The resolver knows no time limit, so it runs beside us and may be left behind."""
+def resolve(host: str, port: int, wait: Wait, resolver: Resolver = system_resolver) -> Addresses:
+    """The addresses of `host`. The resolver knows no time limit, so it runs beside us and may be left behind."""
     addresses: list[tuple[int, int, int, str, tuple[object, ...]]] = []
     failure: list[Exception] = []
 
@@ -182,7 +172,7 @@ def resolve(
 
     thread = _Beside(look_up)
     try:
-        (wait or Wait(deadline=until)).readable(thread.fd, until)
+        wait.readable(thread.fd)
     except TimeoutError:
         raise TimeoutError(f"{host} was not resolved in time") from None
     finally:
@@ -190,8 +180,3 @@ def resolve(
     if failure:
         raise failure[0] if isinstance(failure[0], OSError) else OSError(f"{host!r} is no name of a host")
     return addresses
-
-
-def seconds_left(until: float) -> float:
-    """For a socket's time-out; never 0, which would make it non-blocking instead."""
-    return max(0.001, until - time.monotonic())

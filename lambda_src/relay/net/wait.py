@@ -7,7 +7,6 @@ an event loop. Knows descriptors and clocks; knows neither OpenAI nor the Runtim
 
 from __future__ import annotations
 
-import math
 import select
 import time
 from collections.abc import Callable
@@ -98,18 +97,22 @@ class Wait:
         self._deadline = min(self._deadline, time.monotonic() + seconds)
         self._on_silence = None
 
-    def readable(self, fd: int, until: float = math.inf) -> None:
-        """Returns when `fd` has something to read. To be called before each read, so that time passes in a flood too.
+    def within(self, seconds: float) -> Wait:
+        """A wait for a part of the work that is over after `seconds` or at the deadline, whichever comes first.
 
-        Raises TimeoutError at `until`, where that does not come after the deadline.
+        It hears the same request to stop, breaks no silence, and raises TimeoutError at its end.
         """
-        self._wait(fd, select.POLLIN, until)
+        return Wait(deadline=min(time.monotonic() + seconds, self._deadline), stop_fd=self._stop_fd)
 
-    def writable(self, fd: int, until: float = math.inf) -> None:
+    def readable(self, fd: int) -> None:
+        """Returns when `fd` has something to read. To be called before each read, so that time passes in a flood too."""
+        self._wait(fd, select.POLLIN)
+
+    def writable(self, fd: int) -> None:
         """Returns when `fd` takes more; a socket that is connecting does so when that has succeeded or failed."""
-        self._wait(fd, select.POLLOUT, until)
+        self._wait(fd, select.POLLOUT)
 
-    def _wait(self, fd: int, events: int, until: float) -> None:
+    def _wait(self, fd: int, events: int) -> None:
         # What every token passes: nothing is looked at twice, and the rest only when it is due.
         self._downstream.flush()
         poller = self._poller(fd, events)
@@ -118,12 +121,12 @@ class Wait:
             self._seen_size = self._downstream.body_size
             self._silent_since = now
         while True:
-            due = min(self._due(), until)
+            due = self._due()
             ready = poller.poll(min(max(0.0, due - now), _NEVER_SECONDS) * 1000)
             now = time.monotonic()
             if now < due and len(ready) == 1 and ready[0][0] == fd:
                 return  # as nearly always
-            self._attend(ready, fd, now, until)
+            self._attend(ready, fd, now)
             if any(ready_fd == fd for ready_fd, _ in ready):
                 return
             # A heartbeat may have begun the response: from then on the other side can end the exchange.
@@ -149,7 +152,7 @@ class Wait:
             return self._deadline
         return min(self._silent_since + self._silence, self._deadline)
 
-    def _attend(self, ready: list[tuple[int, int]], waited_for: int, now: float, until: float) -> None:
+    def _attend(self, ready: list[tuple[int, int]], waited_for: int, now: float) -> None:
         """Raises what ends the work; breaks the silence when it has lasted."""
         for fd, _ in ready:
             if fd == waited_for:
@@ -157,8 +160,8 @@ class Wait:
             if fd == self._stop_fd:
                 raise RelayError(ErrorKind.SHUTDOWN, log="SIGTERM")
             self._downstream.check_refused()
-        if now >= min(until, self._deadline):
-            raise _timed_out() if until <= self._deadline else self._overdue()
+        if now >= self._deadline:
+            raise self._overdue()
         if self._on_silence is not None and now >= self._silent_since + self._silence:
             self._on_silence()
             self._downstream.flush()

@@ -126,12 +126,12 @@ class Upstream:
         self._last_used = self._clock()
 
     def _send(self, request: httpx.Request, watch: Wait) -> httpx.Response:
-        self._backend.connect_by = min(time.monotonic() + _CONNECT_SECONDS, watch.deadline)
+        self._backend.connecting = watch.within(_CONNECT_SECONDS)
         try:
             return self._transport.handle_request(request)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             # No byte of the request has left: the one failure that may be tried again.
-            if time.monotonic() >= self._backend.connect_by:
+            if not self._backend.connecting.seconds_left():
                 raise
             return self._transport.handle_request(request)
 
@@ -232,10 +232,11 @@ class _Stream(httpx.SyncByteStream):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Connects within `connect_by`, resolver included, or takes what was connected ahead; what it returns waits in `watch`."""
+    """Connects while `connecting` lasts, resolver included, or takes what was connected ahead; what it returns waits in
+    `watch`."""
 
     watch: Wait
-    connect_by: float = 0.0
+    connecting: Wait
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -246,11 +247,11 @@ class _Backend(httpcore.NetworkBackend):
         if self._ahead is not None and self._is_fresh():
             return
         self.drop_ahead()
-        until = time.monotonic() + _CONNECT_SECONDS
+        wait = Wait(deadline=time.monotonic() + _CONNECT_SECONDS)
 
         def make() -> socket.socket:
-            sock = _connect(host, port, until)
-            return sock if tls_context is None else connect.wrap_tls(sock, tls_context, host, until)
+            sock = _connect(host, port, wait)
+            return sock if tls_context is None else connect.wrap_tls(sock, tls_context, host, wait)
 
         self._ahead, self._ahead_since = connect.Ahead(make), self._clock()
 
@@ -271,7 +272,7 @@ class _Backend(httpcore.NetworkBackend):
         if made is not None:
             return made
         try:
-            return _NetworkStream(_connect(host, port, self.connect_by, wait=self.watch), self)
+            return _NetworkStream(_connect(host, port, self.connecting), self)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
@@ -283,7 +284,7 @@ class _Backend(httpcore.NetworkBackend):
             self.drop_ahead()
             return None
         ahead, self._ahead = self._ahead, None
-        sock = ahead.take(self.connect_by, wait=self.watch)
+        sock = ahead.take(self.connecting)
         made = None if sock is None else _NetworkStream(sock, self)
         if made is not None and made.has_news():
             made.close()
@@ -295,8 +296,8 @@ class _Backend(httpcore.NetworkBackend):
         return 0.0 <= self._clock() - self._ahead_since <= _IDLE_SECONDS
 
 
-def _connect(host: str, port: int, until: float, *, wait: Wait | None = None) -> socket.socket:
-    sock = connect.connect(host, port, until, wait=wait)
+def _connect(host: str, port: int, wait: Wait) -> socket.socket:
+    sock = connect.connect(host, port, wait)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the tools also run on macOS
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
     return sock
@@ -381,9 +382,7 @@ class _NetworkStream(httpcore.NetworkStream):
             return self  # connected ahead, with the same context and for the same name
         try:
             return _NetworkStream(
-                connect.wrap_tls(
-                    self._sock, ssl_context, server_hostname, self._backend.connect_by, wait=self._backend.watch
-                ),
+                connect.wrap_tls(self._sock, ssl_context, server_hostname, self._backend.connecting),
                 self._backend,
             )
         except TimeoutError as error:

@@ -86,4 +86,4 @@ def test_a_read_is_over_when_its_time_is(server: RawUpstream, secret: SecretsMan
     started = time.monotonic()
     with pytest.raises(SecretError, match="no response in time"):
         secret.read(started + 0.3)
-    assert time.monotonic() - started < 0.6
+    assert time.monotonic() - started < 1.1  # without a time of its own it would take 1.2 s

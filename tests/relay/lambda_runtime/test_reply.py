@@ -20,13 +20,34 @@ ERROR_EVENT = b'event: error\ndata: {"error":{"message":"%s","type":"api_error",
 BEAT = b": keep-alive\n"
 
 
+class SilentUpstream(Wire):
+    """Where a reply goes while upstream says nothing: `stay_silent` is a wait of two heartbeats, by their own count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fd, self._writing = os.pipe()
+        self._flushes = 0
+
+    def flush(self) -> None:
+        self._flushes += 1
+        if self._flushes == 3:  # before the wait, and after each heartbeat
+            os.write(self._writing, b"x")
+
+    def stay_silent(self, reply: Reply) -> None:
+        self._flushes = 0
+        reply.wait.readable(self.fd)
+        os.read(self.fd, 1)
+
+    def close(self) -> None:
+        os.close(self.fd)
+        os.close(self._writing)
+
+
 @pytest.fixture
-def silent_fd() -> Iterator[int]:
-    """A descriptor that never becomes readable."""
-    reading, writing = os.pipe()
-    yield reading
-    os.close(reading)
-    os.close(writing)
+def wire() -> Iterator[SilentUpstream]:
+    silent = SilentUpstream()
+    yield silent
+    silent.close()
 
 
 def once(body: bytes) -> bytes:
@@ -34,78 +55,71 @@ def once(body: bytes) -> bytes:
     return re.sub(rb"(?:: keep-alive\n)+", BEAT, body)
 
 
-def stay_silent(reply: Reply, fd: int, beats: int = 2) -> None:
-    """Waits while nothing comes, for that many heartbeats."""
-    with pytest.raises(TimeoutError):
-        reply.wait.readable(fd, until=time.monotonic() + 0.01 * (beats + 1))
-
-
 # -- heartbeats
 
 
-def test_silence_begins_a_stream_that_is_expected(silent_fd: int) -> None:
-    wire = Wire()
+def test_silence_begins_a_stream_that_is_expected(wire: SilentUpstream) -> None:
     reply = wire.reply(heartbeat_seconds=0.01)
     reply.expect_stream({**SSE, "x-limit": "5"})
     assert not reply.begun
-    stay_silent(reply, silent_fd)
+    wire.stay_silent(reply)
     assert wire.head == {"statusCode": 200, "headers": {"x-request-id": "id", **SSE, "x-limit": "5"}}
     assert once(wire.body) == BEAT
     assert reply.delivery.status == 200
     assert reply.delivery.first_byte_at == 0.0, "a heartbeat is no first token"
 
 
-@pytest.mark.parametrize("heartbeat_seconds", [0.0, 0.01])
-def test_nothing_is_begun_where_no_stream_is_expected(silent_fd: int, heartbeat_seconds: float) -> None:
-    wire = Wire()
-    reply = wire.reply(heartbeat_seconds=heartbeat_seconds)
-    if not heartbeat_seconds:
-        reply.expect_stream(SSE)
-    stay_silent(reply, silent_fd)
+def test_nothing_is_begun_where_no_stream_is_expected(wire: SilentUpstream) -> None:
+    reply = wire.reply(heartbeat_seconds=0.01)
+    wire.stay_silent(reply)
     assert not reply.begun
     assert wire.body == b""
 
 
-def test_the_head_that_a_heartbeat_has_written_holds(silent_fd: int) -> None:
-    wire = Wire()
+def test_nothing_is_begun_where_heartbeats_are_off(wire: SilentUpstream) -> None:
+    reply = wire.reply(heartbeat_seconds=0.0, seconds=0.05)
+    reply.expect_stream(SSE)
+    with pytest.raises(RelayError):
+        wire.stay_silent(reply)
+    assert not reply.begun
+
+
+def test_the_head_that_a_heartbeat_has_written_holds(wire: SilentUpstream) -> None:
     reply = wire.reply(heartbeat_seconds=0.01)
     reply.expect_stream(SSE)
-    stay_silent(reply, silent_fd)
+    wire.stay_silent(reply)
     reply.send(Response(status=200, headers={**SSE, "x": "y"}, body=iter([b"data: 1\n\n"])))
     assert wire.head == {"statusCode": 200, "headers": {"x-request-id": "id", **SSE}}
     assert once(wire.body) == BEAT + b"data: 1\n\n"
     assert wire.ended
 
 
-def test_heartbeats_come_between_events_only(silent_fd: int) -> None:
-    wire = Wire()
+def test_heartbeats_come_between_events_only(wire: SilentUpstream) -> None:
     reply = wire.reply(heartbeat_seconds=0.01)
 
     def body() -> Iterator[bytes]:
         for piece in (b"data: 1", b"\n", b"\n", b"data: 2\r\n\r\n", b"data: 3\n"):
             yield piece
-            stay_silent(reply, silent_fd)
+            wire.stay_silent(reply)
 
     reply.expect_stream(SSE)
-    stay_silent(reply, silent_fd)
+    wire.stay_silent(reply)
     reply.send(Response(status=200, headers=SSE, body=body()))
     assert once(wire.body) == BEAT + b"data: 1\n\n" + BEAT + b"data: 2\r\n\r\n" + BEAT + b"data: 3\n"
 
 
-def test_no_heartbeat_in_a_body_that_is_no_event_stream(silent_fd: int) -> None:
-    wire = Wire()
+def test_no_heartbeat_in_a_body_that_is_no_event_stream(wire: SilentUpstream) -> None:
     reply = wire.reply(heartbeat_seconds=0.01)
     reply.expect_stream({"content-type": "text/plain"})
-    stay_silent(reply, silent_fd)
+    wire.stay_silent(reply)
     reply.send(Response(status=200, headers={}, body=iter([b"x"])))
     assert wire.body == b"x"
 
 
-def test_a_failure_after_a_heartbeat_travels_in_the_stream(silent_fd: int) -> None:
-    wire = Wire()
+def test_a_failure_after_a_heartbeat_travels_in_the_stream(wire: SilentUpstream) -> None:
     reply = wire.reply(heartbeat_seconds=0.01)
     reply.expect_stream(SSE)
-    stay_silent(reply, silent_fd)
+    wire.stay_silent(reply)
     reply.fail(RelayError(ErrorKind.UPSTREAM_TIMEOUT, "Late."))
     assert wire.head["statusCode"] == 200
     assert once(wire.body) == BEAT + ERROR_EVENT % (b"Late.", b"upstream_timeout")
@@ -147,12 +161,12 @@ def test_the_first_token_is_on_the_wire_before_the_second_is_asked_for(content_t
 
 @pytest.mark.parametrize(("begun", "kind"), [(False, ErrorKind.UPSTREAM_TIMEOUT), (True, ErrorKind.DEADLINE)])
 def test_what_is_overdue_depends_on_whether_the_response_has_begun(
-    silent_fd: int, begun: bool, kind: ErrorKind
+    wire: SilentUpstream, begun: bool, kind: ErrorKind
 ) -> None:
     reply = Wire().reply(heartbeat_seconds=0.01 if begun else 0.0, seconds=0.1)
     reply.expect_stream(SSE)
     with pytest.raises(RelayError) as raised:
-        reply.wait.readable(silent_fd)
+        reply.wait.readable(wire.fd)
     assert raised.value.kind is kind
     assert reply.begun is begun
 

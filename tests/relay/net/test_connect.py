@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from relay.net.connect import Addresses, Ahead, connect, resolve, seconds_left
+from relay.errors import ErrorKind, RelayError
+from relay.net.connect import Addresses, Ahead, connect, resolve, wrap_tls
+from relay.net.wait import Wait
+
+from emulator.fakes.raw_upstream import BlackHole
 
 
 @pytest.fixture
@@ -21,8 +27,8 @@ def address(port: int) -> tuple[int, int, int, str, tuple[object, ...]]:
     return (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
 
 
-def in_a_second() -> float:
-    return time.monotonic() + 1.0
+def in_a_second() -> Wait:
+    return Wait(deadline=time.monotonic() + 1.0)
 
 
 def test_connects_without_delay_of_small_writes(listener: socket.socket) -> None:
@@ -54,8 +60,8 @@ def test_gives_up_a_slow_resolver_in_time() -> None:
 
     started = time.monotonic()
     with pytest.raises(TimeoutError, match="a-host was not resolved in time"):
-        connect("a-host", 1, started + 0.2, slow)
-    assert time.monotonic() - started < 0.5
+        connect("a-host", 1, Wait(deadline=started + 0.2), slow)
+    assert time.monotonic() - started < 2
     answer.set()
 
 
@@ -73,8 +79,58 @@ def test_a_name_that_cannot_be_one_is_a_failure_to_connect(name: str) -> None:
         connect(name, 1, in_a_second())
 
 
-def test_the_time_left_is_never_zero() -> None:
-    assert seconds_left(time.monotonic() - 5) > 0
+# -- asked to stop
+
+
+@pytest.fixture
+def stopping() -> Iterator[Wait]:
+    """The wait of a process that has been asked to stop."""
+    reading, writing = os.pipe()
+    os.write(writing, b"x")
+    yield Wait(deadline=time.monotonic() + 30, stop_fd=reading)
+    os.close(reading)
+    os.close(writing)
+
+
+def assert_ends_at_once(work: Callable[[], object]) -> None:
+    started = time.monotonic()
+    with pytest.raises(RelayError) as raised:
+        work()
+    assert raised.value.kind is ErrorKind.SHUTDOWN
+    assert time.monotonic() - started < 5
+
+
+def test_a_request_to_stop_ends_the_resolver(stopping: Wait) -> None:
+    answer = threading.Event()
+
+    def slow(host: str, port: int) -> Addresses:
+        answer.wait(30)
+        return []
+
+    assert_ends_at_once(lambda: connect("a-host", 1, stopping, slow))
+    answer.set()
+
+
+def test_a_request_to_stop_ends_the_connecting(stopping: Wait) -> None:
+    with BlackHole() as hole:
+        addresses = [address(int(hole.url.rpartition(":")[2].partition("/")[0]))]
+        assert_ends_at_once(lambda: connect("a-host", 1, stopping, lambda host, port: addresses))
+
+
+def test_a_request_to_stop_ends_the_handshake_and_closes(stopping: Wait) -> None:
+    ours, peer = socket.socketpair()
+    with peer:
+        assert_ends_at_once(lambda: wrap_tls(ours, ssl.create_default_context(), "localhost", stopping))
+        while peer.recv(65_536):
+            pass  # the greeting, and then the end
+    assert ours.fileno() == -1
+
+
+def test_a_request_to_stop_ends_the_wait_for_what_is_connected_ahead(stopping: Wait, making: Making) -> None:
+    assert_ends_at_once(lambda: making.ahead.take(stopping))
+    making.allowed.set()
+    making.peer.settimeout(5.0)
+    assert making.peer.recv(1) == b"", "it is closed when it is there"
 
 
 class Making:

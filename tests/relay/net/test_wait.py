@@ -179,18 +179,18 @@ def test_a_heartbeat_that_begins_the_answer_makes_its_descriptor_count_at_once(p
     assert time.monotonic() - started < 5
 
 
-def test_a_limit_of_its_own_ends_one_wait_and_not_the_work(pipes: list[Pipe]) -> None:
-    watch = Wait(deadline=soon(30), overdue=lambda: RelayError(ErrorKind.DEADLINE))
+def test_a_part_of_the_work_ends_by_itself_and_breaks_no_silence(pipes: list[Pipe]) -> None:
+    upstream, _, stop = pipes
+    work = Wait(
+        deadline=soon(30), stop_fd=stop.out, silence=0.01, on_silence=lambda: pytest.fail("nobody is to be told")
+    )
     with pytest.raises(TimeoutError):
-        watch.readable(pipes[0].out, until=soon(0.05))
-    pipes[0].fill()
-    watch.readable(pipes[0].out, until=soon(1))
-
-
-def test_at_the_deadline_a_later_limit_means_nothing(pipes: list[Pipe]) -> None:
-    watch = Wait(deadline=soon(0.05), overdue=lambda: RelayError(ErrorKind.DEADLINE))
-    with pytest.raises(RelayError):
-        watch.readable(pipes[0].out, until=soon(10))
+        work.within(0.05).readable(upstream.out)
+    assert work.within(60).deadline == work.deadline
+    stop.fill()
+    with pytest.raises(RelayError) as raised:
+        work.within(60).readable(upstream.out)
+    assert raised.value.kind is ErrorKind.SHUTDOWN
 
 
 def test_what_is_drained_has_a_limit_and_no_heartbeats(pipes: list[Pipe]) -> None:
