@@ -17,11 +17,11 @@ from emulator.assembly.deployment import SynthesisError
 from emulator.assembly.template import TemplateError
 from emulator.fakes.readiness import StandInError
 from emulator.front.function_url import Disconnects
-from emulator.front.identities import read_identities
 from emulator.local_deploy import command
 from emulator.local_deploy.deployment import RehearsalError
 from emulator.local_stack import Session
 from emulator.processes.log import LogSink
+from emulator.signing.identities import read_identities
 
 EXPECTED = (RehearsalError, SynthesisError, StandInError, TemplateError, ValueError, OSError)
 

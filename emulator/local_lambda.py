@@ -32,14 +32,14 @@ from typing import Self, TypeVar
 
 from emulator.front.cloudfront import Edge, EdgeDoor
 from emulator.front.function_url import Disconnects, FunctionUrl
-from emulator.front.identities import Identity, local_role_session, local_user
 from emulator.front.invoke_api import InvokeApi
-from emulator.front.signature import Verifier
 from emulator.processes.log import LogSink
 from emulator.processes.loop_thread import LoopThread
 from emulator.runtime.api import EarlyRefusal
 from emulator.runtime.environment_pool import Fleet
 from emulator.runtime.function import Function
+from emulator.signing.identities import Identity, local_role_session, local_user
+from emulator.signing.signature import Verifier
 
 T = TypeVar("T")
 
@@ -65,6 +65,7 @@ class LocalLambda:
         self._disconnects = disconnects
         self._edge = edge
         self._edge_door: EdgeDoor | None = None
+        self._invoke_api: InvokeApi | None = None
         self._clock = clock
 
     def __enter__(self) -> Self:
@@ -94,6 +95,8 @@ class LocalLambda:
     @property
     def invoke_url(self) -> str:
         """Lambda's own API (Invoke, InvokeWithResponseStream), for `direct_invokers`: boto3's endpoint_url."""
+        if self._invoke_api is None:
+            raise LookupError("there is no Invoke API without direct_invokers")
         return f"http://127.0.0.1:{self._invoke_api.port}"
 
     @property
@@ -147,8 +150,9 @@ class LocalLambda:
         verifier = Verifier(self.identities, self.function.region)
         self._door = FunctionUrl(self._fleet, verifier, self.logs, disconnects=self._disconnects, clock=self._clock)
         await self._door.start(self._wanted_port)
-        self._invoke_api = InvokeApi(self._fleet, verifier, invokers=self._direct_invokers, clock=self._clock)
-        await self._invoke_api.start()
+        if self._direct_invokers:
+            self._invoke_api = InvokeApi(self._fleet, verifier, invokers=self._direct_invokers, clock=self._clock)
+            await self._invoke_api.start()
         if self._edge is not None:
             self._edge_door = EdgeDoor(self._edge, self.url)
             await self._edge_door.start(0)
@@ -158,7 +162,8 @@ class LocalLambda:
             await self._edge_door.close()
         await self._fleet.close()
         await self._door.close()
-        await self._invoke_api.close()
+        if self._invoke_api is not None:
+            await self._invoke_api.close()
 
     def _end(self) -> None:
         self._loop.close()

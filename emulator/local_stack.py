@@ -20,10 +20,10 @@ from emulator.fakes.aws import AwsStandIn
 from emulator.fakes.openai import OpenAIStandIn
 from emulator.front.cloudfront import Edge
 from emulator.front.function_url import Disconnects
-from emulator.front.identities import Identity
 from emulator.local_lambda import LocalLambda
 from emulator.processes.log import LogSink
 from emulator.runtime.function import Function
+from emulator.signing.identities import Identity
 
 PLACE = ROOT / "build"
 EDGE_SETTING = "EDGE_SECRET_ARN"  # the setting that names the secret which the distribution sends
@@ -108,7 +108,8 @@ class Session:
         table = self.relay.function.environment.get("TABLE_NAME", "")
         if not table:
             return []
-        access = "AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
+        operator = self._aws.operator
+        access = f"AWS_ACCESS_KEY_ID={operator.access_key} AWS_SECRET_ACCESS_KEY={operator.secret_key}"
         return [
             "and, for limits and usage:",
             f"  AWS_ENDPOINT_URL={self._aws.url} AWS_DEFAULT_REGION={self._region} {access} \\",
@@ -150,10 +151,10 @@ class Session:
         found = self._distribution
         if found is None:
             return None
-        aws, secret = self._aws.client("secretsmanager"), function.environment[EDGE_SETTING]
+        aws, secret = self._aws, function.environment[EDGE_SETTING]
         return Edge(
             header=found.header,
-            secret=lambda: str(aws.get_secret_value(SecretId=secret)["SecretString"]),
+            secret=lambda: str(aws.call("secretsmanager", "GetSecretValue", SecretId=secret)["SecretString"]),
             read_timeout=found.read_timeout,
         )
 

@@ -44,13 +44,15 @@ CDK_APP = {
 }
 EMULATOR = {
     "processes": "",
-    "runtime": "processes",
-    "front": "processes runtime",
-    "fakes": "processes",
-    "assembly": "processes runtime front fakes",
-    "local_lambda": "processes runtime front",
-    "local_stack": "processes runtime front fakes assembly local_lambda",
-    "local_deploy": "processes runtime front fakes assembly local_lambda",
+    "net": "",
+    "signing": "",
+    "runtime": "processes net signing",
+    "front": "processes net signing runtime",
+    "fakes": "processes net signing",
+    "assembly": "processes signing runtime front fakes",
+    "local_lambda": "processes signing runtime front",
+    "local_stack": "processes signing runtime front fakes assembly local_lambda",
+    "local_deploy": "processes signing runtime front fakes assembly local_lambda",
     "demo": "local_lambda",
 }
 # Arrows between rooms that are to go: `module -> room or module`. This set only shrinks.
@@ -72,8 +74,6 @@ SIDEWAYS = {
     "cdk_app.monitoring.dashboard -> cdk_app.edge.waf_lists",
     "cdk_app.pipelines.roles -> cdk_app.edge.stack",
     "cdk_app.relay.stack -> cdk_app.edge.stack",
-    "emulator.runtime.api -> emulator.front.h11_connection",
-    "emulator.runtime.function -> emulator.front.identities",
 }
 # Rules between the packages: the relay runs alone, and the local Lambda is a second, independent reading of the wire.
 NEVER = {

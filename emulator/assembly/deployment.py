@@ -15,8 +15,8 @@ from typing import Any
 
 from emulator.assembly.template import Attributes, Deployed, TemplateError, resolve
 from emulator.fakes.aws import AwsStandIn
-from emulator.front.identities import ACCOUNT
 from emulator.runtime.function import Function
+from emulator.signing.identities import ACCOUNT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEY_SETTING = "OPENAI_SECRET_ARN"  # the one setting whose meaning has to be known: it names the secret to fill
@@ -59,7 +59,7 @@ def deploy(
 ) -> Function:
     """`overrides` replace settings of the template, `command` the bundle's exec wrapper."""
     attributes, key_arn = create_resources(deployed, aws, openai_key, region)
-    environment = {"AWS_ENDPOINT_URL": aws.url, **settings(deployed, attributes, overrides, region)}
+    environment = {**aws.environment(), **settings(deployed, attributes, overrides, region)}
     if not key_arn:  # the template names a secret that exists elsewhere
         existing = environment.get(KEY_SETTING, "")
         environment[KEY_SETTING] = aws.put_secret(openai_key, name=existing.rpartition(":secret:")[2])

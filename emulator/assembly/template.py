@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emulator.front.identities import ACCOUNT
+from emulator.signing.identities import ACCOUNT
 
 Attributes = Mapping[str, str]  # "Ref", "Arn", ... of one resource
 

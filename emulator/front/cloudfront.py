@@ -16,6 +16,8 @@ import yarl
 from aiohttp import web
 from multidict import CIMultiDict
 
+from emulator.net.listener import Listener
+
 # What belongs to one connection and not to the message: RFC 9110, section 7.6.1. The host is the origin's own.
 NOT_PASSED = frozenset({"connection", "host", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"})
 
@@ -33,22 +35,21 @@ class EdgeDoor:
     """All methods belong to the event loop's thread. `origin` is the Function URL, without a slash at its end."""
 
     def __init__(self, edge: Edge, origin: str) -> None:
-        self.port = 0
         self._edge = edge
         self._origin = origin
-        self._runner: web.ServerRunner | None = None
+        self._listener = Listener(self._serve)
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def port(self) -> int:
+        return self._listener.port
 
     async def start(self, port: int) -> None:
         self._session = aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
-        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        self.port = self._runner.addresses[0][1]
+        await self._listener.start(port)
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._listener.close()
         if self._session is not None:
             await self._session.close()
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from emulator.front.identities import Identity
-from emulator.front.signature import SignedRequest
+from emulator.signing.identities import Identity
+from emulator.signing.signature import SignedRequest
 
 # Text, by content type; everything else, also a form and a body without a type, arrives as base64.
 TEXT_TYPES = ("application/json", "application/javascript", "application/xml", "application/vnd.api+json")

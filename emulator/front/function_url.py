@@ -18,14 +18,14 @@ from collections.abc import Callable
 from aiohttp import HttpVersion11, web
 
 from emulator.front.event import Door, function_url_event
-from emulator.front.signature import RefusedError, SignedRequest, Verifier
+from emulator.net.listener import Listener, read_body
 from emulator.processes.log import LogSink
 from emulator.runtime import prelude
 from emulator.runtime.environment_pool import Fleet, InitFailedError, ThrottledError
 from emulator.runtime.execution_environment import Environment
 from emulator.runtime.invocation import Answer, Ending
+from emulator.signing.signature import RefusedError, SignedRequest, Verifier
 
-BODY_LIMIT = 6 * 1024 * 1024
 EVENT_LIMIT = 6_291_556  # what Lambda's own RequestEntityTooLargeException names
 URL_ID = "local0relay0function0url0000000"
 TOO_LARGE = f"Request must be smaller than {EVENT_LIMIT} bytes for the InvokeFunction operation"
@@ -50,28 +50,23 @@ class FunctionUrl:
         disconnects: Disconnects = Disconnects.HIDDEN,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
-        self.port = 0
         self.counters: Counter[str] = Counter()
         self._fleet = fleet
         self._verifier = verifier
         self._logs = logs
         self._disconnects = disconnects
         self._clock = clock
-        self._runner: web.ServerRunner | None = None
-        self._abandoned: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._serve, report=logs.platform, cancels=disconnects is Disconnects.TOLD)
+
+    @property
+    def port(self) -> int:
+        return self._listener.port
 
     async def start(self, port: int) -> None:
-        told = self._disconnects is Disconnects.TOLD
-        server = web.Server(self._serve, access_log=None, handler_cancellation=told)
-        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        await self._listener.start(port)
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._listener.close()
 
     # -- one request -----------------------------------------------------------------------------------------
 
@@ -181,19 +176,6 @@ class FunctionUrl:
         headers = {"x-amzn-RequestId": request_id, "x-amzn-ErrorType": kind}
         text = json.dumps({"Message": message})
         return web.Response(status=status, text=text, content_type="application/json", headers=headers)
-
-
-async def read_body(request: web.BaseRequest) -> bytes | None:
-    """The whole body, or None when it is larger than Lambda takes (it is read to its end, so that a 413
-    arrives).
-    """
-    body = bytearray()
-    too_large = False
-    async for part in request.content.iter_any():
-        too_large = too_large or len(body) + len(part) > BODY_LIMIT
-        if not too_large:
-            body += part
-    return None if too_large else bytes(body)
 
 
 def begin(head: prelude.Prelude, request_id: str, trace_id: str) -> web.StreamResponse:

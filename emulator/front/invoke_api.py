@@ -19,11 +19,12 @@ from typing import Any
 
 from aiohttp import web
 
-from emulator.front.function_url import new_trace_id, read_body
-from emulator.front.identities import Identity
-from emulator.front.signature import RefusedError, SignedRequest, Verifier
+from emulator.front.function_url import new_trace_id
+from emulator.net.listener import Listener, read_body
 from emulator.runtime.environment_pool import Fleet, InitFailedError, ThrottledError
 from emulator.runtime.invocation import Answer, Ending, Outcome
+from emulator.signing.identities import Identity
+from emulator.signing.signature import RefusedError, SignedRequest, Verifier
 
 _STREAMING = re.compile(r"/2021-11-15/functions/(?P<name>[^/]+)/response-streaming-invocations")
 _BUFFERED = re.compile(r"/2015-03-31/functions/(?P<name>[^/]+)/invocations")
@@ -40,23 +41,21 @@ class InvokeApi:
         invokers: Sequence[Identity],
         clock: Callable[[], datetime.datetime],
     ) -> None:
-        self.port = 0
         self._fleet = fleet
         self._verifier = verifier
         self._allowed = {identity.access_key for identity in invokers}
         self._clock = clock
-        self._runner: web.ServerRunner | None = None
+        self._listener = Listener(self._serve)
+
+    @property
+    def port(self) -> int:
+        return self._listener.port
 
     async def start(self) -> None:
-        self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        await self._listener.start(0)
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._listener.close()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         event = await read_body(request)

@@ -17,8 +17,8 @@ from cdk_app import environments
 from cdk_app.bundle import build
 from cdk_app.config.environment import Environment
 from cdk_app.stage import RelayStage
-from emulator.front.identities import ACCOUNT
 from emulator.local_deploy.ministack_account import REGION
+from emulator.signing.identities import ACCOUNT
 
 # What this version of MiniStack cannot make: deployments with them would fail as a whole.
 NOT_IN_THE_CLOUD = frozenset(

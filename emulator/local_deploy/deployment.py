@@ -29,11 +29,11 @@ import httpx
 from cdk_app.bundle import target_python
 from emulator.assembly.deployment import ROOT
 from emulator.front.cloudfront import Edge
-from emulator.front.identities import ACCOUNT
 from emulator.local_deploy.ministack_account import REGION, Cloud
 from emulator.local_deploy.permissions import Attempt, Deployed, attempts
 from emulator.local_lambda import LocalLambda
 from emulator.runtime.function import Function
+from emulator.signing.identities import ACCOUNT
 
 
 class RehearsalError(Exception):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import ssl
 import sys
 from pathlib import Path
@@ -16,13 +17,20 @@ from typing import Any, Self
 
 import boto3
 
-from emulator.fakes.aws import NAME, free_port
+from emulator.fakes.aws import NAME
 from emulator.fakes.readiness import wait_until_it_answers
-from emulator.front.identities import ACCOUNT
 from emulator.processes import child_process
+from emulator.signing.identities import ACCOUNT
 
 # Cross-region references are looked up by MiniStack in the region of the stack that has them, and the edge is here.
 REGION = "us-east-1"
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Cloud:
@@ -55,7 +63,8 @@ class Cloud:
         log = folder / "log"
         self._process = child_process.start_logged([sys.executable, "-m", "ministack"], env=variables, log=log)
         try:
-            wait_until_it_answers(NAME, self._process, log, f"{self.url}/_ministack/health", mark, self.ca_file)
+            health = f"{self.url}/_ministack/health"
+            wait_until_it_answers(NAME, self._process, log, health, mark=mark, ca_file=self.ca_file)
         except BaseException:
             self.__exit__(None, None, None)
             raise

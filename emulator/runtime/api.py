@@ -15,13 +15,15 @@ from __future__ import annotations
 import asyncio
 import enum
 import json
+import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import h11
 
-from emulator.front.h11_connection import Connection, ConnectionLostError, serve
+from emulator.net.h11_connection import Connection, ConnectionLostError, serve
+from emulator.net.listener import names_this_machine
 from emulator.runtime.invocation import Answer, Ending, Invocation, Outcome
 from emulator.runtime.wire import error_outcome, next_headers, outcome_of
 
@@ -62,16 +64,26 @@ class _Current:
     hung_up: bool = False
 
 
+async def admit_everybody(connection: socket.socket) -> bool:
+    return True
+
+
 class RuntimeApi:
     """The API one process sees at AWS_LAMBDA_RUNTIME_API. All methods belong to the event loop's thread."""
 
-    def __init__(self, *, on_phase: Callable[[Phase], None] = lambda phase: None) -> None:
+    def __init__(
+        self,
+        *,
+        on_phase: Callable[[Phase], None] = lambda phase: None,
+        admits: Callable[[socket.socket], Awaitable[bool]] = admit_everybody,
+    ) -> None:
         self.phase = Phase.INIT
         self.address = ""
         self.calls: deque[str] = deque(maxlen=10_000)  # "GET next", "POST response 202", ... in order
         self.init_error: Outcome | None = None
         self.stream_limit = STREAM_LIMIT
         self._on_phase = on_phase
+        self._admits = admits
         self._refusal: EarlyRefusal | None = None
         self._current: _Current | None = None
         self._waiters: list[asyncio.Future[Invocation]] = []
@@ -79,7 +91,7 @@ class RuntimeApi:
         self._connections: set[Connection] = set()
 
     async def start(self) -> None:
-        self._server, port = await serve(self._handle, self._connections)
+        self._server, port = await serve(self._handle, self._connections, self._admits)
         self.address = f"127.0.0.1:{port}"
 
     async def close(self) -> None:
@@ -132,7 +144,10 @@ class RuntimeApi:
     # -- the function's side ---------------------------------------------------------------------------------
 
     async def _handle(self, connection: Connection, request: h11.Request) -> None:
-        method, path = request.method.decode(), request.target.decode().split("?")[0]
+        method, path = request.method.decode(), request.target.decode("latin-1").split("?")[0]
+        if not names_this_machine([text.decode("latin-1") for name, text in request.headers if name == b"host"]):
+            await self._reply(connection, f"{method} {path}", 403, "Forbidden", "the Host is not this machine")
+            return
         parts = path.removeprefix(VERSION).strip("/").split("/") if path.startswith(VERSION + "/") else []
         match (method, parts):
             case ("GET", ["invocation", "next"]):

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Callable
 
 from emulator.processes import child_process
 from emulator.processes.log import LogLine, LogSink
+from emulator.processes.peer import belongs_to_session
 from emulator.runtime.api import Phase, RuntimeApi
 from emulator.runtime.function import Function, Idle
 from emulator.runtime.invocation import Answer, Ending, Invocation, Outcome
@@ -31,7 +33,7 @@ class Environment:
         home: pathlib.Path,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self.api = RuntimeApi(on_phase=self._phase_changed)
+        self.api = RuntimeApi(on_phase=self._phase_changed, admits=self._admits)
         self.alive = False
         self.init_seconds: float | None = None
         self.last_used = 0.0
@@ -41,6 +43,7 @@ class Environment:
         self._on_change = on_change
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
+        self._spawned = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         self._exit: Outcome | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,6 +76,7 @@ class Environment:
             self._died(f"Runtime.InvalidEntrypoint: {error}")
             return
         self.alive = True
+        self._spawned.set()
         process = self._process
         assert process.stdout is not None
         assert process.stderr is not None
@@ -127,6 +131,11 @@ class Environment:
         await self.api.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=child_process.GRACE)  # a grandchild may hold the log's pipe open
+
+    async def _admits(self, connection: socket.socket) -> bool:
+        """Only our own process, and what it starts, may speak to its Runtime API: an event is its caller's prompt."""
+        await self._spawned.wait()
+        return belongs_to_session(connection, self.pid)
 
     # -- what happens by itself ------------------------------------------------------------------------------
 

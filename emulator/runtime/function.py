@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from emulator.front.identities import ACCOUNT
+from emulator.signing.identities import ACCOUNT
 
 
 class Idle(enum.Enum):

@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 
 from cdk_app.bundle import target_python
 from emulator.fakes.raw_upstream import RawUpstream
-from emulator.front.identities import Identity, local_role_session, local_user
 from emulator.local_lambda import LocalLambda
 from emulator.runtime.function import Function
+from emulator.signing.identities import Identity, local_role_session, local_user
 from tests.support.doubles import openai_api
 from tests.support.doubles.secrets_manager import SecretsManager
 

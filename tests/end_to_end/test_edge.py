@@ -29,13 +29,15 @@ class Rotating:
     """The origin secret in the AWS stand-in, and what the distribution has learnt of it so far."""
 
     def __init__(self, aws: AwsStandIn) -> None:
-        self._aws = aws.client("secretsmanager")
+        self._aws = aws
         self.learnt = secrets.token_hex(32)
         self.arn = aws.put_secret(self.learnt)
 
     def rotate(self) -> str:
         value = secrets.token_hex(32)
-        self._aws.put_secret_value(SecretId=self.arn, SecretString=value)
+        self._aws.call(
+            "secretsmanager", "PutSecretValue", SecretId=self.arn, SecretString=value, ClientRequestToken=value[:32]
+        )
         return value
 
     def sent(self) -> str:
@@ -80,7 +82,7 @@ def deployment(aws: AwsStandIn, bundle: Path, python: Path, *, mode: str) -> Ite
     with RawUpstream() as upstream:
         upstream.answer(*chat_stream("one ", "two"))
         environment = {
-            "AWS_ENDPOINT_URL": aws.url,
+            **aws.environment(),
             "OPENAI_BASE_URL": upstream.url,
             "OPENAI_SECRET_ARN": aws.put_secret("sk-" + "x" * 40),
             "EDGE": mode,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emulator.fakes.raw_upstream import EVENT_STREAM, Close, Send, Step, chunk, head, json_answer
-from emulator.front.identities import local_user
+from emulator.signing.identities import local_user
 from tests.support import relay_with_limits
 from tests.support.harness import faults_table
 from tests.support.relay_with_limits import Answer, Counter, Setup

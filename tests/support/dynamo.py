@@ -19,8 +19,15 @@ from relay.aws.credentials import Credentials
 from relay.aws.dynamodb import DynamoDb, Store
 from relay.aws.errors import StoreError
 
+from emulator.signing.identities import Identity
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEYS = ("pk", "sk")
+# Keys as the stack's table has them.
+SHAPE = {
+    "KeySchema": [{"AttributeName": key, "KeyType": kind} for key, kind in zip(KEYS, ("HASH", "RANGE"), strict=True)],
+    "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"} for key in KEYS],
+}
 REGION = "eu-central-1"
 
 
@@ -77,10 +84,11 @@ def ministack() -> contextlib.AbstractContextManager[str]:
     return _server([sys.executable, "-m", "ministack"], port, environ)
 
 
-def client(url: str, region: str = REGION) -> Any:
-    """boto3's client for a stand-in."""
+def client(url: str, region: str = REGION, identity: Identity | None = None) -> Any:
+    """boto3's client for a stand-in; `identity` is who calls, where the stand-in looks at that."""
+    access_key, secret_key = (identity.access_key, identity.secret_key) if identity else ("test", "test")
     return boto3.client(
-        "dynamodb", endpoint_url=url, region_name=region, aws_access_key_id="test", aws_secret_access_key="test",
+        "dynamodb", endpoint_url=url, region_name=region, aws_access_key_id=access_key, aws_secret_access_key=secret_key,
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20),
     )  # fmt: skip
 
@@ -88,12 +96,7 @@ def client(url: str, region: str = REGION) -> Any:
 def create_table(url: str, name: str, region: str = REGION) -> str:
     """A table such as the stack makes, empty and ready."""
     dynamodb = client(url, region)
-    dynamodb.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in zip(KEYS, ("HASH", "RANGE"), strict=True)],
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in KEYS],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    dynamodb.create_table(TableName=name, BillingMode="PAY_PER_REQUEST", **SHAPE)
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
     return name
 
@@ -109,9 +112,9 @@ def store(url: str) -> Iterator[DynamoDb]:
         client.close()
 
 
-def items(url: str, table: str) -> list[dict[str, Any]]:
+def items(url: str, table: str, identity: Identity | None = None) -> list[dict[str, Any]]:
     """Everything in the table."""
-    pages = client(url).get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    pages = client(url, identity=identity).get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     return [item for page in pages for item in page["Items"]]
 
 

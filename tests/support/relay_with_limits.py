@@ -29,9 +29,9 @@ from emulator.fakes.raw_upstream import (
     head,
     json_answer,
 )
-from emulator.front.identities import Identity, local_role_session
 from emulator.local_lambda import LocalLambda
 from emulator.runtime.function import Function
+from emulator.signing.identities import Identity, local_role_session
 from tests.support import dynamo
 from tests.support.doubles.store_proxy import StoreProxy
 
@@ -110,7 +110,9 @@ class Setup:
 
     def account(self, identity: Identity | None = None) -> Account:
         key = writes.in_json(writes.account_key(self.caller(identity)))
-        return account_of(dynamo.client(self.aws.url).get_item(TableName=self.table, Key=key).get("Item"))
+        return account_of(
+            self.aws.call("dynamodb", "GetItem", TableName=self.table, Key=key, ConsistentRead=True).get("Item")
+        )
 
     def record(self, response: Answer) -> UsageRecord:
         """The one record of the request that was answered with `response`."""
@@ -119,7 +121,7 @@ class Setup:
 
     def records(self) -> list[UsageRecord]:
         found = []
-        for item in dynamo.items(self.aws.url, self.table):
+        for item in dynamo.items(self.aws.url, self.table, self.aws.operator):
             fields = {name: decode(value) for name, value in item.items()}
             if fields["pk"].startswith("usage#") and not fields["sk"].startswith("refused#"):
                 found.append(record_of(fields["sk"].partition("#")[2], fields))
@@ -197,11 +199,11 @@ def running(
 ) -> Iterator[Setup]:
     """The bundle in the local Lambda, with `policies` and a table of its own."""
     with AwsStandIn() as aws, RawUpstream() as upstream, StoreProxy(aws.url) as proxy:
-        table = dynamo.create_table(aws.url, f"limits-{uuid.uuid4().hex}", region=aws.region)
+        table = aws.create_table(dynamo.SHAPE)
         environment = {
             "OPENAI_BASE_URL": upstream.url,
             "OPENAI_SECRET_ARN": aws.put_secret("sk-" + "x" * 40),
-            "AWS_ENDPOINT_URL": aws.url,
+            **aws.environment(),
             "AWS_ENDPOINT_URL_DYNAMODB": proxy.url,
             "TABLE_NAME": table,
             "CALLER_POLICIES": json.dumps(policies),

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from emulator.front.identities import ACCOUNT
 from emulator.local_deploy.ministack_account import REGION, Cloud
+from emulator.signing.identities import ACCOUNT
 from tests.cdk_app.pipelines.test_roles import OURS, synthesise
 from tests.support.synthesis import EVERYTHING, ROOT
 

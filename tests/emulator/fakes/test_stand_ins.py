@@ -58,10 +58,9 @@ def test_a_stand_in_that_does_not_start_says_why(tmp_path: Path) -> None:
 def test_the_secret_of_the_template_holds_the_key(aws: AwsStandIn) -> None:
     plan = deployed({"OPENAI_SECRET_ARN": {"Ref": "Key"}}, secrets={"Key": {}, "Other": {"GenerateSecretString": {}}})
     attributes, arn = create_resources(plan, aws, "sk-1", "eu-central-1")
-    manager = aws.client("secretsmanager")
     assert attributes["Key"]["Ref"] == arn
-    assert manager.get_secret_value(SecretId=arn)["SecretString"] == "sk-1"
-    assert len(manager.get_secret_value(SecretId=attributes["Other"]["Ref"])["SecretString"]) > 30
+    assert aws.call("secretsmanager", "GetSecretValue", SecretId=arn)["SecretString"] == "sk-1"
+    assert len(aws.call("secretsmanager", "GetSecretValue", SecretId=attributes["Other"]["Ref"])["SecretString"]) > 30
 
 
 @pytest.mark.parametrize("named", ["team/openai", "arn:aws:secretsmanager:eu-central-1:1:secret:team/openai-other"])
@@ -75,7 +74,7 @@ def test_a_secret_that_exists_elsewhere_is_made_here(aws: AwsStandIn, named: str
         overrides={"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"},
     )
     arn = function.environment["OPENAI_SECRET_ARN"]
-    assert aws.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"] == "sk-2"
+    assert aws.call("secretsmanager", "GetSecretValue", SecretId=arn)["SecretString"] == "sk-2"
     assert function.environment["OPENAI_BASE_URL"] == "http://127.0.0.1:1/v1"
     assert function.environment["AWS_ENDPOINT_URL"] == aws.url
     assert (function.timeout, function.memory, function.concurrency) == (7, 256, 3)
@@ -92,9 +91,8 @@ def test_a_table_of_the_template_is_made_with_its_keys_and_its_expiry(aws: AwsSt
     plan = deployed({"TABLE_NAME": {"Ref": "Limits"}, "OPENAI_SECRET_ARN": "k"}, tables={"Limits": properties})
     function = deploy(plan, aws, openai_key="sk-3", region="eu-central-1", python=None, overrides={})
     table = function.environment["TABLE_NAME"]
-    dynamodb = aws.client("dynamodb")
-    assert dynamodb.describe_table(TableName=table)["Table"]["KeySchema"] == properties["KeySchema"]
-    expiry = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    assert aws.call("dynamodb", "DescribeTable", TableName=table)["Table"]["KeySchema"] == properties["KeySchema"]
+    expiry = aws.call("dynamodb", "DescribeTimeToLive", TableName=table)["TimeToLiveDescription"]
     assert expiry["AttributeName"] == "expires"
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from emulator.front.event import Door, function_url_event
-from emulator.front.identities import Identity
-from emulator.front.signature import SignedRequest
+from emulator.signing.identities import Identity
+from emulator.signing.signature import SignedRequest
 
 CALLER = Identity(
     access_key="ASIAEXAMPLE",

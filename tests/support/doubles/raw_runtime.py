@@ -31,6 +31,7 @@ class Client:
     """One keep-alive connection to the Runtime API."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         host, port = address.split(":")
         self.socket = socket.create_connection((host, int(port)))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -39,7 +40,7 @@ class Client:
         self.invocation_id = ""
 
     def send_head(self, method: str, path: str, headers: dict[str, str]) -> None:
-        lines = [f"{method} /2018-06-01/runtime/{path} HTTP/1.1", "Host: runtime"]
+        lines = [f"{method} /2018-06-01/runtime/{path} HTTP/1.1", f"Host: {self.address}"]
         lines += [f"{name}: {text}" for name, text in headers.items()]
         self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
 

@@ -39,11 +39,12 @@ class Identity:
         region: str,
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
+        service: str = "lambda",
     ) -> dict[str, str]:
-        """The request's headers with SigV4 added, as a stock client of a Function URL sends them."""
+        """The request's headers with SigV4 added, as a stock client of `service` sends them."""
         request = AWSRequest(method=method, url=url, data=body, headers=dict(headers or {}))
         credentials = Credentials(self.access_key, self.secret_key, self.session_token or None)
-        SigV4Auth(credentials, "lambda", region).add_auth(request)
+        SigV4Auth(credentials, service, region).add_auth(request)
         return dict(request.headers.items())
 
 

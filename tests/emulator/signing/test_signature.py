@@ -5,6 +5,7 @@ called.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -14,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 import httpx
 import pytest
 
-from emulator.front.identities import Identity, local_role_session, local_user
-from emulator.front.signature import RefusedError, SignedRequest, Verifier
 from emulator.local_lambda import LocalLambda
 from emulator.runtime.function import Function
+from emulator.signing.canonical_request import canonical_headers
+from emulator.signing.identities import Identity, local_role_session, local_user
+from emulator.signing.signature import RefusedError, SignedRequest, Verifier, sign
 
 DOUBLE = pathlib.Path(__file__).parent.parent.parent / "support" / "doubles" / "raw_runtime.py"
 REGION = "eu-central-1"
@@ -149,6 +151,118 @@ def test_host_has_to_be_signed() -> None:
     authorization = (request.header("authorization") or "").replace("SignedHeaders=host;", "SignedHeaders=")
     with pytest.raises(RefusedError, match="'Host' must be a 'SignedHeader'"):
         VERIFIER.verify(changed(request, authorization=authorization), now())
+
+
+def resigned(
+    names: str,
+    extra: tuple[tuple[str, str], ...] = (),
+    *,
+    stamp: str = "",
+    scope: str = "",
+    date_header: str = "X-Amz-Date",
+    day: str = "",
+) -> SignedRequest:
+    """A request whose signature is right for whatever it claims: `names` is its list of signed headers as it stands."""
+    stamp = stamp or now().strftime("%Y%m%dT%H%M%SZ")
+    day = day or stamp[:8]
+    scope = scope or f"{day}/{REGION}/lambda/aws4_request"
+    headers = [("Host", "127.0.0.1:9"), (date_header, stamp), *extra]
+    listed = names.split(";")
+    canonical = (
+        f"POST\n/v1/x\n\n{canonical_headers(headers, listed)}\n{names}\n{hashlib.sha256(BODY).hexdigest()}".encode()
+    )
+    signature = sign(USER.secret_key, stamp, tuple(scope.split("/")), canonical).decode()
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={USER.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
+    return SignedRequest(method="POST", target="/v1/x", headers=[*headers, ("Authorization", authorization)], body=BODY)
+
+
+def test_a_request_signed_by_hand_is_accepted() -> None:
+    assert VERIFIER.verify(resigned("host;x-amz-date"), now()) is USER
+    assert VERIFIER.verify(resigned("host;x-amz-date;x-title", (("X-Title", "a  b"),)), now()) is USER
+    dated = now().strftime("%Y%m%dT%H%M%SZ")
+    assert VERIFIER.verify(resigned("date;host", stamp=dated, date_header="Date"), now()) is USER
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("x-amz-date;host", "does not match"),
+        ("host;host;x-amz-date", "does not match"),
+        ("host;x-amz-date;x-amz-date", "does not match"),
+        ("host;x-amz-date;x-not-there", "does not match"),
+        ("Host;X-Amz-Date", "'Host' must be a 'SignedHeader'"),
+        ("host", "'X-Amz-Date' must be a 'SignedHeader'"),
+        ("x-amz-date", "'Host' must be a 'SignedHeader'"),
+        ("host;x-amz-date;", "does not match"),
+    ],
+)
+def test_the_list_of_signed_headers_is_sorted_lower_case_and_whole(names: str, words: str) -> None:
+    with pytest.raises(RefusedError, match=words):
+        VERIFIER.verify(resigned(names), now())
+
+
+@pytest.mark.parametrize("name", ["X-Amz-Meta", "x-amz-target", "X-AMZ-CONTENT-SHA256"])
+def test_every_header_of_amazons_has_to_be_signed(name: str) -> None:
+    value = hashlib.sha256(BODY).hexdigest()
+    with pytest.raises(RefusedError, match=r"(?i)x-amz-.*must be a 'SignedHeader'"):
+        VERIFIER.verify(resigned("host;x-amz-date", ((name, value),)), now())
+    listed = ";".join(sorted(["host", "x-amz-date", name.lower()]))
+    assert VERIFIER.verify(resigned(listed, ((name, value),)), now()) is USER
+
+
+def test_what_cloudfront_adds_behind_the_signature_is_let_through() -> None:
+    assert VERIFIER.verify(resigned("host;x-amz-date", (("x-amz-cf-id", "abc"), ("via", "1.1 x"))), now()) is USER
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ("20200101/eu-central-1/lambda/aws4_request", "Date in Credential scope"),
+        ("{day}/us-east-1/lambda/aws4_request", "valid region"),
+        ("{day}/eu-central-1/execute-api/aws4_request", "correct service: 'lambda'"),
+        ("{day}/eu-central-1/lambda/aws4", "valid terminator: 'aws4_request', not 'aws4'"),
+        ("{day}/eu-central-1/lambda", "exactly 5 slash-delimited elements"),
+        ("{day}/eu-central-1/lambda/aws4_request/x", "exactly 5 slash-delimited elements"),
+    ],
+)
+def test_a_scope_that_is_not_ours_is_refused_in_awss_words(scope: str, words: str) -> None:
+    with pytest.raises(RefusedError, match=words):
+        VERIFIER.verify(resigned("host;x-amz-date", scope=scope.format(day=f"{now():%Y%m%d}")), now())
+
+
+@pytest.mark.parametrize("stamp", ["", "now", "20261301T000000Z", "2026-11-27T00:00:00Z", "20261127T000000+0000"])
+def test_a_date_in_another_format_is_refused(stamp: str) -> None:
+    with pytest.raises(RefusedError, match="basic format"):
+        VERIFIER.verify(changed(signed(), x_amz_date=stamp), now())
+
+
+def test_a_header_given_twice_is_no_value() -> None:
+    request = signed()
+    twice = [*request.headers, *((name, text) for name, text in request.headers if name.lower() == "x-amz-date")]
+    with pytest.raises(RefusedError, match="basic format"):
+        VERIFIER.verify(
+            SignedRequest(method=request.method, target=request.target, headers=twice, body=request.body), now()
+        )
+
+
+@pytest.mark.parametrize(
+    ("authorization", "words"),
+    [
+        ("AWS4-HMAC-SHA256", "Invalid key=value pair"),
+        ("AWS4-HMAC-SHA256 Credential", "Invalid key=value pair"),
+        ("AWS4-HMAC-SHA256 Credential=a/b/c/d/e", "requires 'Signature' parameter. .*requires 'SignedHeaders'"),
+        ("AWS4-HMAC-SHA256 Credential=, SignedHeaders=host, Signature=0", "requires 'Credential' parameter"),
+        ("AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=0", "5 slash-delimited"),
+        ("AWS4-HMAC-SHA256 Credential=a/b/c/d/e, Credential=a/b/c/d/e, Signature=0", "more than once"),
+        ("AWS4-ECDSA-P256-SHA256 Credential=a/b/d/e, SignedHeaders=host, Signature=0", "Invalid key=value pair"),
+    ],
+)
+def test_an_authorization_that_lacks_something_says_what(authorization: str, words: str) -> None:
+    with pytest.raises(RefusedError, match=words) as refused:
+        VERIFIER.verify(changed(signed(), authorization=authorization), now())
+    assert refused.value.kind == "IncompleteSignatureException"
 
 
 # -- through the door ------------------------------------------------------------------------------------------------

@@ -160,11 +160,19 @@ class Connection:
 
 
 async def serve(
-    handle: Callable[[Connection, h11.Request], Awaitable[None]], connections: set[Connection]
+    handle: Callable[[Connection, h11.Request], Awaitable[None]],
+    connections: set[Connection],
+    admits: Callable[[socket.socket], Awaitable[bool]],
 ) -> tuple[asyncio.Server, int]:
-    """Serve on a free port of the loopback interface; `connections` always holds the open ones."""
+    """Serve on a free port of the loopback interface; `connections` always holds the open ones.
+
+    A connection that `admits` does not let in is closed without a word.
+    """
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not await admits(writer.get_extra_info("socket")):
+            writer.transport.abort()
+            return
         connection = Connection(reader, writer)
         connections.add(connection)
         try:
