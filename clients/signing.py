@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for one relay endpoint. Knows botocore; must not know an HTTP library or OpenAI.
+"""AWS Signature Version 4 for one relay endpoint, and what AWS's refusals mean. Knows botocore; no HTTP library.
 
 A Function URL with AuthType AWS_IAM wants requests signed for the service `lambda`
 (docs.aws.amazon.com/lambda/latest/dg/urls-auth.html). Only headers that no hop changes are signed: CloudFront
@@ -8,18 +8,29 @@ rewrites or drops others, and one changed signed header turns every request into
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import boto3
+from botocore import exceptions as botocore_errors
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.exceptions import NoCredentialsError, NoRegionError
+from botocore.exceptions import BotoCoreError, NoCredentialsError, NoRegionError
+
+T = TypeVar("T")
 
 # docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html: https://<url-id>.lambda-url.<region>.on.aws
 FUNCTION_URL_HOST = re.compile(r"^[^.]+\.lambda-url\.([a-z0-9-]+)\.on\.aws$")
+EXAMPLE_URL = "https://abc.lambda-url.eu-central-1.on.aws"
+# What reading credentials raises: botocore's own errors, and those of files and programs named in the configuration.
+CREDENTIAL_ERRORS = (BotoCoreError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +45,10 @@ class Signer:
     host: str = ""
 
     def sign(self, method: str, url: str, body: bytes, content_type: str = "") -> dict[str, str]:
-        """The headers to add to the request. May block for as long as a refresh of the credentials takes."""
+        """Return the headers to add to the request; may block while credentials are refreshed.
+
+        Raises what botocore raises when that fails, its text extended by what to do.
+        """
         parts = urlsplit(url)
         headers = {"x-amz-content-sha256": hashlib.sha256(body).hexdigest()}
         if content_type:
@@ -46,29 +60,161 @@ class Signer:
             # Given apart from the URL, botocore encodes them canonically, however the caller's library did.
             params=parse_qsl(parts.query, keep_blank_values=True),
         )
-        SigV4Auth(self.credentials.get_frozen_credentials(), "lambda", self.region).add_auth(request)
+        frozen = explained(self.credentials.get_frozen_credentials)
+        SigV4Auth(frozen, "lambda", self.region).add_auth(request)
         return {name.lower(): value for name, value in request.headers.items() if name.lower() != "content-type"}
 
 
 def signer(url: str, *, sign_host: str = "", region: str = "", profile: str | None = None) -> Signer:
-    """A signer for the endpoint `url` with boto3's default credentials (environment, profile, SSO, role ...).
+    """Build a signer for the endpoint `url` with boto3's default credentials (environment, profile, SSO, role ...).
 
     `sign_host` is the Function URL's host when `url` is a CloudFront distribution in front of it: a signature
     has to be made for the host that verifies it. The region is read from a Function URL's name when there is
-    one. Raises botocore's NoCredentialsError or NoRegionError here and not inside a request, where the SDK
-    would retry them and report a connection error.
+    one. Raises ValueError for what is no URL, and botocore's errors (NoCredentialsError, NoRegionError ...) here
+    and not inside a request.
     """
-    session = boto3.Session(profile_name=profile)
-    credentials = session.get_credentials()
+    host = _host(sign_host)
+    session = explained(lambda: boto3.Session(profile_name=profile))
+    credentials = explained(session.get_credentials)
     if credentials is None:
-        raise NoCredentialsError
-    named = FUNCTION_URL_HOST.match(sign_host or urlsplit(url).hostname or "")
-    region = region or (named.group(1) if named else session.region_name or "")
+        raise explained_error(NoCredentialsError())
+    named = FUNCTION_URL_HOST.match(host or urlsplit(endpoint(url)).hostname or "")
+    region = region or (named.group(1) if named else os.environ.get("AWS_REGION") or session.region_name or "")
     if not region:
-        raise NoRegionError
-    return Signer(credentials=credentials, region=region, host=sign_host)
+        raise explained_error(NoRegionError())
+    return Signer(credentials=credentials, region=region, host=host)
 
 
 def endpoint(url: str) -> str:
-    """Where OpenAI's paths begin, however it was written: "https://host/", "https://host/v1"."""
-    return url.rstrip("/").removesuffix("/v1")
+    """Return the URL at which OpenAI's paths begin, for "https://host/", "https://host/v1" ...; ValueError for others."""
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.username
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise ValueError(f"the URL is {url!r}; allowed: one with scheme and host, such as {EXAMPLE_URL}")
+    return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether `url` names this machine, where no company proxy may stand between."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _host(sign_host: str) -> str:
+    """The host of `sign_host`, which may be written as the whole Function URL."""
+    if not sign_host:
+        return ""
+    return urlsplit(endpoint(sign_host if "://" in sign_host else f"https://{sign_host}")).netloc.lower()
+
+
+# -- what went wrong, and what to do -----------------------------------------------------------------------------------
+
+_LOG_IN = "run `aws sso login` (with --profile NAME where you use one)"
+_NETWORK = "check the network, HTTPS_PROXY and NO_PROXY"
+# botocore's classes by name, since not every release has each of them; the first that fits counts.
+_REMEDIES = {
+    "NoRegionError": "give a region or set AWS_REGION",
+    "InvalidRegionError": "correct the region, AWS_REGION or AWS_DEFAULT_REGION",
+    "ProfileNotFound": "correct the profile or AWS_PROFILE (`aws configure list-profiles` shows those that exist)",
+    "NoCredentialsError": f"{_LOG_IN}, choose a profile with AWS_PROFILE, or set AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY",
+    "PartialCredentialsError": "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither",
+    "SSOError": _LOG_IN,
+    "LoginError": "run `aws login`",
+    "TokenRetrievalError": _LOG_IN,
+    "CredentialRetrievalError": f"correct what the profile names (credential_process, role), or {_LOG_IN}",
+    "ConfigParseError": "correct that file, or AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE",
+    "ConfigNotFound": "correct AWS_CONFIG_FILE",
+    "InvalidRetryConfigurationError": "correct AWS_RETRY_MODE and AWS_MAX_ATTEMPTS",
+    "InvalidDefaultsMode": "correct AWS_DEFAULTS_MODE",
+    "ProxyConnectionError": "correct HTTPS_PROXY, or name the host in NO_PROXY",
+    "InvalidProxiesConfigError": "correct HTTPS_PROXY",
+    "SSLError": "check AWS_CA_BUNDLE, SSL_CERT_FILE and the certificate of your company's proxy",
+    "HTTPClientError": _NETWORK,
+    "ConnectionError": _NETWORK,
+}
+
+
+def explained(read: Callable[[], T]) -> T:
+    """Return what `read` returns; what it raises is raised again with a one-line text that says what to do."""
+    try:
+        return read()
+    except CREDENTIAL_ERRORS as error:
+        raise explained_error(error) from None
+
+
+def explained_error(error: Exception) -> Exception:
+    """Return `error` itself, its text replaced by one line: what happened and what to do."""
+    text = " ".join(str(error).split()).rstrip(".")
+    remedy = next(
+        (remedy for name, remedy in _REMEDIES.items() if isinstance(error, getattr(botocore_errors, name, ()))),
+        "check the AWS_... variables and the profile" if not isinstance(error, BotoCoreError) else "",
+    )
+    error.args = (f"{text}: {remedy}." if remedy and remedy not in text else text,)
+    return error
+
+
+# What AWS writes into a refusal, in lower case, and what to do; the first that fits counts.
+_ADVICE = (
+    (("token included in the request is expired", "expiredtoken"), f"The AWS credentials have expired: {_LOG_IN}."),
+    (
+        ("token included in the request is invalid",),
+        "AWS does not know these credentials: check AWS_ACCESS_KEY_ID; temporary ones need AWS_SESSION_TOKEN, too.",
+    ),
+    (
+        ("scoped to a valid region", "scoped to correct service"),
+        "The request was signed for another region: give the one in the Function URL's name.",
+    ),
+    (
+        ("signature expired", "not yet current", "date in credential scope"),
+        "The clock of this machine differs from AWS's by more than five minutes: set it.",
+    ),
+    (
+        ("does not match",),
+        "Check AWS_SECRET_ACCESS_KEY; behind CloudFront, sign for the Function URL's host (sign_host).",
+    ),
+    (("missing authentication token",), "The signature did not arrive: does a proxy drop the Authorization header?"),
+    (
+        ("forbidden", "not authorized", "access denied"),
+        "These credentials may not call this URL: the caller's IAM policy or the relay's `invokers` must allow "
+        "lambda:InvokeFunctionUrl and lambda:InvokeFunction.",
+    ),
+    (
+        ("rate exceeded", "toomanyrequests", "too many requests"),
+        "All of the function's concurrency is in use: try again, or raise `reserved_concurrency`.",
+    ),
+)
+
+
+def advice(message: str) -> str:
+    """Return what to do about a refusal in AWS's words, or "" when nothing is known."""
+    lower = message.lower()
+    return next((text for parts, text in _ADVICE if any(part in lower for part in parts)), "")
+
+
+def openai_error(body: bytes, kind: str = "") -> bytes | None:
+    """Return AWS's `{"Message": ...}` in the shape of OpenAI's errors, with advice; None for any other body.
+
+    SDKs show only their own shape. `kind` is the header x-amzn-errortype ("AccessDeniedException:...").
+    """
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict) or "error" in fields:
+        return None
+    message = fields.get("Message", fields.get("message"))
+    if not isinstance(message, str):
+        return None
+    return error_body(f"AWS: {message} {advice(message)}".strip(), kind.partition(":")[0] or "aws")
+
+
+def error_body(message: str, code: str) -> bytes:
+    """Return an error that did not come from OpenAI, in the shape of OpenAI's."""
+    return json.dumps({"error": {"message": message, "type": "aws_error", "param": None, "code": code}}).encode()
