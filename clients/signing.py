@@ -131,6 +131,7 @@ _REMEDIES = {
     "CredentialRetrievalError": f"correct what the profile names (credential_process, role), or {_LOG_IN}",
     "ConfigParseError": "correct that file, or AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE",
     "ConfigNotFound": "correct AWS_CONFIG_FILE",
+    "InvalidConfigError": "correct the profile in ~/.aws/config",
     "InvalidRetryConfigurationError": "correct AWS_RETRY_MODE and AWS_MAX_ATTEMPTS",
     "InvalidDefaultsMode": "correct AWS_DEFAULTS_MODE",
     "ProxyConnectionError": "correct HTTPS_PROXY, or name the host in NO_PROXY",
@@ -142,7 +143,7 @@ _REMEDIES = {
 
 
 def explained(read: Callable[[], T]) -> T:
-    """Return what `read` returns; what it raises is raised again with a one-line text that says what to do."""
+    """Return what `read` returns; what it raises is raised again as `explained_error` words it."""
     try:
         return read()
     except CREDENTIAL_ERRORS as error:
@@ -150,14 +151,37 @@ def explained(read: Callable[[], T]) -> T:
 
 
 def explained_error(error: Exception) -> Exception:
-    """Return `error` itself, its text replaced by one line: what happened and what to do."""
-    text = " ".join(str(error).split()).rstrip(".")
+    """Return the error with a text of one line: what happened, and which setting to correct or what to run.
+
+    botocore's errors stay the same object; those of files, programs and values become a plain OSError or ValueError.
+    """
+    told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+    text = " ".join(told.split()).rstrip(".:")
     remedy = next(
-        (remedy for name, remedy in _REMEDIES.items() if isinstance(error, getattr(botocore_errors, name, ()))),
-        "check the AWS_... variables and the profile" if not isinstance(error, BotoCoreError) else "",
+        (remedy for name, remedy in _REMEDIES.items() if isinstance(error, getattr(botocore_errors, name, ()))), ""
     )
-    error.args = (f"{text}: {remedy}." if remedy and remedy not in text else text,)
-    return error
+    settings = [name for name in _settings_in(text) if name not in remedy]
+    cures = [f"correct {' and '.join(settings)}"] if settings else []
+    cures += [remedy] if remedy else []
+    if not cures and not isinstance(error, BotoCoreError):
+        cures = ["check AWS_ENDPOINT_URL, the other AWS_... variables and the profile"]
+    if cures:
+        text = f"{text}: {', or '.join(cures)}."
+    if isinstance(error, BotoCoreError):
+        error.args = (text,)
+        return error  # type: ignore[no-any-return]  # botocore has no types
+    return OSError(text) if isinstance(error, OSError) else ValueError(text)
+
+
+def _settings_in(text: str) -> list[str]:
+    """The variables of the environment whose values `text` quotes, but for keys and regions, which stand in any URL."""
+    silent = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION")
+    return [
+        name
+        for name, value in sorted(os.environ.items())
+        if (name.startswith("AWS_") or name.upper().endswith("_PROXY")) and name not in silent
+        if len(value) > 1 and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text)
+    ]
 
 
 # What AWS writes into a refusal, in lower case, and what to do; the first that fits counts.

@@ -1,7 +1,7 @@
-"""The table as an operator sees it: callers, what they used, what is open, and the operator's own word.
+"""The table as an operator sees it: callers, what they used, what is open, and what overrides their limits.
 
-Reads are consistent. What is said to a caller holds at that caller's next admission, because it lies in the very item
-that each admission writes (docs/decisions/0031).
+Reads are consistent. An override holds at that caller's next admission, because it lies in the very item that each
+admission writes (docs/decisions/0031).
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ from typing import Any
 
 from relay.aws.update_expression import decode
 from relay.ledger import writes
-from relay.ledger.account import EXPIRED, HALTED, STOPPED, Account, UsageRecord, Windows, account_of, record_of
+from relay.ledger.account import EXPIRED, HALTED, STOPPED, Account, UsageRecord, Windows, account_of
 from relay.ledger.ledger import Admitted, Ledger
 from relay.ledger.recovery import stored
 from relay.ledger.table import Table
 from relay.limits.policy import Limits
 
-from operate.dynamodb import Boto3Store, OperatorError
+from operate.aws import OperatorError
+from operate.dynamodb import Boto3Store
+from operate.failed_settlement import settlement_of
+from operate.foreign_text import name as shown_name
 
 FIRST, LAST = "0", "\uffff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """A caller that is written down: its key ("123456789012/AROAEXAMPLE") and its name for policies and people."""
+class Caller:
+    """A caller in the table: its key ("123456789012/AROAEXAMPLE") and its subject ("123456789012:role/ci")."""
 
     key: str
     subject: str
@@ -44,13 +47,13 @@ class Period:
 
     @classmethod
     def day(cls, now: int) -> Period:
-        """The day in which `now` lies."""
+        """Return the UTC day in which `now` (epoch milliseconds) lies."""
         first = datetime.fromtimestamp(now / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         return cls(name=f"{first:%Y-%m-%d}", start=_milliseconds(first), end=_milliseconds(first + timedelta(days=1)))
 
     @classmethod
     def month(cls, now: int) -> Period:
-        """The month in which `now` lies."""
+        """Return the UTC month in which `now` (epoch milliseconds) lies."""
         today = datetime.fromtimestamp(now / 1000, UTC)
         first = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         following = (first + timedelta(days=32)).replace(day=1)
@@ -61,7 +64,7 @@ def _milliseconds(date: datetime) -> int:
     return int(date.timestamp()) * 1000
 
 
-class Book:
+class LimitsTable:
     """One environment's table. `clock` gives epoch milliseconds."""
 
     def __init__(self, store: Boto3Store, *, table: str, clock: Callable[[], int]) -> None:
@@ -71,18 +74,18 @@ class Book:
         self.clock = clock
         self.ledger = Ledger(self._table, clock=clock)
 
-    def callers(self, pattern: str = "*") -> list[Known]:
-        """Everybody who was ever admitted or spoken of, whose key or name is, or matches, `pattern`."""
+    def callers(self, pattern: str = "*") -> list[Caller]:
+        """Return the callers in the table whose key is `pattern` or whose subject matches it."""
         items = (_plain(item) for item in self._store.query(self._name, "callers", FIRST, LAST))
-        known = [Known(key=item["sk"], subject=item["subject"]) for item in items]
-        return [one for one in known if pattern == one.key or fnmatchcase(one.subject, pattern)]
+        callers = (Caller(key=item["sk"], subject=item["subject"]) for item in items)
+        return [caller for caller in callers if pattern == caller.key or fnmatchcase(caller.subject, pattern)]
 
-    def account(self, caller: Known) -> Account:
-        """What is booked and held now."""
+    def account(self, caller: Caller) -> Account:
+        """Return what is booked and held now."""
         return account_of(self._read(writes.account_key(caller.key)))
 
-    def records(self, caller: Known, period: Period) -> Iterator[UsageRecord]:
-        """Records of requests admitted in `period`, oldest first, and those that are settled but not yet moved out."""
+    def records(self, caller: Caller, period: Period) -> Iterator[UsageRecord]:
+        """Yield the records of requests admitted in `period`, oldest first, then those not yet moved out of the account."""
         seen = set()
         low, high = f"{period.start:013d}", f"{period.end:013d}"
         for item in self._store.query(self._name, f"usage#{caller.key}", low, high):
@@ -93,8 +96,8 @@ class Book:
             if record.id not in seen and period.start <= record.at < period.end and record.outcome != "withdrawn":
                 yield record
 
-    def refusals(self, caller: Known, period: Period) -> dict[str, int]:
-        """How often what was refused in `period`, by "REASON MODEL"."""
+    def refusals(self, caller: Caller, period: Period) -> dict[str, int]:
+        """Return how often requests were refused in `period`, by "REASON MODEL"."""
         low, high = (
             datetime.fromtimestamp(at / 1000, UTC).strftime("refused#%Y-%m-%d") for at in (period.start, period.end)
         )
@@ -107,37 +110,41 @@ class Book:
                         counts[name] = counts.get(name, 0) + value
         return counts
 
-    def say(self, caller: Known, fields: Mapping[str, Any], lifted: tuple[str, ...] = ()) -> None:
-        """Put the operator's word into a caller's account, whether or not it was ever here."""
+    def set_override(self, caller: Caller, fields: Mapping[str, Any], lifted: tuple[str, ...] = ()) -> None:
+        """Write `fields` into a caller's account and remove `lifted`, whether or not the caller was ever admitted."""
         if not self._read(writes.directory_entry(caller.key)):
             self._put({**writes.directory_entry(caller.key), "subject": caller.subject})
         halted = self.halted()
         fields = {**fields, **({HALTED: halted} if halted is not None and HALTED not in lifted else {})}
         self._store.call("UpdateItem", writes.say(self._name, caller.key, fields, lifted))
 
-    def stop(self, caller: Known, reason: str) -> None:
-        """Refuse everything that `caller` asks, from its next request on."""
-        self.say(caller, {STOPPED: reason})
+    def stop(self, caller: Caller, reason: str) -> None:
+        """Refuse all of `caller`'s requests from the next one on."""
+        self.set_override(caller, {STOPPED: reason})
 
-    def start(self, caller: Known) -> None:
-        """Take `stop` back."""
-        self.say(caller, {}, (STOPPED,))
+    def start(self, caller: Caller) -> None:
+        """Undo `stop`."""
+        self.set_override(caller, {}, (STOPPED,))
 
-    def override(self, caller: Known, limits: Mapping[str, int]) -> None:
-        """Let other limits hold for `caller` for the rest of the UTC day."""
+    def override(self, caller: Caller, limits: Mapping[str, int]) -> None:
+        """Replace limits of `caller` for the rest of the UTC day; amounts are in pico-USD."""
         old = tuple(f"over:{name}" for name in self.account(caller).overrides.limits if name not in limits)
         day = Windows.at(self.clock()).day
-        self.say(caller, {"over:day": day, **{f"over:{name}": value for name, value in limits.items()}}, old)
+        self.set_override(caller, {"over:day": day, **{f"over:{name}": value for name, value in limits.items()}}, old)
 
-    def lift(self, caller: Known) -> None:
-        """Let the configured limits hold again."""
+    def lift(self, caller: Caller) -> None:
+        """Undo `override`."""
         limits = self.account(caller).overrides.limits
-        self.say(caller, {}, ("over:day", *(f"over:{name}" for name in limits)))
+        self.set_override(caller, {}, ("over:day", *(f"over:{name}" for name in limits)))
 
     def replay(self, line: Mapping[str, Any]) -> str:
-        """Book what a `settle_failed` line of the relay's log says. Says what became of it; a second time does nothing."""
-        caller = Known(key=line["caller"], subject=line["caller"])
-        right = record_of(line["record"]["id"], line["record"]).changed(settled=self.clock(), keep=0)
+        """Book what a `settle_failed` line of the relay's log says; return the outcome. A second time does nothing.
+
+        Raises UnusableLineError.
+        """
+        key, right = settlement_of(line)
+        caller = Caller(key=key, subject=key)
+        right = right.changed(settled=self.clock(), keep=0)
         self.ledger.sweep(caller.key)
         account = self.account(caller)
         if right.id in account.open:
@@ -145,6 +152,8 @@ class Book:
             held = Admitted(entry=entry, account=account, limits=Limits(), doubt=False)
             self.ledger.settle(caller.key, held, right)
             return "settled"
+        if right.id in account.done:
+            return "booked already"
         item = self._read(writes.record_key(caller.key, right.id, right.at))
         if not item:
             return "not found"
@@ -156,36 +165,38 @@ class Book:
         return "corrected"
 
     def halted(self) -> str | None:
-        """Why everything is stopped, or None."""
+        """Return why everything is stopped, or None."""
         item = self._read(writes.SWITCH)
         return str(decode(item[HALTED])) if item and HALTED in item else None
 
-    def halt(self, reason: str) -> Iterator[Known]:
-        """Stop everything: first the switch, which newcomers look at, then everybody who is written down. Yields each
-        caller as it is stopped; when it ends, nobody is admitted any more."""
+    def halt(self, reason: str) -> Iterator[Caller]:
+        """Stop everything: first the switch, which new callers are checked against, then every caller in the table.
+
+        Yields each caller as it is stopped; when it ends, nobody is admitted any more.
+        """
         self._put({**writes.SWITCH, HALTED: reason})
         for caller in self.callers():
             self._store.call("UpdateItem", writes.say(self._name, caller.key, {HALTED: reason}))
             yield caller
 
-    def resume(self) -> Iterator[Known]:
-        """Take `halt` back."""
+    def resume(self) -> Iterator[Caller]:
+        """Undo `halt`."""
         self._put(dict(writes.SWITCH))
         for caller in self.callers():
             self._store.call("UpdateItem", writes.say(self._name, caller.key, {}, (HALTED,)))
             yield caller
 
-    def one(self, name: str) -> Known:
-        """The caller of that key or name; a key that is not written down yet is taken as it is."""
-        found = self.callers(name)
-        if len(found) == 1:
-            return found[0]
-        if not found and "/" in name and ":" not in name:
-            return Known(key=name, subject=name)
-        names = ", ".join(f"{each.subject} ({each.key})" for each in found[:5])
-        raise OperatorError(
-            f"{name!r} is {len(found)} callers: {names}" if found else f"no caller is, or matches, {name!r}"
-        )
+    def find(self, pattern: str) -> Caller:
+        """Return the one caller of that key or name; a key that is not in the table yet is taken as it is."""
+        callers = self.callers(pattern)
+        if len(callers) == 1:
+            return callers[0]
+        if not callers and "/" in pattern and ":" not in pattern:
+            return Caller(key=pattern, subject=pattern)
+        if not callers:
+            raise OperatorError(f"no caller is, or matches, '{shown_name(pattern)}'")
+        names = ", ".join(f"{shown_name(caller.subject)} ({shown_name(caller.key)})" for caller in callers[:5])
+        raise OperatorError(f"'{shown_name(pattern)}' is {len(callers)} callers: {names}")
 
     def _read(self, key: Mapping[str, str]) -> Mapping[str, Any] | None:
         body = {"TableName": self._name, "Key": writes.in_json(key), "ConsistentRead": True}

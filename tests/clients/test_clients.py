@@ -259,6 +259,7 @@ def test_region_is_read_from_the_function_url() -> None:
 
 def test_missing_credentials_and_region_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.delenv("AWS_REGION")
     with pytest.raises(NoRegionError):
         signer("https://relay.example.com")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")

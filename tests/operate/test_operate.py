@@ -4,98 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import os
 import subprocess
 import sys
-import time
-import uuid
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from relay.ledger.account import Reservation, UsageRecord
-from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.table import Table
-from relay.limits.decision import RefusedError
-from relay.limits.policy import PICO, Limits
+from relay.ledger.account import UsageRecord
+from relay.ledger.ledger import Admitted
+from relay.limits.policy import PICO
 
 from operate.__main__ import main
-from operate.dynamodb import Boto3Store
-from operate.limits_table import Book, Known, Period
+from operate.limits_table import Caller, Period
 from tests.support import dynamo
-
-CI = Known(key="123456789012/AROACI", subject="123456789012:role/ci-deploy")
-ANN = Known(key="123456789012/AIDAANN", subject="123456789012:user/ann")
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with dynamo.ministack() as url:
-        yield url
-
-
-class Desk:
-    """A table, a relay's ledger and an operator's book on it."""
-
-    def __init__(self, url: str, output: pytest.CaptureFixture[str]) -> None:
-        self.url = url
-        self.output = output
-        self.table = dynamo.create_table(url, f"table-{uuid.uuid4().hex}")
-        self.store = Boto3Store(dynamo.client(url))
-        self.now = int(time.time() * 1000)
-        self.book = Book(self.store, table=self.table, clock=lambda: self.now)
-        self.ids = itertools.count(1)
-        self.ledger = self.relay()
-
-    def relay(self) -> Ledger:
-        table = Table(self.store, name=self.table, monotonic=lambda: 0.0, sleep=lambda _: None)
-        return Ledger(table, clock=lambda: self.now)
-
-    def reserve(self, caller: Known = CI, ledger: Ledger | None = None, **limits: Any) -> Admitted:
-        entry = Reservation(
-            id=f"id-{next(self.ids)}", at=self.now, lease=self.now + 60_000, usd=PICO, tokens=50, model="gpt-5-mini",
-            endpoint="/v1/responses",
-        )  # fmt: skip
-        return (ledger or self.ledger).reserve(caller.key, caller.subject, entry, Limits(**limits))
-
-    def serve(self, caller: Known = CI, **fields: Any) -> UsageRecord:
-        admitted = self.reserve(caller)
-        given = {"outcome": "ok", "usd": PICO // 4, "tokens": 12, "counts": {"input": 10, "output": 2}}
-        entry = admitted.entry
-        record = UsageRecord(
-            id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, bound_usd=entry.usd,
-            bound_tokens=entry.tokens, **{**given, **fields},
-        )  # fmt: skip
-        self.ledger.settle(caller.key, admitted, record)
-        return record
-
-    def refused(self, caller: Known = CI, ledger: Ledger | None = None, **limits: Any) -> str:
-        with pytest.raises(RefusedError) as caught:
-            self.reserve(caller, ledger, **limits)
-        return caught.value.refusal.reason
-
-    def run(self, *arguments: str, given: str = "", ok: bool = True) -> str:
-        where = ["--table", self.table] if self.table else []
-        self.output.readouterr()
-        failed = main([*where, *arguments], io.StringIO(given))
-        out, err = self.output.readouterr()
-        assert bool(failed) != ok, err
-        return out if ok else err
-
-
-@pytest.fixture
-def desk(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
-    """Where the operator's own environment points at the stand-in."""
-    for name, text in environment(url).items():
-        monkeypatch.setenv(name, text)
-    return Desk(url, capsys)
-
-
-def environment(url: str) -> dict[str, str]:
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    return {**keys, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": dynamo.REGION, "COLUMNS": "200"}
+from tests.support.operator_desk import ANN, CI, Desk, environment
 
 
 def test_runs_as_a_command(desk: Desk) -> None:
@@ -159,8 +81,8 @@ def test_open_reservations_and_what_dead_processes_left(desk: Desk) -> None:
     desk.now += 600_000
     assert "over" in desk.run("open")
     assert "1 reservations settled" in desk.run("sweep")
-    assert list(desk.book.account(CI).open) == ["id-1"]
-    (record,) = desk.book.records(CI, Period.day(desk.now))
+    assert list(desk.limits_table.account(CI).open) == ["id-1"]
+    (record,) = desk.limits_table.records(CI, Period.day(desk.now))
     assert (record.id, record.outcome) == ("id-2", "expired")
 
 
@@ -199,9 +121,9 @@ def test_a_raised_budget_holds_at_once_and_for_today(desk: Desk) -> None:
     assert desk.refused(usd_per_day=PICO) == "usd_per_day"
     assert "usd_per_day 2.500000 today" in desk.run("callers")
     desk.run("override", CI.subject, "--rpm", "1")
-    assert desk.book.account(CI).overrides.limits == {"requests_per_minute": 1}
+    assert desk.limits_table.account(CI).overrides.limits == {"requests_per_minute": 1}
     desk.run("lift", CI.subject)
-    assert desk.book.account(CI).overrides.limits == {}
+    assert desk.limits_table.account(CI).overrides.limits == {}
 
 
 def test_what_is_meant_has_to_be_clear(desk: Desk) -> None:
@@ -215,7 +137,7 @@ def test_what_is_meant_has_to_be_clear(desk: Desk) -> None:
     assert "ResourceNotFoundException" in desk.run("usage", ok=False)
 
 
-def failed(record: UsageRecord, caller: Known = CI) -> str:
+def failed(record: UsageRecord, caller: Caller = CI) -> str:
     return json.dumps({"event": "settle_failed", "caller": caller.key, "record": {**record.fields(), "id": record.id}})
 
 
@@ -233,7 +155,7 @@ def test_a_failed_settlement_is_booked_from_the_log_once(desk: Desk) -> None:
     assert "id-1: settled" in desk.run("replay", given=text)
     assert "id-1: booked already" in desk.run("replay", given=text)
     day = f"d:{Period.day(desk.now).name}"
-    account = desk.book.account(CI)
+    account = desk.limits_table.account(CI)
     assert (account.count(day, "usd"), account.count(day, "tok"), dict(account.open)) == (7, 3, {})
 
 
@@ -244,15 +166,64 @@ def test_a_failed_settlement_whose_lease_is_over_is_corrected_once(desk: Desk) -
     desk.run("sweep")
     assert "id-1: corrected" in desk.run("replay", given=failed(record))
     assert "id-1: booked already" in desk.run("replay", given=failed(record))
-    (kept,) = desk.book.records(CI, Period.day(record.at))
+    (kept,) = desk.limits_table.records(CI, Period.day(record.at))
     assert (kept.outcome, kept.usd, kept.tokens, dict(kept.counts)) == ("ok", 7, 3, {"input": 2, "output": 1})
     day = f"d:{Period.day(record.at).name}"
-    account = desk.book.account(CI)
+    account = desk.limits_table.account(CI)
     assert (account.count(day, "usd"), account.count(day, "tok"), account.count(day, "req")) == (7, 3, 1)
     other = record.changed(id="id-99")
     assert "id-99: not found" in desk.run("replay", given=failed(other))
 
 
-def test_a_table_that_no_stack_names_is_asked_for(desk: Desk) -> None:
+def test_an_environment_without_a_stack_is_named(desk: Desk) -> None:
     desk.table = ""
-    assert "openai-lambda-relay-nowhere cannot be read" in desk.run("--env", "nowhere", "usage", ok=False)
+    error = desk.run("--env", "prod", "usage", ok=False)
+    assert "the stack openai-lambda-relay-prod is not deployed in eu-central-1" in error
+    assert "--env, --region and --profile" in error
+    assert "not deployed in eu-west-1" in desk.run("--env", "prod", "--region", "eu-west-1", "usage", ok=False)
+
+
+def test_an_unknown_environment_is_refused(desk: Desk) -> None:
+    desk.table = ""
+    assert "--env nowhere: no such environment; known: dev, " in desk.run("--env", "nowhere", "usage", ok=False)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--rpm", "-1"),
+        ("--rpm", "many"),
+        ("--concurrent", "100000"),
+        ("--tokens-day", "1.5"),
+        ("--tokens-day", "9" * 40),
+    ],
+)
+def test_an_override_that_cannot_hold_is_refused(desk: Desk, option: str, value: str) -> None:
+    desk.reserve()
+    error = desk.run("override", CI.key, f"{option}={value}", ok=False)
+    assert f"{option} is {value}; allowed: a whole number from 0 to " in error
+    assert desk.limits_table.account(CI).overrides.limits == {}
+
+
+def test_what_was_settled_a_moment_ago_is_booked_already(desk: Desk) -> None:
+    record = desk.serve()
+    desk.now += 1_000
+    assert f"{record.id}: booked already" in desk.run("replay", given=failed(record))
+
+
+def test_lines_that_cannot_be_booked_are_named_and_the_others_are_booked(desk: Desk) -> None:
+    record = as_record(desk.reserve())
+    good = failed(record)
+    odd = json.loads(good)
+    odd["record"]["u"] = "much"
+    bare = json.dumps({"event": "settle_failed"})
+    given = ["START RequestId: x", good[:60], json.dumps(odd), bare, "[" * 100_000, "[]", "7", good]
+    desk.output.readouterr()
+    assert main(["--table", desk.table, "replay"], io.StringIO("\n".join(given))) == 1
+    out, err = desk.output.readouterr()
+    assert out == "id-1: settled\n"
+    assert err.splitlines() == [
+        "error: line 2 is not booked: the line is cut or is no JSON",
+        "error: line 3 is not booked: `record.u` has to be a whole number",
+        "error: line 4 is not booked: `caller` has to be a caller's key, and `record` an object",
+    ]

@@ -1,0 +1,57 @@
+"""The command line of `python -m operate`: its commands and options. Knows no table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+_ONE = "a caller's name (123456789012:role/ci) or key (123456789012/AROAEXAMPLE)"
+_SOME = "a name, a pattern (*:role/ci-*) or a key; all callers when left out"
+
+COMMANDS = {
+    "callers": ("show callers, what they spent and what overrides their limits", _SOME),
+    "usage": ("show requests, tokens, dollars and refusals by caller and model", _SOME),
+    "export": ("write every record as CSV", _SOME),
+    "open": ("show what is admitted and not settled", _SOME),
+    "sweep": ("settle at its bound what processes left behind when they died", _SOME),
+    "stop": ("refuse a caller's requests", _ONE),
+    "start": ("undo `stop`", _ONE),
+    "halt": ("refuse everybody's requests", None),
+    "resume": ("undo `halt`", None),
+    "override": ("replace limits of a caller until the UTC day is over", _ONE),
+    "lift": ("undo `override`", _ONE),
+    "replay": ("book the `settle_failed` lines of a log on standard input", None),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser; `command` holds the command's name."""
+    parser = argparse.ArgumentParser(prog="python -m operate", description="Looks after callers, limits and budgets.")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--env", default="dev", help="the environment whose stack names the table (default: dev)")
+    where.add_argument("--table", help="the table's name; AWS_ENDPOINT_URL points at a local one")
+    parser.add_argument("--region", help="default: the one in environments.py, else AWS_REGION, else the profile's")
+    parser.add_argument("--profile", help="the AWS profile to work with (default: AWS_PROFILE)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    subs = {}
+    for name, (text, caller) in COMMANDS.items():
+        subs[name] = commands.add_parser(name, help=text, description=text)
+        if caller == _ONE:
+            subs[name].add_argument("caller", help=caller)
+        elif caller == _SOME:
+            subs[name].add_argument("caller", nargs="?", default="*", help=caller)
+    for name in ("usage", "export"):
+        subs[name].add_argument("--month", action="store_true", help="this month instead of today")
+    subs["export"].add_argument("--file", type=Path, help="where to write (default: standard output)")
+    for name in ("stop", "halt"):
+        subs[name].add_argument("--reason", default="", help="what callers are told")
+    _add_limits(subs["override"])
+    return parser
+
+
+def _add_limits(override: argparse.ArgumentParser) -> None:
+    override.add_argument("--usd-day", help="US dollars today")
+    override.add_argument("--usd-month", help="US dollars this month, as seen today")
+    override.add_argument("--tokens-day", help="tokens today, in and out")
+    override.add_argument("--rpm", help="requests per minute")
+    override.add_argument("--concurrent", help="requests at once")

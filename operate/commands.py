@@ -1,0 +1,196 @@
+"""What each command of `python -m operate` does: reads or changes the limits' table and prints what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TextIO, TypeVar
+
+from relay.limits.policy import MOST_CONCURRENT, amount
+from rich.console import Console
+from rich.progress import track
+
+from operate import failed_settlement, tables
+from operate.aws import OperatorError
+from operate.failed_settlement import UnusableLineError
+from operate.foreign_text import name, prose
+from operate.limits_table import LimitsTable, Period
+
+T = TypeVar("T")
+
+
+class Terminal:
+    """Where a command reads and writes: lines of a log in, tables and messages out, and progress beside them.
+
+    Every message is plain text here: Rich's markup, emoji codes and highlighting are off in `console`.
+    """
+
+    def __init__(self, console: Console, given: TextIO) -> None:
+        self.console = console
+        self.given = given
+
+    def line(self, text: str) -> None:
+        """Print one line, however wide."""
+        self.console.print(text, soft_wrap=True)
+
+    def tracked(self, values: Sequence[T] | Iterable[T], doing: str) -> Iterator[T]:
+        """Yield `values`, with a display of progress where standard error is a terminal."""
+        console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        yield from track(values, description=doing, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _callers(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    halted = table.halted()
+    if halted is not None:
+        terminal.console.print(f"Everything is stopped. {prose(halted)}", style="bold red", soft_wrap=True)
+    chosen = terminal.tracked(table.callers(options.caller), "reading")
+    terminal.console.print(tables.callers([(caller, table.account(caller)) for caller in chosen], table.clock()))
+    return 0
+
+
+def _usage(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    period = _period(table, options)
+    rows = [
+        (caller, tables.sums(table.records(caller, period), table.refusals(caller, period)))
+        for caller in terminal.tracked(table.callers(options.caller), f"reading {period.name}")
+    ]
+    terminal.console.print(tables.usage(period, rows))
+    return 0
+
+
+def _export(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    period = _period(table, options)
+    rows = (
+        (caller, record)
+        for caller in terminal.tracked(table.callers(options.caller), f"reading {period.name}")
+        for record in table.records(caller, period)
+    )
+    if options.file is None:
+        tables.export(rows, sys.stdout)
+        return 0
+    try:
+        file = options.file.open("w", newline="", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OperatorError(f"--file {options.file} cannot be written ({reason}): choose another") from None
+    with file:
+        written = tables.export(rows, file)
+    terminal.line(f"{written} records in {prose(options.file)}")
+    return 0
+
+
+def _open(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    chosen = terminal.tracked(table.callers(options.caller), "reading")
+    terminal.console.print(tables.reservations([(caller, table.account(caller)) for caller in chosen], table.clock()))
+    return 0
+
+
+def _sweep(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    settled = 0
+    for caller in terminal.tracked(table.callers(options.caller), "sweeping"):
+        while over := len(table.account(caller).expired(table.clock())):
+            table.ledger.sweep(caller.key)
+            settled += over - len(table.account(caller).expired(table.clock()))
+        table.ledger.sweep(caller.key)
+    terminal.line(f"{settled} reservations settled at their upper bounds")
+    return 0
+
+
+def _stop(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    caller = table.find(options.caller)
+    table.stop(caller, prose(options.reason))
+    terminal.line(f"{name(caller.subject)} is stopped")
+    return 0
+
+
+def _start(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    caller = table.find(options.caller)
+    table.start(caller)
+    terminal.line(f"{name(caller.subject)} is no longer stopped")
+    return 0
+
+
+def _halt(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    count = sum(1 for _ in terminal.tracked(table.halt(prose(options.reason)), "stopping"))
+    terminal.line(f"everything is stopped: {count} callers, and all that are new")
+    return 0
+
+
+def _resume(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    count = sum(1 for _ in terminal.tracked(table.resume(), "resuming"))
+    terminal.line(f"{count} callers are no longer stopped by `halt`")
+    return 0
+
+
+def _override(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    limits = _limits(options)
+    caller = table.find(options.caller)
+    table.override(caller, limits)
+    terminal.line(f"{name(caller.subject)}: other limits until 00:00 UTC")
+    return 0
+
+
+def _lift(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    caller = table.find(options.caller)
+    table.lift(caller)
+    terminal.line(f"{name(caller.subject)}: the configured limits apply again")
+    return 0
+
+
+def _replay(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    """Book every usable line; 1 when there was one that could not be used."""
+    unusable = 0
+    for number, text in enumerate(terminal.given, start=1):
+        try:
+            line = failed_settlement.parse(text)
+            if line is not None:
+                outcome = table.replay(line)
+                terminal.line(f"{name(line['record']['id'])}: {outcome}")
+        except UnusableLineError as error:
+            unusable += 1
+            print(f"error: line {number} is not booked: {prose(error)}", file=sys.stderr)
+    return 1 if unusable else 0
+
+
+COMMANDS: Mapping[str, Callable[[LimitsTable, argparse.Namespace, Terminal], int]] = {
+    "callers": _callers,
+    "usage": _usage,
+    "export": _export,
+    "open": _open,
+    "sweep": _sweep,
+    "stop": _stop,
+    "start": _start,
+    "halt": _halt,
+    "resume": _resume,
+    "override": _override,
+    "lift": _lift,
+    "replay": _replay,
+}
+
+
+def _period(table: LimitsTable, options: argparse.Namespace) -> Period:
+    return Period.month(table.clock()) if options.month else Period.day(table.clock())
+
+
+def _limits(options: argparse.Namespace) -> dict[str, int]:
+    """The limits that `override` was given, by name. Raises OperatorError and PolicyError."""
+    given = {
+        "usd_per_day": None if options.usd_day is None else amount(options.usd_day, "--usd-day"),
+        "usd_per_month": None if options.usd_month is None else amount(options.usd_month, "--usd-month"),
+        "tokens_per_day": _count(options.tokens_day, "--tokens-day", 10**15),
+        "requests_per_minute": _count(options.rpm, "--rpm", 10**9),
+        "concurrent": _count(options.concurrent, "--concurrent", MOST_CONCURRENT),
+    }
+    limits = {name: value for name, value in given.items() if value is not None}
+    if not limits:
+        raise OperatorError("say which limit: --usd-day, --usd-month, --tokens-day, --rpm or --concurrent")
+    return limits
+
+
+def _count(text: str | None, option: str, most: int) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and int(text) <= most):
+        raise OperatorError(f"{option} is {prose(text)}; allowed: a whole number from 0 to {most:,}")
+    return int(text)
