@@ -52,13 +52,3 @@ def test_every_endpoint_is_listed(endpoint: endpoints.Endpoint) -> None:
 def test_every_command_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", ROOT.joinpath("Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z-]+)", README)) <= targets
-
-
-@pytest.mark.parametrize(
-    "page",
-    [ROOT / "README.md", ROOT / "clients" / "README.md", *sorted(ROOT.joinpath("docs").rglob("*.md"))],
-    ids=lambda page: page.name,
-)
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name}: {target}"
