@@ -37,6 +37,7 @@ synth: $(BASE) $(NODE) ## the CloudFormation templates of ENV, offline, into cdk
 
 snapshots: $(DEV) $(NODE) ## accept the templates as they are now (then look at the difference: git diff tests/snapshots)
 	@$(BIN)/pytest -q tests/cdk_app/test_stage.py tests/cdk_app/pipelines/test_roles.py -k accepted --accept-snapshots
+	@$(BIN)/pytest -q tests/docs --accept-snapshots
 	@$(BIN)/python -m bench.cost >/dev/null
 
 deploy: $(BASE) $(NODE) ## deploy ENV (YES=1 asks nothing, for scripts)

@@ -155,7 +155,9 @@ def test_the_rooms_are_described_by_their_docstrings(pytestconfig: pytest.Config
     for room, allowed in RELAY.items():
         package = ROOT / "lambda_src" / "relay" / room
         path = package / "__init__.py" if package.is_dir() else package.with_suffix(".py")
-        text = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").replace("\n\n", " ").split())
+        docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+        # Of a folder all that it says, of a single module its first sentence.
+        text = " ".join(docstring.split()) if package.is_dir() else re.split(r"(?<=\.)\s", docstring)[0]
         rows.append(f"| `{room}` | {text} | {', '.join(f'`{name}`' for name in allowed.split()) or 'nothing'} |\n")
     _between(ARCHITECTURE, "rooms", "\n" + "".join(rows), pytestconfig)
 
