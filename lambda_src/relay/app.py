@@ -1,4 +1,4 @@
-"""Wires everything; nothing else does."""
+"""The wiring: builds every part of the process from its settings. Nothing else does."""
 
 import gc
 import os
@@ -12,19 +12,21 @@ from relay.errors import DeliveryError
 from relay.lambda_runtime.client import RuntimeApi
 from relay.lambda_runtime.shutdown import Stop
 from relay.log import Log
-from relay.settings import Settings, SettingsError
+from relay.settings import AwsSettings, ProcessSettings, Settings, SettingsError
 
 if TYPE_CHECKING:
     import ssl
 
+    from relay.aws.client import Client, Service
     from relay.limits.admission import Admission
 
 
 def main() -> int:
-    """Runs the relay until it is told to stop; 1 when it cannot serve."""
-    log = Log(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO").upper())
+    """Runs the relay until it is asked to stop. Returns the exit code: 0, or 1 when it cannot serve."""
+    process = ProcessSettings.from_environ(os.environ)
+    log = Log(process.log_level)
     stop = Stop()
-    api = RuntimeApi(os.environ.get("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), stop_fd=stop.fd)
+    api = RuntimeApi(process.runtime_api, stop_fd=stop.fd)
     try:
         return _serve(api, log, stop)
     except SettingsError as error:
@@ -37,36 +39,23 @@ def main() -> int:
 
 def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
     # Imported here, so that what fails in an import becomes an init error that Lambda shows.
-    from relay.aws import client as aws
-    from relay.aws.credentials import credentials_from
+    from relay.aws.client import SECRETS_MANAGER
     from relay.aws.secrets_manager import SecretsManager
     from relay.doors.function_url import to_prelude
     from relay.doors.origin_secret import OriginSecretCheck
     from relay.handler import Relay
     from relay.lambda_runtime.loop import Runtime
     from relay.lambda_runtime.reply import Timing
-    from relay.net import tls
     from relay.openai.credentials import Keys
     from relay.openai.transport import Upstream
 
     settings = Settings.from_environ(os.environ)
     stop.on(signal.SIGTERM)
-    url = aws.endpoint(aws.SECRETS_MANAGER, os.environ)
-    secure = url.startswith("https:") or settings.openai_base_url.startswith("https:")
-    tls_context = tls.context() if secure else None
-    # As all AWS SDKs do; for endpoints of one's own with a certificate of one's own. OpenAI is verified as ever.
-    ca_file = os.environ.get("AWS_CA_BUNDLE")
-    aws_tls = tls.context(ca_file) if ca_file else tls_context
-    secrets = aws.Client(
-        aws.SECRETS_MANAGER,
-        url=url,
-        region=os.environ.get("AWS_REGION", ""),
-        credentials=credentials_from(os.environ),
-        tls_context=aws_tls,
-    )
+    openai_tls, aws_tls = _tls_contexts(settings)
+    secrets = _aws_client(SECRETS_MANAGER, settings.aws.secrets_manager_url, settings.aws, aws_tls)
     handler = Relay(
         settings=settings,
-        upstream=Upstream(settings.openai_base_url, tls_context),
+        upstream=Upstream(settings.openai_base_url, openai_tls),
         keys=Keys(
             SecretsManager(secrets, settings.openai_secret_arn, stop_fd=stop.fd).read,
             warn=lambda cause: log.warn("key_not_refreshed", cause=cause),
@@ -83,9 +72,26 @@ def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
     return Runtime(api, handler, log, stop, timing=timing, to_prelude=to_prelude).run()
 
 
+def _tls_contexts(settings: Settings) -> "tuple[ssl.SSLContext | None, ssl.SSLContext | None]":
+    """How OpenAI and how AWS are verified; None where nothing is reached over TLS."""
+    from relay.net import tls
+
+    secure = any(url.startswith("https:") for url in (settings.openai_base_url, settings.aws.secrets_manager_url))
+    bundled = tls.context() if secure else None
+    # As in all AWS SDKs: for endpoints of one's own with a certificate of one's own. It does not vouch for OpenAI.
+    return bundled, tls.context(settings.aws.ca_file) if settings.aws.ca_file else bundled
+
+
+def _aws_client(service: "Service", url: str, settings: AwsSettings, tls_context: "ssl.SSLContext | None") -> "Client":
+    from relay.aws.client import Client
+    from relay.aws.credentials import credential_source
+
+    credentials = credential_source(settings.access_key_id, settings.secret_access_key, settings.session_token)
+    return Client(service, url=url, region=settings.region, credentials=credentials, tls_context=tls_context)
+
+
 def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Log) -> "Admission":
-    from relay.aws import client as aws
-    from relay.aws.credentials import credentials_from
+    from relay.aws.client import DYNAMODB
     from relay.aws.dynamodb import DynamoDb
     from relay.ledger.ledger import Ledger
     from relay.ledger.table import Table
@@ -97,13 +103,7 @@ def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Lo
 
     ledger = None
     if settings.table_name:
-        client = aws.Client(
-            aws.DYNAMODB,
-            url=aws.endpoint(aws.DYNAMODB, os.environ),
-            region=os.environ.get("AWS_REGION", ""),
-            credentials=credentials_from(os.environ),
-            tls_context=tls_context,
-        )
+        client = _aws_client(DYNAMODB, settings.aws.dynamodb_url, settings.aws, tls_context)
         table = Table(DynamoDb(client), name=settings.table_name, monotonic=time.monotonic, sleep=time.sleep)
         ledger = Ledger(table, clock=clock, retention_days=settings.usage_days)
     listed = prices.parse(Path(prices.__file__).with_name("prices.json").read_text(encoding="utf-8"))

@@ -1,4 +1,7 @@
-"""The relay's settings, read once from the environment that the stack writes. Nothing else reads the environment."""
+"""The process's settings, read once from the environment that Lambda and the stack write. Pure.
+
+Nothing else reads the environment; the README's table lists every variable.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,63 @@ class SettingsError(Exception):
     """A setting is missing or wrong. The message names it; it never quotes the value of a secret (there is none here)."""
 
 
-class Settings(Frozen):
-    """What one relay process needs to know. Times are in seconds, sizes in bytes."""
+class ProcessSettings(Frozen):
+    """What is needed before the settings can be read, to report that they are wrong. Reading it cannot fail."""
 
     runtime_api: str
+    """Host and port of Lambda's Runtime API: "127.0.0.1:9001"."""
+    log_level: str
+    """One of Lambda's names: "INFO". What is none of them counts as INFO."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> ProcessSettings:
+        """Reads what Lambda sets."""
+        return cls(
+            runtime_api=environ.get("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
+            log_level=environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO").upper(),
+        )
+
+
+class AwsSettings(Frozen):
+    """How AWS's services are reached, by the variables that all AWS SDKs obey.
+
+    `ca_file` is "" for the certificates of the bundle. Keys are "" where boto3 has to find them (SnapStart).
+    Source: docs.aws.amazon.com/sdkref/latest/guide, "Settings reference".
+    """
+
+    region: str
+    secrets_manager_url: str
+    dynamodb_url: str
+    ca_file: str
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+
+    def __repr__(self) -> str:
+        return f"AwsSettings(region={self.region!r}, ...)"
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> AwsSettings:
+        """Reads what Lambda sets, and what sets it aside."""
+        return cls(
+            region=environ.get("AWS_REGION", ""),
+            secrets_manager_url=_aws_url(environ, "secretsmanager", "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            dynamodb_url=_aws_url(environ, "dynamodb", "AWS_ENDPOINT_URL_DYNAMODB"),
+            ca_file=environ.get("AWS_CA_BUNDLE", ""),
+            access_key_id=environ.get("AWS_ACCESS_KEY_ID", ""),
+            secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY", ""),
+            session_token=environ.get("AWS_SESSION_TOKEN", ""),
+        )
+
+
+class Settings(Frozen):
+    """What one relay process needs to know. Times are in seconds, sizes in bytes.
+
+    `openai_secret_arn` and `edge_secret_arn` are names or ARNs; `table_name` is "" where no limits are kept.
+    `heartbeat_seconds` 0 means none. `usage_days` is how long records of usage are kept.
+    """
+
+    aws: AwsSettings
     openai_base_url: str
     openai_secret_arn: str
     edge: EdgeMode
@@ -41,30 +97,35 @@ class Settings(Frozen):
     max_body_bytes: int
     heartbeat_seconds: float
     deadline_reserve_seconds: float
-    log_level: str
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Reads and checks everything; raises SettingsError with one line that names the variable."""
         return cls(
-            runtime_api=_required(environ, "AWS_LAMBDA_RUNTIME_API"),
+            aws=AwsSettings.from_environ(environ),
             openai_base_url=_url(environ, "OPENAI_BASE_URL", "https://api.openai.com/v1"),
             openai_secret_arn=_required(environ, "OPENAI_SECRET_ARN"),
             edge=(mode := _edge(environ, "EDGE")),
             edge_secret_arn=_edge_secret(environ, "EDGE_SECRET_ARN", mode),
             table_name=environ.get("TABLE_NAME", ""),
-            request_policy=_parsed(environ, "REQUEST_POLICY", RequestPolicy.from_json),
-            caller_policies=_parsed(environ, "CALLER_POLICIES", policy.parse),
+            request_policy=_parse(environ, "REQUEST_POLICY", RequestPolicy.from_json),
+            caller_policies=_parse(environ, "CALLER_POLICIES", policy.parse),
             # Only what differs from the list that comes with the relay.
-            prices=_parsed(environ, "PRICES", prices.parse),
+            prices=_parse(environ, "PRICES", prices.parse),
             settle_failure=_settle_failure(environ, "SETTLE_FAILURE"),
             usage_days=int(_number(environ, "USAGE_DAYS", 400, low=1, high=3653)),
             function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
             max_body_bytes=int(_number(environ, "MAX_BODY_BYTES", 6_000_000, low=1, high=6_291_456)),
             heartbeat_seconds=_number(environ, "HEARTBEAT_SECONDS", 10, low=0, high=3600),
             deadline_reserve_seconds=_number(environ, "DEADLINE_RESERVE_SECONDS", 3, low=0.1, high=60),
-            log_level=environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO").upper(),
         )
+
+
+def _aws_url(environ: Mapping[str, str], service: str, variable: str) -> str:
+    given = environ.get(variable) or environ.get("AWS_ENDPOINT_URL")
+    region = environ.get("AWS_REGION", "")
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return given or f"https://{service}.{region}.{suffix}"
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:
@@ -83,7 +144,7 @@ def _url(environ: Mapping[str, str], name: str, default: str) -> str:
     return value.rstrip("/")
 
 
-def _parsed(environ: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
+def _parse(environ: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
     try:
         return parse(environ.get(name, ""))
     except ValueError as error:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from relay.settings import Settings, SettingsError
+from relay.settings import AwsSettings, ProcessSettings, Settings, SettingsError
 
-GIVEN = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "OPENAI_SECRET_ARN": "openai-key"}
+GIVEN = {"OPENAI_SECRET_ARN": "openai-key"}
 
 
 def read(**changes: str) -> Settings:
@@ -18,7 +18,6 @@ def test_little_has_to_be_set() -> None:
     assert settings.table_name == ""
     assert settings.max_body_bytes == 6_000_000
     assert settings.heartbeat_seconds == 10
-    assert settings.log_level == "INFO"
 
 
 @pytest.mark.parametrize("name", list(GIVEN))
@@ -94,5 +93,48 @@ def test_the_settle_failure_is_one_of_two_words() -> None:
         read(SETTLE_FAILURE="Retry")
 
 
-def test_the_log_level_is_lambdas() -> None:
-    assert read(AWS_LAMBDA_LOG_LEVEL="debug").log_level == "DEBUG"
+def test_what_reports_a_wrong_setting_never_fails_itself() -> None:
+    assert ProcessSettings.from_environ({}) == ProcessSettings(runtime_api="127.0.0.1:9001", log_level="INFO")
+    given = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1", "AWS_LAMBDA_LOG_LEVEL": "debug"}
+    assert ProcessSettings.from_environ(given) == ProcessSettings(runtime_api="127.0.0.1:1", log_level="DEBUG")
+
+
+# -- AWS
+
+
+@pytest.mark.parametrize(
+    ("environ", "secrets_manager", "dynamodb"),
+    [
+        (
+            {"AWS_REGION": "eu-central-1"},
+            "https://secretsmanager.eu-central-1.amazonaws.com",
+            "https://dynamodb.eu-central-1.amazonaws.com",
+        ),
+        (
+            {"AWS_REGION": "cn-north-1"},
+            "https://secretsmanager.cn-north-1.amazonaws.com.cn",
+            "https://dynamodb.cn-north-1.amazonaws.com.cn",
+        ),
+        ({"AWS_REGION": "x", "AWS_ENDPOINT_URL": "http://a"}, "http://a", "http://a"),
+        (
+            {"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://b"},
+            "http://b",
+            "http://a",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_DYNAMODB": "http://b"},
+            "http://a",
+            "http://b",
+        ),
+    ],
+)
+def test_endpoints_are_found_as_aws_sdks_do(environ: dict[str, str], secrets_manager: str, dynamodb: str) -> None:
+    settings = AwsSettings.from_environ(environ)
+    assert (settings.secrets_manager_url, settings.dynamodb_url) == (secrets_manager, dynamodb)
+
+
+def test_credentials_are_held_and_not_shown() -> None:
+    settings = read(AWS_ACCESS_KEY_ID="ASIAEXAMPLE", AWS_SECRET_ACCESS_KEY="hidden", AWS_SESSION_TOKEN="hidden too")
+    assert settings.aws.access_key_id == "ASIAEXAMPLE"
+    assert (settings.aws.secret_access_key, settings.aws.session_token) == ("hidden", "hidden too")
+    assert "hidden" not in repr(settings)

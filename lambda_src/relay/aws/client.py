@@ -49,15 +49,6 @@ DYNAMODB = Service(name="dynamodb", target="DynamoDB_20120810", json_version="1.
 """DynamoDB responds in under 10 ms as a rule, and the ledger repeats what is safe to repeat, so its calls are shorter."""
 
 
-def endpoint(service: Service, environ: Mapping[str, str]) -> str:
-    """The service's URL, by the variables that all AWS SDKs obey."""
-    specific = "AWS_ENDPOINT_URL_" + {"secretsmanager": "SECRETS_MANAGER"}.get(service.name, service.name.upper())
-    given = environ.get(specific) or environ.get("AWS_ENDPOINT_URL")
-    region = environ.get("AWS_REGION", "")
-    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return given or f"https://{service.name}.{region}.{suffix}"
-
-
 class Client:
     """Calls one service at one endpoint. One call at a time."""
 

@@ -7,7 +7,7 @@ endpoint): there it is imported from the Lambda runtime's own packages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from relay.aws.errors import AwsError
@@ -22,14 +22,13 @@ class Credentials(Frozen):
     token: str = ""
 
 
-def credentials_from(environ: Mapping[str, str]) -> Callable[[], Credentials]:
+def credential_source(access_key: str, secret_key: str, token: str) -> Callable[[], Credentials]:
     """Returns the source of credentials, to be called before each request. It raises AwsError("NoCredentials").
 
-    On Lambda they are in the environment and live as long as it does. Anything else is left to boto3, which refreshes.
+    On Lambda they are given by the environment and live as long as it does. Where they are "", boto3 finds and
+    refreshes them.
     """
-    access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID", ""), environ.get("AWS_SECRET_ACCESS_KEY", "")
     if access_key and secret_key:
-        token = environ.get("AWS_SESSION_TOKEN", "")
         fixed = Credentials(access_key=access_key, secret_key=secret_key, token=token)
         return lambda: fixed
     return _Boto3Credentials()

@@ -142,9 +142,9 @@ def test_every_source_is_compiled(bundle: Path) -> None:
 def test_the_bundle_imports_where_nothing_can_be_written(bundle: Path, python: Path) -> None:
     """Under bootstrap's flags, with a TLS context made: what was pruned too far would show, also where 3.13 is absent."""
     script = (
-        "import relay.aws.client, relay.handler, relay.net.tls, relay.openai.transport; "
+        "import relay.aws.client, relay.handler, relay.net.tls, relay.openai.transport, relay.settings; "
         "relay.openai.transport.Upstream('https://api.openai.com/v1', relay.net.tls.context()); "
-        "print(relay.aws.client.endpoint(relay.aws.client.SECRETS_MANAGER, {'AWS_REGION': 'eu-central-1'}))"
+        "print(relay.settings.AwsSettings.from_environ({'AWS_REGION': 'eu-central-1'}).secrets_manager_url)"
     )
     told = run_in(bundle, script, python)
     assert told == "https://secretsmanager.eu-central-1.amazonaws.com"

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -125,19 +125,6 @@ def test_reports_an_address_where_nobody_listens() -> None:
         calls = Client(aws.DYNAMODB, url=url, region="x", credentials=lambda: fixed, tls_context=None)
         with pytest.raises(AwsError, match="Unreachable"):
             calls.call("UpdateItem", {})
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({"AWS_REGION": "eu-central-1"}, "https://secretsmanager.eu-central-1.amazonaws.com"),
-        ({"AWS_REGION": "cn-north-1"}, "https://secretsmanager.cn-north-1.amazonaws.com.cn"),
-        ({"AWS_REGION": "x", "AWS_ENDPOINT_URL": "http://a"}, "http://a"),
-        ({"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://b"}, "http://b"),
-    ],
-)
-def test_finds_the_endpoint_as_aws_sdks_do(environ: Mapping[str, str], expected: str) -> None:
-    assert aws.endpoint(aws.SECRETS_MANAGER, environ) == expected
 
 
 @pytest.mark.parametrize("left", [-1.0, 0.0, 0.3])

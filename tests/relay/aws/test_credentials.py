@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from relay.aws.credentials import Credentials, credentials_from
+from relay.aws.credentials import Credentials, credential_source
 
 from emulator.fakes.raw_upstream import RawUpstream, json_answer
 
 
 def test_credentials_of_the_environment_are_used_as_they_are() -> None:
-    credentials = credentials_from({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"})
+    credentials = credential_source("a", "b", "c")
     assert credentials() == Credentials(access_key="a", secret_key="b", token="c")
 
 
@@ -23,7 +23,7 @@ def test_credentials_of_a_container_endpoint_come_through_boto3(monkeypatch: pyt
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
         monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", running.url)
-        credentials = credentials_from({})
+        credentials = credential_source("", "", "")
         assert credentials() == Credentials(access_key="ASIA", secret_key="s", token="t")
         assert credentials().access_key == "ASIA"
         assert len(running.requests) == 1
