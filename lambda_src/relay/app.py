@@ -53,15 +53,14 @@ def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
     stop.on(signal.SIGTERM)
     openai_tls, aws_tls = _tls_contexts(settings)
     secrets = _aws_client(SECRETS_MANAGER, settings.aws.secrets_manager_url, settings.aws, aws_tls)
+    openai_secret = SecretsManager(secrets, settings.openai_secret_arn, stop_fd=stop.fd)
+    edge_secret = SecretsManager(secrets, settings.edge_secret_arn, stop_fd=stop.fd)
     handler = Relay(
         settings=settings,
         upstream=Upstream(settings.openai_base_url, openai_tls),
-        keys=Keys(
-            SecretsManager(secrets, settings.openai_secret_arn, stop_fd=stop.fd).read,
-            warn=lambda cause: log.warn("key_not_refreshed", cause=cause),
-        ),
+        keys=Keys(openai_secret.read, warn=lambda cause: log.warn("key_not_refreshed", cause=cause)),
         edge=OriginSecretCheck(
-            settings.edge, SecretsManager(secrets, settings.edge_secret_arn, stop_fd=stop.fd), time.monotonic
+            settings.edge, read=edge_secret.read, read_previous=edge_secret.read_previous, clock=time.monotonic
         ),
         admission=_admission(settings, aws_tls, log),
         log=log,

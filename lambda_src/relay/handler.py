@@ -64,7 +64,7 @@ class Relay:
         # The secret's ARN is known in this account only, and stays the same while keys are rotated.
         identifier = upstream_request.caller_identifier(request.caller, settings.openai_secret_arn)
         record.request(request, identifier)
-        record.through(self._edge.admit(request.headers))
+        record.through(self._edge.admit(request.headers, until=reply.wait.deadline))
         wanted = upstream_request.prepare(
             request, settings.request_policy, max_body_bytes=settings.max_body_bytes, identifier=identifier
         )
@@ -107,7 +107,7 @@ class Relay:
 
     def _send(self, wanted: UpstreamRequest, request_id: str, reply: Reply, settlement: Settlement) -> UpstreamResponse:
         body, content_type = wanted.body()
-        key = self._keys.current(meanwhile=self._upstream.connect_ahead)
+        key = self._keys.current(until=reply.wait.deadline, meanwhile=self._upstream.connect_ahead)
         headers = wanted.headers(key=key, content_type=content_type, request_id=request_id)
         call = Call(method=wanted.endpoint.method, path=wanted.endpoint.upstream, headers=headers, body=body)
         _check_time(reply)

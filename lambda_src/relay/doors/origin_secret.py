@@ -7,8 +7,10 @@ signature AWS has verified before, here as at the Function URL itself.
 from __future__ import annotations
 
 import hmac
+import math
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from functools import partial
+from typing import Literal
 
 from relay.aws.errors import SecretError
 from relay.errors import ErrorKind, RelayError
@@ -27,57 +29,63 @@ _LOOK_AGAIN_SECONDS = 10.0
 _SHORTEST = 32
 
 
-class Store(Protocol):
-    """Where the secret is. Both raise SecretError when the store does not answer."""
-
-    def read(self) -> str:
-        """The value that the distribution sends, or is about to send."""
-
-    def read_previous(self) -> str | None:
-        """The value before that one, which the distribution may still send; None when there was none."""
-
-
 class OriginSecretCheck:
-    """Lets requests pass by the mode: "off" asks nothing, "optional" refuses wrong secrets, "required" missing ones too."""
+    """Lets requests pass by the mode: "off" asks nothing, "optional" refuses wrong secrets, "required" missing ones too.
 
-    def __init__(self, mode: EdgeMode, store: Store, clock: Callable[[], float]) -> None:
+    `read` returns the value that the distribution sends, or is about to send; `read_previous` the one before it, which
+    the distribution may still send, or None. Both take the time by which they have to be over (time.monotonic()'s
+    clock) and raise SecretError. `clock` counts seconds.
+    """
+
+    def __init__(
+        self,
+        mode: EdgeMode,
+        *,
+        read: Callable[[float], str],
+        read_previous: Callable[[float], str | None],
+        clock: Callable[[], float],
+    ) -> None:
         self._mode = mode
-        self._store = store
+        self._read = read
+        self._read_previous = read_previous
         self._clock = clock
         self._known: tuple[bytes, ...] = ()
         self._fresh_until = float("-inf")
         self._look_again_at = float("-inf")
 
-    def admit(self, headers: Mapping[str, str]) -> Through:
-        """Which way the request came. Raises RelayError(EDGE_REQUIRED), or EDGE_UNAVAILABLE when that cannot be told."""
+    def admit(self, headers: Mapping[str, str], *, until: float = math.inf) -> Through:
+        """Which way the request came, known by `until` (time.monotonic()'s clock).
+
+        Raises RelayError(EDGE_REQUIRED), or EDGE_UNAVAILABLE when that cannot be told.
+        """
         presented = headers.get(HEADER, "") if self._mode != "off" else ""
         if not presented:
             if self._mode == "required":
                 raise RelayError(ErrorKind.EDGE_REQUIRED, log="no origin secret")
             return "direct"
-        if not self._is_known(presented.encode("utf-8", "surrogatepass")):
+        if not self._is_known(presented.encode("utf-8", "surrogatepass"), until):
             raise RelayError(ErrorKind.EDGE_REQUIRED, log="wrong origin secret")
         return "edge"
 
-    def _is_known(self, presented: bytes) -> bool:
+    def _is_known(self, presented: bytes, until: float) -> bool:
         now = self._clock()
         if now >= self._fresh_until:
-            self._learn(now, self._store.read)
+            self._learn(now, partial(self._read, until))
         if self._matches(presented):
             return True
         if now < self._look_again_at:
             return False
         # Either the distribution is ahead of this process, or the secret has moved on before the distribution has.
         self._look_again_at = now + _LOOK_AGAIN_SECONDS
-        self._learn(now, self._store.read, self._store.read_previous)
+        self._learn(now, partial(self._read, until), partial(self._read_previous, until))
         return self._matches(presented)
 
     def _matches(self, presented: bytes) -> bool:
         """In constant time, and always against all: neither how much is right nor which one it is can be measured."""
-        found = False
+        matches = False
         for known in self._known:
-            found |= hmac.compare_digest(presented, known)
-        return found
+            matches |= hmac.compare_digest(presented, known)
+        return matches
 
     def _learn(self, now: float, *reads: Callable[[], str | None]) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ _SHAPE = re.compile(r"sk-[A-Za-z0-9_\-]{8,500}")
 
 
 class Keys:
-    """The key to use now. `fetch` reads the secret's text and raises SecretError.
+    """The key to use now. `fetch` reads the secret's text by a given time (time.monotonic()'s clock), or raises SecretError.
 
     The secret is one key, or {"keys": ["sk-...", ...]}: the first is used, the next when OpenAI has refused the first,
     so that an old and a new key overlap while they are rotated. `warn` is told when the secret cannot be read anew.
@@ -28,7 +29,7 @@ class Keys:
 
     def __init__(
         self,
-        fetch: Callable[[], str],
+        fetch: Callable[[float], str],
         clock: Callable[[], float] = time.monotonic,
         *,
         warn: Callable[[str], None] = lambda cause: None,
@@ -40,14 +41,15 @@ class Keys:
         self._refused: set[str] = set()
         self._fresh_until = 0.0
 
-    def current(self, *, meanwhile: Callable[[], None] = lambda: None) -> str:
+    def current(self, *, until: float = math.inf, meanwhile: Callable[[], None] = lambda: None) -> str:
         """A key that OpenAI has not refused, if there is one. Raises RelayError(KEY_UNAVAILABLE).
 
-        `meanwhile` is called before the secret is waited for, if it has to be.
+        `meanwhile` is called before the secret is waited for, if it has to be, which ends at `until` at the latest
+        (time.monotonic()'s clock).
         """
         if self._clock() >= self._fresh_until:
             meanwhile()
-            self._refresh()
+            self._refresh(until)
         return next((key for key in self._keys if key not in self._refused), self._keys[0])
 
     def refused(self, key: str) -> None:
@@ -55,9 +57,9 @@ class Keys:
         self._refused.add(key)
         self._fresh_until = 0.0
 
-    def _refresh(self) -> None:
+    def _refresh(self, until: float) -> None:
         try:
-            keys = parse(self._fetch())
+            keys = parse(self._fetch(until))
         except SecretError as error:
             if not self._keys:
                 raise RelayError(ErrorKind.KEY_UNAVAILABLE, log=str(error)) from error

@@ -17,21 +17,23 @@ class Secret:
     def __init__(self, current: str, previous: str | None = None) -> None:
         self.current, self.previous = current, previous
         self.calls = 0
+        self.until = 0.0
         self.is_down = False
 
     def rotate(self, value: str) -> None:
         self.current, self.previous = value, self.current
 
-    def read(self) -> str:
-        self._called()
+    def read(self, until: float) -> str:
+        self._called(until)
         return self.current
 
-    def read_previous(self) -> str | None:
-        self._called()
+    def read_previous(self, until: float) -> str | None:
+        self._called(until)
         return self.previous
 
-    def _called(self) -> None:
+    def _called(self, until: float) -> None:
         self.calls += 1
+        self.until = until
         if self.is_down:
             raise SecretError("down")
 
@@ -49,7 +51,9 @@ class Door:
 
     def __init__(self, mode: EdgeMode = "required") -> None:
         self.secret, self.clock = Secret(OLD), Clock()
-        self.edge = OriginSecretCheck(mode, self.secret, self.clock)
+        self.edge = OriginSecretCheck(
+            mode, read=self.secret.read, read_previous=self.secret.read_previous, clock=self.clock
+        )
 
     def enter(self, secret: str = "") -> str:
         return self.edge.admit({HEADER: secret} if secret else {})
@@ -67,6 +71,12 @@ def test_who_brings_the_secret_comes_through_the_edge() -> None:
 @pytest.mark.parametrize("secret", ["", WRONG, OLD[:-1], OLD + "x", "\udcff" * 40, "ä" * 40])
 def test_a_required_edge_refuses_everybody_else(secret: str) -> None:
     assert Door().refusal(secret) is ErrorKind.EDGE_REQUIRED
+
+
+def test_a_read_knows_when_it_has_to_be_over() -> None:
+    door = Door()
+    door.edge.admit({HEADER: OLD}, until=1234.5)
+    assert door.secret.until == 1234.5
 
 
 def test_without_the_secret_the_store_is_not_even_asked() -> None:

@@ -19,11 +19,13 @@ class Store:
         self.text = keys[0] if len(keys) == 1 else json.dumps({"keys": keys})
         self.failing = False
         self.reads = 0
+        self.until = 0.0
         self.now = 1000.0
         self.warnings: list[str] = []
 
-    def fetch(self) -> str:
+    def fetch(self, until: float) -> str:
         self.reads += 1
+        self.until = until
         if self.failing:
             raise SecretError("down")
         return self.text
@@ -41,6 +43,12 @@ def test_the_secret_is_read_when_needed_and_then_kept() -> None:
     assert store.reads == 0
     assert [keys.current() for _ in range(3)] == [OLD] * 3
     assert store.reads == 1
+
+
+def test_a_read_knows_when_it_has_to_be_over() -> None:
+    store = Store(OLD)
+    store.keys().current(until=1234.5)
+    assert store.until == 1234.5
 
 
 def test_something_else_is_begun_only_where_the_secret_is_waited_for() -> None:
