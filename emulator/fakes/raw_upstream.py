@@ -119,6 +119,12 @@ class RawUpstream:
                 raise TimeoutError(f"{len(self.requests)} of {count} requests within {timeout} s")
             return list(self.requests)
 
+    def wait_for_connections(self, count: int, timeout: float = 60.0) -> None:
+        """Returns once that many connections have been accepted."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.connections >= count, timeout):
+                raise TimeoutError(f"{self.connections} of {count} connections within {timeout} s")
+
     def __enter__(self) -> Self:
         self._start(self._accept)
         return self
@@ -148,7 +154,9 @@ class RawUpstream:
             except OSError:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections += 1
+            with self._changed:
+                self.connections += 1
+                self._changed.notify_all()
             self._start(self._serve, connection, self.connections)
 
     def _serve(self, connection: socket.socket, number: int) -> None:

@@ -17,7 +17,7 @@ from tests.support.harness.outcomes import HEARTBEAT, Cut, Refused, Whole
 from tests.support.harness.parsers import EventSourceParser
 from tests.support.harness.relay_fixture import HEARTBEAT_SECONDS, Rig, chat_request
 
-# How late a heartbeat may be on a busy machine.
+# How late a heartbeat may be; on a busy machine by what the processes wait for a processor as well.
 SLACK = 0.3
 
 
@@ -27,11 +27,16 @@ def trickled(data: bytes, seconds: float) -> Iterable[Step]:
         yield from (Sleep(seconds / len(data)), Send(bytes([byte])))
 
 
-def assert_never_silent(exchange: Exchange) -> None:
+def assert_never_silent(rig: Rig, exchange: Exchange) -> None:
     """From the request on the caller got something at least every heartbeat."""
     moments = [exchange.handed_out_at, *(at for at, _ in exchange.arrivals)]
     gaps = [after - before for before, after in pairwise(moments)]
-    assert max(gaps) <= HEARTBEAT_SECONDS + SLACK, gaps
+    assert max(gaps) <= HEARTBEAT_SECONDS + SLACK + rig.cpu_wait(), gaps
+
+
+def assert_begun_in_time(rig: Rig, exchange: Exchange) -> None:
+    """A real status was waited for as long as a heartbeat, and no longer."""
+    assert exchange.begun_at - exchange.handed_out_at <= HEARTBEAT_SECONDS + SLACK + rig.cpu_wait()
 
 
 def assert_heartbeats_between_events(exchange: Exchange, node: EventSourceParser) -> None:
@@ -45,7 +50,7 @@ def test_silence_before_the_head(rig: Rig, node: EventSourceParser) -> None:
     rig.upstream.answer(Sleep(2.2), *GOOD)
     exchange = rig.serve()
     Whole().check(exchange, WHOLE, node)
-    assert_never_silent(exchange)
+    assert_never_silent(rig, exchange)
     assert_heartbeats_between_events(exchange, node)
     rig.assert_serves()
 
@@ -55,7 +60,7 @@ def test_silence_between_events(rig: Rig, node: EventSourceParser) -> None:
     rig.upstream.answer(*GOOD[:3], Sleep(2.2), *GOOD[3:])
     exchange = rig.serve()
     Whole().check(exchange, WHOLE, node)
-    assert_never_silent(exchange)
+    assert_never_silent(rig, exchange)
     assert_heartbeats_between_events(exchange, node)
     rig.assert_serves()
 
@@ -65,7 +70,8 @@ def test_silence_inside_an_event(rig: Rig, node: EventSourceParser) -> None:
     middle: list[Step] = [Send(chunk(EVENTS[1][:30])), Sleep(1.5), Send(chunk(EVENTS[1][30:]))]
     rig.upstream.answer(*GOOD[:2], *middle, *GOOD[3:])
     exchange = rig.serve()
-    assert exchange.body == WHOLE
+    assert HEARTBEAT.sub(b"", exchange.body) == WHOLE
+    assert EVENTS[1] in exchange.body, "none is put inside an event"
     Whole().check(exchange, WHOLE, node)
     rig.assert_serves()
 
@@ -86,8 +92,8 @@ def test_head_trickles(rig: Rig, node: EventSourceParser) -> None:
     rig.upstream.answer_with(lambda request: [*trickled(head(), 2.0), *GOOD[1:]])
     exchange = rig.serve()
     Whole().check(exchange, WHOLE, node)
-    assert exchange.begun_at - exchange.handed_out_at <= HEARTBEAT_SECONDS + SLACK
-    assert_never_silent(exchange)
+    assert_begun_in_time(rig, exchange)
+    assert_never_silent(rig, exchange)
     rig.assert_serves()
 
 
@@ -97,7 +103,7 @@ def test_first_event_trickles(rig: Rig, node: EventSourceParser) -> None:
     rig.upstream.answer(Send(head()), *steps, *GOOD[2:])
     exchange = rig.serve()
     Whole().check(exchange, WHOLE, node)
-    assert exchange.begun_at - exchange.handed_out_at <= HEARTBEAT_SECONDS + SLACK
+    assert_begun_in_time(rig, exchange)
     rig.assert_serves()
 
 
@@ -106,7 +112,7 @@ def test_everything_trickles(rig: Rig, node: EventSourceParser) -> None:
     rig.upstream.answer_with(lambda request: [*GOOD[:2], *trickled(b"".join(map(chunk, EVENTS[1:])) + LAST_CHUNK, 1.0)])
     exchange = rig.serve()
     Whole().check(exchange, WHOLE, node)
-    assert_never_silent(exchange)
+    assert_never_silent(rig, exchange)
     rig.assert_serves()
 
 
@@ -117,7 +123,8 @@ def test_error_trickles(rig: Rig, node: EventSourceParser) -> None:
     rig.upstream.answer_with(lambda request: [Send(head(400, fields)), *trickled(error, 1.0)])
     exchange = rig.serve(chat_request(stream=False))
     assert (exchange.status, exchange.body) == (400, error)
-    exchange = rig.serve(chat_request(stream=False), deadline=0.8)
+    rig.upstream.answer_with(lambda request: [Send(head(400, fields)), *trickled(error, 20.0)])
+    exchange = rig.serve(chat_request(stream=False), deadline=3.0)
     Refused(504, "upstream_timeout").check(exchange, b"", node)
     rig.assert_serves()
 
@@ -141,11 +148,11 @@ LONG = [{"role": "user", "content": canaries.PROMPT * 400_000}]
 @fault("upstream reads nothing", "of a request of 5 MB", "504 at the deadline, or an error event if heartbeats began")
 def test_request_is_not_read(rig: Rig, node: EventSourceParser) -> None:
     _with_a_new_connection(rig, Stall())
-    exchange = rig.serve(chat_request(stream=False, messages=LONG), deadline=1.0)
+    exchange = rig.serve(chat_request(stream=False, messages=LONG), deadline=6.0)
     Refused(504, "upstream_timeout").check(exchange, b"", node)
     rig.assert_serves()
     _with_a_new_connection(rig, Stall())
-    exchange = rig.serve(chat_request(messages=LONG), deadline=2.0)
+    exchange = rig.serve(chat_request(messages=LONG), deadline=6.0)
     Cut("deadline_exceeded").check(exchange, b"", node)
     rig.assert_serves()
 
@@ -156,7 +163,9 @@ def test_answer_before_the_request_was_read(rig: Rig) -> None:
     fields = [("content-type", "application/json"), ("content-length", str(len(error)))]
     _with_a_new_connection(rig, Send(head(413, fields)), Send(error), Close())
     connections = rig.upstream.connections
-    assert rig.serve(chat_request(messages=LONG)).status in (413, 502)
+    exchange = rig.serve(chat_request(messages=LONG))
+    # On a machine so busy that sending 5 MB takes longer than a heartbeat, an error event says it.
+    assert exchange.status in (413, 502) or exchange.trailer_type
     assert rig.upstream.connections == connections + 1
     rig.assert_serves()
 

@@ -11,6 +11,7 @@ from emulator.fakes.raw_upstream import LAST_CHUNK, Reset, Send, Stall, Step, ch
 from tests.support.harness import canaries
 from tests.support.harness.fault_cases import EVENTS, GOOD, JSON_ANSWER, WHOLE
 from tests.support.harness.faults_table import fault
+from tests.support.harness.outcomes import HEARTBEAT
 from tests.support.harness.relay_fixture import Rig, chat_request
 from tests.support.harness.runtime_api import Discard, ResetAfter, Take
 
@@ -45,7 +46,7 @@ def _serve_mixed(rig: Rig, count: int) -> None:
                 assert rig.serve(reader=Take(413)).over == "answered 413"
             case _:
                 rig.upstream.answer(*GOOD)
-                assert rig.serve().body == WHOLE
+                assert HEARTBEAT.sub(b"", rig.serve().body) == WHOLE
 
 
 @fault(
@@ -55,7 +56,7 @@ def test_abandoned_streams(rig: Rig) -> None:
     for _ in range(80):
         rig.upstream.answer(*GOOD[:2], Stall())
         rig.serve(reader=ResetAfter(len(EVENTS[0])))
-        assert rig.upstream.requests[-1].wait_over(1.0) == "peer left"
+        assert rig.upstream.requests[-1].wait_over(60.0) == "peer left"
     rig.assert_serves()
 
 
@@ -74,8 +75,8 @@ def test_a_hundred_megabytes(rig: Rig) -> None:
         yield from (Send(chunk(EVENTS[-1])), Send(LAST_CHUNK))
 
     rig.upstream.answer_with(answer)
-    exchange = rig.invoke(deadline=60, reader=Discard())
-    assert exchange.wait_over(30) == "answered 202"
+    exchange = rig.invoke(deadline=120, reader=Discard())
+    assert exchange.wait_over(120) == "answered 202"
     assert exchange.discarded > 100_000_000
     assert rig.relay.footprint().resident < 120 * MEGABYTE
     rig.assert_serves()
@@ -86,7 +87,7 @@ def test_a_large_event(rig: Rig) -> None:
     large = b'data: {"x":"' + b"x" * (8 * MEGABYTE) + b'"}\n\n'
     rig.upstream.answer(Send(head()), *(Send(chunk(each)) for each in (EVENTS[0], large, EVENTS[-1])), Send(LAST_CHUNK))
     exchange = rig.serve()
-    assert exchange.body == EVENTS[0] + large + EVENTS[-1]
+    assert HEARTBEAT.sub(b"", exchange.body) == EVENTS[0] + large + EVENTS[-1]
     assert rig.relay.footprint().resident < 120 * MEGABYTE
     rig.assert_serves()
 
@@ -104,4 +105,4 @@ def test_nobody_reads_the_log(new_rig: NewRig) -> None:
 
 def _serve_once(rig: Rig) -> None:
     rig.assert_serves()
-    assert rig.api.wait_idle(5.0)  # a request is written down before the next one is asked for
+    assert rig.api.wait_idle(60.0)  # a request is written down before the next one is asked for

@@ -14,11 +14,23 @@ from itertools import repeat
 
 import pytest
 
-from emulator.fakes.raw_upstream import LAST_CHUNK, Send, Sleep, Stall, Step, WaitFor, chunk, head
+from emulator.fakes.raw_upstream import (
+    LAST_CHUNK,
+    BlackHole,
+    RawUpstream,
+    Send,
+    Sleep,
+    Stall,
+    Step,
+    WaitFor,
+    chunk,
+    head,
+)
 from tests.support.harness import canaries
+from tests.support.harness.exchange import Exchange
 from tests.support.harness.fault_cases import EVENTS, GOOD, WHOLE, Case, play
 from tests.support.harness.faults_table import fault
-from tests.support.harness.outcomes import Cut, Refused, Whole
+from tests.support.harness.outcomes import HEARTBEAT, Cut, Refused, Whole
 from tests.support.harness.parsers import EventSourceParser
 from tests.support.harness.relay_fixture import RESERVE_SECONDS, Rig, event
 from tests.support.harness.runtime_api import (
@@ -32,6 +44,7 @@ from tests.support.harness.runtime_api import (
     Take,
     answer,
 )
+from tests.support.harness.secrets_manager import Silence
 
 BIG_EVENT = b"data: {" + b'"x":"' + b"x" * 65_000 + b'"}\n\n'
 
@@ -100,7 +113,7 @@ def test_connection_dropped_before_the_answer(rig: Rig) -> None:
     rig.api.drop_connections()
     ready.set()
     assert exchange.wait_over() == "answered 202"
-    assert exchange.body == WHOLE
+    assert HEARTBEAT.sub(b"", exchange.body) == WHOLE
     rig.assert_serves()
 
 
@@ -140,6 +153,29 @@ def test_early_answer_while_upstream_is_silent(rig: Rig, reader: Reader) -> None
     rig.assert_serves()
 
 
+BEFORE_THE_FIRST_BYTE: dict[str, tuple[Step, ...]] = {
+    "before the head": (Stall(),),
+    "behind the head": (Send(head()), Stall()),
+    "in the first event": (Send(head()), Send(chunk(EVENTS[0][:20])), Stall()),
+}
+
+
+@pytest.mark.parametrize("steps", [pytest.param(steps, id=name) for name, steps in BEFORE_THE_FIRST_BYTE.items()])
+@pytest.mark.parametrize("reader", [EarlyAnswer(410), EarlyAnswerAndClose(403), ResetAfter(1)])
+@fault(
+    "`/response` is refused or reset early",
+    "after a heartbeat, before upstream's first byte",
+    "upstream is closed at once; the next is served",
+)
+def test_early_answer_to_a_heartbeat(rig: Rig, reader: Reader, steps: tuple[Step, ...]) -> None:
+    """The response has begun inside the wait that is to notice its end."""
+    rig.upstream.answer(*steps)
+    rig.start_watch()
+    exchange = rig.serve(reader=reader, deadline=30)
+    rig.assert_upstream_left(exchange)
+    rig.assert_serves()
+
+
 @pytest.mark.parametrize("reader", [pytest.param(reader, id=name) for name, reader in EARLY.items()])
 @fault(
     "`/response` is refused or reset early", "while upstream pours", "upstream is closed at once; the next is served"
@@ -170,7 +206,7 @@ def test_slow_reader(rig: Rig) -> None:
     exchange.wait_body(1 << 20)
     assert len(rig.upstream.requests[-1].sent) < 16 << 20
     exchange.wait_over()
-    assert exchange.body == b"".join(events)
+    assert HEARTBEAT.sub(b"", exchange.body) == b"".join(events)
     assert rig.relay.footprint().resident - before < 12 << 20
     rig.assert_serves()
 
@@ -200,6 +236,8 @@ def test_event_is_not_http(rig: Rig, event: bytes) -> None:
     assert exchange.error is not None
     assert exchange.error["errorType"] == exchange.error["headerType"] == "Function.NotAnHttpEvent"
     rig.assert_serves()
+    [record] = [line for line in rig.relay.log() if line["event"] == "request" and line["requestId"] == exchange.id]
+    assert (record["outcome"], record["Failures"]) == ("not_http", 0), "nobody is to be woken for it"
 
 
 @pytest.mark.parametrize("status", [400, 403, 410, 500])
@@ -322,6 +360,79 @@ def test_sigterm_mid_stream(
         assert rig.relay.wait() == 0
 
 
+def assert_ends_at_once(rig: Rig, exchange: Exchange) -> None:
+    """SIGTERM ends the process and all that it holds within a second."""
+    rig.start_watch()
+    signalled_at = time.monotonic()
+    rig.relay.signal(signal.SIGTERM)
+    assert rig.relay.wait() == 0
+    assert time.monotonic() - signalled_at <= 1.0 + rig.cpu_wait()
+
+
+@fault("SIGTERM", "while connecting to OpenAI", "503 `shutting_down`, exits with 0 within a second")
+def test_sigterm_while_connecting(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with BlackHole() as hole, new_rig(settings={"OPENAI_BASE_URL": hole.url}) as rig:
+        exchange = rig.invoke(deadline=60)
+        rig.secrets.wait_for_reads(1)
+        assert_ends_at_once(rig, exchange)
+        assert exchange.status == 503
+        assert b'"code":"shutting_down"' in exchange.body
+
+
+@fault("SIGTERM", "in the TLS handshake", "503 `shutting_down`, exits with 0 within a second")
+def test_sigterm_in_the_handshake(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with RawUpstream() as plain, new_rig(settings={"OPENAI_BASE_URL": f"https://localhost:{plain.port}/v1"}) as rig:
+        plain.greet_next(Stall())
+        exchange = rig.invoke(deadline=60)
+        plain.wait_for_connections(1)
+        assert_ends_at_once(rig, exchange)
+        assert b'"code":"shutting_down"' in exchange.body
+
+
+@fault("SIGTERM", "while the secret is read", "503 `shutting_down`, exits with 0 within a second")
+def test_sigterm_while_the_secret_is_read(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with new_rig() as rig:
+        rig.secrets.behaviour = Silence()
+        exchange = rig.invoke(deadline=60)
+        rig.secrets.wait_for_reads(1)
+        assert_ends_at_once(rig, exchange)
+        assert b'"code":"shutting_down"' in exchange.body
+        assert not rig.upstream.requests
+
+
+@fault("SIGTERM", "while the reader of `/response` stalls", "a broken `/response`, exits with 0 within a second")
+def test_sigterm_while_the_reader_stalls(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with new_rig() as rig:
+        rig.upstream.answer_with(flood)
+        exchange = rig.invoke(reader=StallAfter(1000), deadline=60)
+        exchange.wait_body(1000)
+        _until_still(rig)
+        assert_ends_at_once(rig, exchange)
+        rig.assert_upstream_left(exchange)
+
+
+def _until_still(rig: Rig) -> None:
+    """Returns when the relay takes no more from upstream: it waits for its reader."""
+    sent = -1
+    while len(rig.upstream.requests[-1].sent) != sent:
+        sent = len(rig.upstream.requests[-1].sent)
+        threading.Event().wait(0.2)
+
+
+@fault(
+    "a store hangs", "Secrets Manager, with a deadline in 0.3 s", "503 before the deadline; nothing is sent upstream"
+)
+def test_a_secret_that_hangs_does_not_outlast_the_deadline(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with new_rig() as rig:
+        rig.secrets.behaviour = Silence()
+        assert rig.api.wait_idle(60.0)
+        rig.start_watch()
+        exchange = rig.serve(deadline=0.3)
+        assert exchange.over_at - exchange.handed_out_at <= 0.3 + rig.cpu_wait()
+        assert exchange.status in (503, 504)
+        assert not rig.upstream.requests
+
+
 @fault("SIGKILL", "mid-stream", "a broken `/response`, upstream closed")
 def test_sigkill_mid_stream(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
     with new_rig() as rig:
@@ -345,7 +456,7 @@ def test_frozen_mid_stream(rig: Rig) -> None:
     threading.Event().wait(1.0)
     rig.relay.thaw()
     exchange.wait_over()
-    assert exchange.body.replace(b": keep-alive\n", b"") == WHOLE
+    assert HEARTBEAT.sub(b"", exchange.body) == WHOLE
     rig.assert_serves()
 
 

@@ -66,20 +66,21 @@ class AnswerFraming:
 
     def _head(self, data: bytes) -> bytes:
         before = len(self._seen)
-        self._seen += data
-        end = self._seen.find(_HEAD_END, max(0, before - 3))
-        if end < 0:
-            if len(self._seen) > _HEAD_BYTES:
-                self.feed = self._as_it_is
-            return self._as_it_is(data)
-        end += len(_HEAD_END)
-        head, rest = self._seen[:end], self._seen[end:]
-        self._seen = b""
-        self._rest.append(data[: end - before])
-        if not head.startswith(b"HTTP/1.1 1"):
-            self._begin(head)
-        # Else it was an informational answer, and the real one follows.
-        return self.feed(rest) if rest else b""
+        seen = self._seen + data
+        start, look_from = 0, max(0, before - 3)
+        while (end := seen.find(_HEAD_END, look_from)) >= 0:
+            end += len(_HEAD_END)
+            if not seen.startswith(b"HTTP/1.1 1", start):
+                self._seen = b""
+                self._rest.append(data[: end - before])
+                self._begin(seen[start:end])
+                return self.feed(seen[end:]) if end < len(seen) else b""
+            # It was an informational response, of which any number may come (RFC 9110, section 15.2); the real one follows.
+            start = look_from = end
+        self._seen = seen[start:]
+        if len(self._seen) > _HEAD_BYTES:
+            self.feed = self._as_it_is
+        return self._as_it_is(data)
 
     def _begin(self, head: bytes) -> None:
         """How the bytes behind `head` are to be read."""

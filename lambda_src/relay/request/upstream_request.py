@@ -6,6 +6,7 @@ Nothing is copied: headers and path are the relay's own, and the body is written
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from relay.request import multipart
 
 USER_AGENT = "openai-lambda-relay"
+# A content coding that is named in a message: gzip, zstd, br, deflate, x-gzip (RFC 9110, section 8.4.1).
+_CODING = re.compile(r"[a-z0-9-]{1,20}")
 
 
 class UpstreamRequest:
@@ -98,6 +101,7 @@ def prepare(request: Request, policy: RequestPolicy, *, max_body_bytes: int, ide
     endpoint, id = endpoints.match(request.method, request.path, request.headers)
     if endpoint.body == "none":
         return UpstreamRequest(endpoint=endpoint, id=id, fields={})
+    _check_encoding(request.headers.get("content-encoding", ""))
     if len(request.body) > max_body_bytes:
         raise RelayError(ErrorKind.TOO_LARGE, f"The body is larger than the {max_body_bytes} bytes that are allowed.")
     upstream = _parsed(endpoint, request)
@@ -118,6 +122,15 @@ def caller_identifier(caller: Caller, key: str) -> str:
     # BLAKE2 takes keys of up to 64 bytes; what makes a secret's ARN hard to guess is its end.
     secret = hashlib.blake2b(key.encode()).digest()
     return hashlib.blake2b(caller.key.encode(), key=secret, digest_size=16).hexdigest()
+
+
+def _check_encoding(header: str) -> None:
+    """Refuses a compressed body: what is judged has to be the bytes that came, within their limit of size."""
+    coding = next((name for name in map(str.strip, header.lower().split(",")) if name not in ("", "identity")), "")
+    if coding:
+        name = f"content-encoding {coding}" if _CODING.fullmatch(coding) else "this content-encoding"
+        text = f"A request body with {name} is not accepted. Send it uncompressed, without the content-encoding header."
+        raise RelayError(ErrorKind.UNSUPPORTED_MEDIA, text, param="content-encoding")
 
 
 def _parsed(endpoint: Endpoint, request: Request) -> UpstreamRequest:

@@ -55,6 +55,8 @@ ANSWERS = {
     "plain": HEAD + chunked(b"data: 1\n\n", b"data: 2\n\n", b"x" * 300),
     "capitals": HEAD.replace(b"Transfer-Encoding", b"TRANSFER-ENCODING") + chunked(b"a", b"b"),
     "informational": b"HTTP/1.1 103 Early\r\nlink: x\r\n\r\n" + HEAD + chunked(b"a", b"b"),
+    "many informational": b"HTTP/1.1 103 Early\r\nlink: x\r\n\r\n" * 5 + HEAD + chunked(b"a", b"b"),
+    "informational and no more": b"HTTP/1.1 103 Early\r\n\r\n" * 3,
     "extension": HEAD + b"3;a=b\r\nabc\r\n" + chunked(b"d"),
     "extension later": HEAD + b"1\r\na\r\n3;a=b\r\nabc\r\n" + chunked(b"d"),
     "trailers": HEAD + b"1\r\na\r\n0\r\nx-one: 1\r\n\r\n",
@@ -165,3 +167,9 @@ def test_where_the_end_is_not_plain_nothing_is_promised(answer: bytes) -> None:
     framing = AnswerFraming()
     framing.feed(answer)
     assert not framing.exact
+
+
+@pytest.mark.parametrize("cut", [0, 1, 20_000, 99_999])
+def test_any_number_of_informational_responses_may_come_in_one_read(cut: int) -> None:
+    data = b"HTTP/1.1 103 Early\r\n\r\n" * 5000 + HEAD + chunked(b"a", b"b")
+    same([data[:cut], data[cut:]] if cut else [data])

@@ -186,3 +186,9 @@ def test_six_megabytes_in_chunks_and_reads_as_a_service_sends_them() -> None:
     piece = b"8000\r\n" + b"x" * 32_768 + b"\r\n"
     reader = read(CHUNKED, *[piece] * 192, b"0\r\n\r\n", most=1 << 24)
     assert reader.body == b"x" * 192 * 32_768
+
+
+def test_any_number_of_informational_responses_may_come_in_one_read() -> None:
+    reader = ResponseReader(MOST)
+    assert reader.feed(b"HTTP/1.1 103 Early\r\n\r\n" * 5000 + OK + b"Content-Length: 2\r\n\r\n{}")
+    assert (reader.status, reader.body) == (200, b"{}")

@@ -125,6 +125,28 @@ def test_a_form_is_refused_where_json_is_due(content_type: str) -> None:
     assert kind_of({"model": "m"}, content_type=content_type) is ErrorKind.UNSUPPORTED_MEDIA
 
 
+@pytest.mark.parametrize("coding", ["gzip", "zstd", "br", "deflate", "identity, gzip", " GZIP ", "aws-chunked"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/audio/transcriptions"])
+def test_a_compressed_body_is_refused_by_name(coding: str, path: str) -> None:
+    with pytest.raises(RelayError) as caught:
+        prepared(b"\x1f\x8b", path, headers={"content-encoding": coding})
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.UNSUPPORTED_MEDIA, "content-encoding")
+    assert coding.split(",")[-1].strip().lower() in caught.value.text
+    assert "uncompressed" in caught.value.text
+
+
+def test_a_coding_that_is_no_name_is_not_repeated() -> None:
+    with pytest.raises(RelayError) as caught:
+        prepared(b"{}", headers={"content-encoding": "\x1b[2J" + "x" * 5000})
+    assert "x" * 100 not in caught.value.text
+    assert "\x1b" not in caught.value.text
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity", "identity,identity"])
+def test_identity_is_no_encoding(coding: str) -> None:
+    assert prepared({"model": "m"}, headers={"content-encoding": coding}).fields["model"] == "m"
+
+
 def test_json_is_refused_where_a_form_is_due() -> None:
     assert (
         kind_of({"model": "m"}, "/v1/audio/transcriptions", content_type="application/json")

@@ -55,6 +55,7 @@ class ScriptedSecretsManager:
     def __init__(self) -> None:
         self.behaviour: Behaviour = Value(canaries.KEY)
         self.reads = 0
+        self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -63,6 +64,12 @@ class ScriptedSecretsManager:
     def url(self) -> str:
         """For AWS_ENDPOINT_URL."""
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def wait_for_reads(self, count: int, timeout: float = 60.0) -> None:
+        """Returns once the secret has been asked for that many times."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.reads >= count, timeout):
+                raise TimeoutError(f"{self.reads} of {count} reads within {timeout} s")
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True, name="scripted-secrets-manager").start()
@@ -94,7 +101,9 @@ class ScriptedSecretsManager:
             while True:
                 head = wire.head()
                 wire.exactly(int(head.header("content-length")))
-                self.reads += 1
+                with self._changed:
+                    self.reads += 1
+                    self._changed.notify_all()
                 self._answer(wire)
         self._open.discard(connection)
 
