@@ -5,12 +5,13 @@ One function per endpoint, named in the table of endpoints. All of them raise Re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from relay.limits.cost_bound import CHAT, RESPONSES
 from relay.request import stored_references
 from relay.request.policy import RequestPolicy, invalid, no_such_model, not_allowed
+from relay.request.strict_json import Number
 
 Body = dict[str, Any]
 BodyRules = Callable[[Body, RequestPolicy], None]
@@ -98,10 +99,12 @@ def _generation(body: Body, policy: RequestPolicy, caps: tuple[str, ...]) -> Non
     stored_references.check(body, policy)
 
 
-def _whole(body: Mapping[str, Any], name: str) -> int | None:
+def _whole(body: Body, name: str) -> int | None:
     value = body.get(name)
     if value is None:
         return None
+    if isinstance(value, Number) and value.whole is not None:
+        value = body[name] = value.whole
     if type(value) is not int or value < 1:
         raise invalid(name, "it has to be a whole number above 0")
     return value

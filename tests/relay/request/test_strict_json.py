@@ -87,7 +87,7 @@ def test_white_space_around_the_object_is_fine() -> None:
 @pytest.mark.parametrize(
     ("body", "place"),
     [
-        (b"\xef\xbb\xbf{}", "column 1"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
         ('{"a":1}'.encode("utf-16"), "byte 0 "),
         ('{"a":1}'.encode("utf-16-le"), "column 2"),
         ('{"a":1}'.encode("utf-32"), "byte 0 "),
@@ -163,7 +163,9 @@ def test_bodies_that_swell_when_parsed_are_refused_before_that(unit: bytes, most
 
 
 def test_the_longest_list_of_tokens_that_openai_takes_passes() -> None:
-    assert len(strict_json.parse(b'{"input":[' + b"100257," * 299_999 + b"1]}")["input"]) == 300_000
+    tokens = strict_json.parse(b'{"input":[' + b"100257," * 299_999 + b"1]}")["input"]
+    assert isinstance(tokens, list)
+    assert len(tokens) == 300_000
 
 
 @pytest.mark.parametrize("digits", ["1" * 101, "-" + "1" * 5000, "0." + "1" * 200, "1" * 10**6])
@@ -239,6 +241,43 @@ def test_any_bytes_are_taken_or_refused_and_nothing_else(body: bytes) -> None:
     except RelayError:
         return
     assert strict_json.parse(strict_json.serialise(value)) == value
+
+
+numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,60})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
+
+
+@given(st.lists(numbers, min_size=1))
+def test_numbers_are_written_as_they_came(texts: list[str]) -> None:
+    body = f'{{"v":[{",".join(texts)}],"text":"{"".join(texts)}"}}'.encode()
+    assert strict_json.serialise(strict_json.parse(body)) == body
+
+
+@pytest.mark.parametrize("text", ["1e15", "-0", "1e2", "0.1234567890123456789012345", "1E-400", "1" * 60, "100.00"])
+def test_no_digit_of_a_number_is_lost_or_added(text: str) -> None:
+    assert strict_json.serialise(strict_json.parse(f'{{"v":{text}}}'.encode())) == f'{{"v":{text}}}'.encode()
+
+
+def test_a_whole_number_is_an_int_and_all_others_say_what_they_are() -> None:
+    value = strict_json.parse(b'{"a":7,"b":7.0,"c":-0,"d":%s,"e":1e2}' % (b"9" * 30))
+    assert type(value["a"]) is int
+    kept: list[Any] = [value[name] for name in "bcde"]
+    assert all(isinstance(number, strict_json.Number) for number in kept)
+    assert kept == [7.0, 0, 10**30 - 1, 100.0]
+    assert [number.whole for number in kept] == [None, 0, 10**30 - 1, None]
+    assert hash(kept[0]) == hash(7.0)
+    assert kept[0] != "7.0"
+    assert repr(kept[3]) == "Number('1e2')"
+
+
+def test_text_that_looks_like_a_kept_number_stays_text() -> None:
+    body = b'{"a":"1e15","b":["-0",-0,"x\\"-0"],"1.50":1.50}'
+    assert strict_json.serialise(strict_json.parse(body)) == body
+    refusal(b'{"a":1.5,"b":"\\ud800\\ud8011.5\\ud801\\ud800"}')
+
+
+@pytest.mark.parametrize("digits", [b"1" * 100, b"1" * 40])
+def test_many_long_numbers_are_refused_before_they_are_read(digits: bytes) -> None:
+    assert "more than 18 digits" in refusal(b'{"v":[' + b",".join([digits] * (5_900_000 // len(digits))) + b"]}")
 
 
 def test_every_cut_of_a_body_is_refused() -> None:

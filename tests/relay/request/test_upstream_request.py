@@ -51,7 +51,7 @@ def test_what_is_sent_is_what_was_checked() -> None:
     body, content_type = wanted.body()
     assert content_type == "application/json"
     assert body == (
-        b'{"model":"m","messages":[],"temperature":1.5,"seed":100.0,"store":false,"safety_identifier":"hash",'
+        b'{"model":"m","messages":[],"temperature":1.50,"seed":1e2,"store":false,"safety_identifier":"hash",'
         b'"max_completion_tokens":500}'
     )
 
