@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from relay.frozen import Frozen
-from relay.limits import contents
-from relay.limits.contents import UnboundedError as UnboundedError
 from relay.limits.policy import Policy
 from relay.limits.prices import Price
+from relay.models import Json
 
 OVERHEAD = 256
 """Tokens that OpenAI adds around a prompt (roles, separators, tool preamble): some 4 a message and fewer than 100 in
 all; each message also spends 25 bytes of JSON that are counted here and become no tokens."""
+
+LARGEST_PICTURE = 50_000
+"""The dearest picture known: 2,833 + 8 x 5,667 tokens, gpt-4o-mini at high detail.
+Source: platform.openai.com/docs/guides/images-vision#calculating-costs."""
 
 EVERY_MODEL_GIVES = 4_096
 """Output tokens that every model of OpenAI's gives that generates text: the least `max_output` of its model pages is
@@ -26,6 +28,10 @@ that of gpt-4o-2024-05-13 and gpt-3.5-turbo. Source: platform.openai.com/docs/mo
 
 MOST_OUTPUT = 10**9
 """More than any answer; what asks for more means "as much as there is"."""
+
+
+class UnboundedError(Exception):
+    """Nothing in the request or on the price list bounds its cost. The text says what does not."""
 
 
 class Bound(Frozen):
@@ -43,11 +49,33 @@ class Bound(Frozen):
         return self.tokens_in + self.tokens_out
 
 
-class Sent(Frozen):
-    """The body that will be sent: its fields, and its size in bytes once it is written."""
+class Contents:
+    """What a body holds beside its text, filled by the walk over it.
 
-    fields: Mapping[str, Any]
-    size: int
+    `models` are all that it names. `pictures` and `audio_tokens` are counts; `binary` are the bytes of the body that are
+    neither text nor billed as such. `fills_context`: files or stored items, of unknown size. `unbounded` says what it is
+    whose cost nothing bounds, "" when there is no such thing.
+    """
+
+    def __init__(self) -> None:
+        self.models: list[str] = []
+        self.pictures = 0
+        self.audio_tokens = 0
+        self.binary = 0
+        self.fills_context = False
+        self.unbounded = ""
+
+    def cannot_bound(self, why: str) -> None:
+        """Keeps the first reason."""
+        self.unbounded = self.unbounded or why
+
+
+class Sent(Frozen):
+    """The body that will be sent: its fields, its contents, and its bytes once it is written."""
+
+    fields: Mapping[str, Json]
+    contents: Contents
+    body: bytes
 
 
 Tokens = Callable[[Sent, Price | None], int]
@@ -66,7 +94,7 @@ class CostBound(Frozen):
     output_caps: tuple[str, ...] = ()
     spoken: str = ""
 
-    def changes(self, fields: Mapping[str, Any], policy: Policy, price: Price | None, cap: int) -> dict[str, Any]:
+    def changes(self, fields: Mapping[str, Json], policy: Policy, price: Price | None, cap: int) -> dict[str, Json]:
         """The changes to a body that keep it within `policy`, the environment's `cap` and what its bound is made for."""
         if not self.output_caps:
             return {}
@@ -88,6 +116,8 @@ class CostBound(Frozen):
         if limits.in_usd and price is not None and price.rates(tier) is None:
             raise UnboundedError(f"the service tier {tier!r} has no price")
         try:
+            if sent.contents.unbounded:
+                raise UnboundedError(sent.contents.unbounded)
             tokens_in = self.tokens_in(sent, price)
             tokens_out = self.tokens_out(sent, price)
         except UnboundedError:
@@ -95,10 +125,11 @@ class CostBound(Frozen):
                 raise
             tokens_in = tokens_out = 0
         characters = len(str(sent.fields.get(self.spoken, ""))) if self.spoken else 0
-        usd = price.at_most(tokens_in, tokens_out, tier, characters) if price else 0
+        # What was to be "flex" may come as "default".
+        usd = max(price.at_most(tokens_in, tokens_out, name, characters) for name in (tier, "")) if price else 0
         return Bound(tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, tier=tier, characters=characters)
 
-    def _capped(self, fields: Mapping[str, Any], policy: Policy, price: Price | None, cap: int) -> dict[str, Any]:
+    def _capped(self, fields: Mapping[str, Json], policy: Policy, price: Price | None, cap: int) -> dict[str, Json]:
         """What was asked for is lowered to the caps; what was left open is closed, but never above the model's ceiling.
 
         A ceiling that is not known may be lower than the cap, so that is only set where a bound is needed or where
@@ -114,7 +145,7 @@ class CostBound(Frozen):
         return {self.output_caps[0]: cap if ceiling is None else min(cap, ceiling)}
 
 
-def tier_of(fields: Mapping[str, Any]) -> str:
+def tier_of(fields: Mapping[str, Json]) -> str:
     """The service tier that was asked for, "" for none."""
     return str(fields.get("service_tier") or "")
 
@@ -124,27 +155,26 @@ def _within(value: object, cap: int) -> bool:
 
 
 def _prompt(sent: Sent, price: Price | None) -> int:
-    """Every token stands for at least one byte of UTF-8, so the body's size bounds its text; pictures, sounds and
-    files are bounded apart. No model takes more than its context, and what it does not take is not billed."""
-    contents.refuse_hosted_tools(sent.fields)
-    total: int | None = sent.size + OVERHEAD
-    if any(sent.fields.get(name) for name in ("previous_response_id", "conversation", "prompt")):
-        total = None
-    for part in contents.parts(sent.fields):
-        extra = contents.part_beyond_text(part, price)
-        total = None if total is None or extra is None else total + extra
-    return _within_context(total, price)
+    """Every token stands for at least one byte of UTF-8, so the body's size bounds its text; pictures, sounds and files
+    are bounded apart. What separates values in a schema ("1,") may come to the model as more than it is (" | ")."""
+    contents = sent.contents
+    largest = price.image_tokens if price else LARGEST_PICTURE
+    total = len(sent.body) + sent.body.count(b",") + OVERHEAD - contents.binary
+    total += contents.pictures * largest + contents.audio_tokens
+    return _within_context(None if contents.fills_context else total, price)
 
 
 def _text(sent: Sent, price: Price | None) -> int:
-    return _within_context(sent.size + OVERHEAD, price)
+    return _within_context(len(sent.body) + OVERHEAD, price)
 
 
 def _recording(sent: Sent, price: Price | None) -> int:
-    return _within_context(None, price)
+    text = len(sent.body) - sent.contents.binary + OVERHEAD
+    return _within_context(None if sent.contents.fills_context else text + sent.contents.audio_tokens, price)
 
 
 def _within_context(total: int | None, price: Price | None) -> int:
+    """No model takes more than its context, and what it does not take is not billed."""
     context = price.context if price else None
     if total is None and context is None:
         raise UnboundedError(
@@ -155,16 +185,23 @@ def _within_context(total: int | None, price: Price | None) -> int:
 
 def _generated(sent: Sent, price: Price | None, output_caps: tuple[str, ...]) -> int:
     """What the responses can hold together: each what was asked for, at most what the model can give."""
-    given = [sent.fields[name] for name in output_caps if sent.fields.get(name) is not None]
+    values = [sent.fields[name] for name in output_caps if sent.fields.get(name) is not None]
+    caps = [value for value in values if isinstance(value, int) and _within(value, MOST_OUTPUT)]
     ceiling = price.max_output if price else None
     # Where both of chat's names are given the larger counts, and what is no number counts as the model's most.
-    asked = max(given) if given and all(_within(value, MOST_OUTPUT) for value in given) else ceiling
+    asked = max(caps) if caps and len(caps) == len(values) else ceiling
     most = min((figure for figure in (asked, ceiling) if figure is not None), default=None)
     if most is None:
         raise UnboundedError("its output is not capped: give max_completion_tokens or max_output_tokens")
     # Words of a prediction that the model did not take are billed as output.
-    predicted = sent.size if sent.fields.get("prediction") is not None else 0
+    predicted = len(sent.body) if sent.fields.get("prediction") is not None else 0
     return most * _count(sent.fields, "n", 1) + predicted
+
+
+def _transcript(sent: Sent, price: Price | None) -> int:
+    """Long recordings are transcribed in pieces, so one answer's ceiling does not hold for them; but nobody says more words
+    than there are tokens of sound."""
+    return max(_generated(sent, price, ()), _recording(sent, price))
 
 
 def _pictures(sent: Sent, price: Price | None) -> int:
@@ -185,7 +222,7 @@ def _nothing(sent: Sent, price: Price | None) -> int:
     return 0
 
 
-def _count(fields: Mapping[str, Any], name: str, least: int) -> int:
+def _count(fields: Mapping[str, Json], name: str, least: int) -> int:
     value = fields.get(name)
     return max(least, value) if isinstance(value, int) else least
 
@@ -201,6 +238,6 @@ EMBEDDINGS = CostBound(tokens_in=_text, tokens_out=_nothing)
 MODERATIONS = CostBound(tokens_in=_prompt, tokens_out=_nothing)
 IMAGES = CostBound(tokens_in=_text, tokens_out=_pictures)
 SPEECH = CostBound(tokens_in=_text, tokens_out=_by_character, spoken="input")
-TRANSCRIPTIONS = CostBound(tokens_in=_recording, tokens_out=partial(_generated, output_caps=()))
+TRANSCRIPTIONS = CostBound(tokens_in=_recording, tokens_out=_transcript)
 FREE = CostBound(tokens_in=_nothing, tokens_out=_nothing)
 """Costs nothing, and is in no limit."""

@@ -18,6 +18,10 @@ PICO = 10**12
 """One US dollar. Amounts are integers of 1e-12 USD: a token of the cheapest model costs some 2,500 of them, so that
 no price is ever rounded and sums stay exact in DynamoDB's 38 digits."""
 
+LEAST_OUTPUT_CAP = 16
+"""The least that OpenAI takes for `max_output_tokens`. A smaller cap would make every request to /v1/responses a 400.
+Source: platform.openai.com/docs/api-reference/responses/create."""
+
 MOST_CONCURRENT = 500
 """A reservation takes some 150 bytes of the caller's one item and its record 350 more until it is moved out of it;
 500 of both are 250 KB of the 400 KB that DynamoDB allows."""
@@ -184,7 +188,7 @@ def _policy(value: object, base: Policy, name: str) -> Policy | None:
     if "models" in fields:
         policy = policy.changed(models=_models(fields["models"], f"{place}.models"))
     if "output_cap" in fields:
-        policy = policy.changed(output_cap=_count(fields["output_cap"], f"{place}.output_cap"))
+        policy = policy.changed(output_cap=_count(fields["output_cap"], f"{place}.output_cap", least=LEAST_OUTPUT_CAP))
     return policy
 
 
@@ -197,11 +201,11 @@ def _only(value: object, known: set[str], place: str) -> Mapping[str, Any]:
     return value
 
 
-def _count(value: object, place: str) -> int | None:
+def _count(value: object, place: str, least: int = 1) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise PolicyError(f"{place}: must be a whole number of at least 1, or null for no limit")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise PolicyError(f"{place}: must be a whole number of at least {least}, or null for no limit")
     return value
 
 

@@ -1,31 +1,40 @@
-"""What the body of each endpoint may ask for: a parsed body goes in, and is changed to what may be sent. Pure.
+"""What the fields of each endpoint's body may say: checks a parsed body and changes it to what may be sent. Pure.
 
-One function per endpoint, named in the table of endpoints. All of them raise RelayError that names the field.
+One function per endpoint, named in the table of endpoints. All of them raise RelayError that names the field. What may stand
+anywhere in a body (tools, models, references) is looked for by relay.request.contents.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any
 
+from relay.formats.strict_json import Number
 from relay.limits.cost_bound import CHAT, RESPONSES
+from relay.models import Json
 from relay.request import stored_references
-from relay.request.policy import RequestPolicy, invalid, no_such_model, not_allowed
-from relay.request.strict_json import Number
+from relay.request.policy import RequestPolicy, invalid, not_allowed
 
-Body = dict[str, Any]
+Body = dict[str, Json]
 BodyRules = Callable[[Body, RequestPolicy], None]
 
 # Top-level fields that read or write stored state, beside those whose name says that they are ids.
 _STATEFUL_FIELDS = ("conversation", "prompt")
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+# Models that take it; others answer 400 "Encrypted content is not supported with this model". What is not known to take it is
+# not asked for it.
+_REASONING_MODEL = re.compile(r"(ft:)?(o\d|codex-|gpt-([5-9]|\d\d)(?!.*(chat|search|image|audio|realtime)))")
 
 
 def chat(body: Body, policy: RequestPolicy) -> None:
     """POST /v1/chat/completions. Asks for usage in streams; whether the caller did is the caller's to remember."""
-    _generation(body, policy, CHAT.output_caps)
-    _choices(body, policy, "n")
+    stored_by_default = _generation(body, policy, CHAT.output_caps)
+    _choices(body, policy)
+    if stored_by_default:
+        # OpenAI keeps it with what is stored, and refuses it where nothing is.
+        body.pop("metadata", None)
     if body.get("web_search_options") is not None and "web_search" not in policy.tools:
-        raise not_allowed("web_search_options", "web search is not allowed in this environment")
+        raise not_allowed("web_search_options", "this environment does not allow web_search (setting `tools`)")
     if body.get("stream") is True:
         options = body.get("stream_options")
         if options is not None and not isinstance(options, dict):
@@ -35,7 +44,8 @@ def chat(body: Body, policy: RequestPolicy) -> None:
 
 def responses(body: Body, policy: RequestPolicy) -> None:
     """POST /v1/responses."""
-    _generation(body, policy, RESPONSES.output_caps)
+    if _generation(body, policy, RESPONSES.output_caps):
+        _keep_reasoning(body)
     background = body.get("background")
     if background is not None and background is not False:
         # A background job goes on after the connection has ended, so neither usage nor limits could see it.
@@ -46,8 +56,8 @@ def images(body: Body, policy: RequestPolicy) -> None:
     """POST /v1/images/generations."""
     model(body, policy)
     stream_flag(body)
-    _choices(body, policy, "n")
-    stored_references.check(body, policy)
+    _choices(body, policy)
+    _whole(body, "partial_images", least=0)
 
 
 def speech(body: Body, policy: RequestPolicy) -> None:
@@ -55,7 +65,6 @@ def speech(body: Body, policy: RequestPolicy) -> None:
     model(body, policy)
     if body.get("stream_format") not in (None, "audio", "sse"):
         raise invalid("stream_format", 'it has to be "audio" or "sse"')
-    stored_references.check(body, policy)
 
 
 def transcriptions(body: Body, policy: RequestPolicy) -> None:
@@ -73,12 +82,9 @@ def moderations(body: Body, policy: RequestPolicy) -> None:
 
 
 def model(body: Body, policy: RequestPolicy) -> None:
-    """The one rule of every endpoint, and the only one of embeddings."""
-    name = body.get("model")
-    if not isinstance(name, str) or not name:
+    """The one rule of every endpoint, and the only one of embeddings. Which model it is, is held against the policy later."""
+    if body.get("model") is None:
         raise invalid("model", "it has to be a string")
-    if not policy.allows_model(name):
-        raise no_such_model(name, "model")
 
 
 def stream_flag(body: Body) -> None:
@@ -87,33 +93,32 @@ def stream_flag(body: Body) -> None:
         raise invalid("stream", "it has to be true or false")
 
 
-def _generation(body: Body, policy: RequestPolicy, caps: tuple[str, ...]) -> None:
-    """What the two ways to have text generated have in common."""
+def _generation(body: Body, policy: RequestPolicy, caps: tuple[str, ...]) -> bool:
+    """What the two ways to have text generated have in common. Gives whether the caller left `store` to OpenAI's default
+    and the relay has set it."""
     model(body, policy)
     stream_flag(body)
     for name in caps:
         _whole(body, name)
     _tier(body, policy)
-    if not policy.stateful:
-        _stateless(body)
-    stored_references.check(body, policy)
+    return not policy.stateful and _stateless(body)
 
 
-def _whole(body: Body, name: str) -> int | None:
+def _whole(body: Body, name: str, least: int = 1) -> int | None:
     value = body.get(name)
     if value is None:
         return None
     if isinstance(value, Number) and value.whole is not None:
         value = body[name] = value.whole
-    if type(value) is not int or value < 1:
-        raise invalid(name, "it has to be a whole number above 0")
+    if type(value) is not int or value < least:
+        raise invalid(name, f"it has to be a whole number of at least {least}")
     return value
 
 
-def _choices(body: Body, policy: RequestPolicy, name: str) -> None:
-    wanted = _whole(body, name)
-    if wanted is not None and wanted > policy.max_choices:
-        raise invalid(name, f"at most {policy.max_choices} choices are allowed")
+def _choices(body: Body, policy: RequestPolicy) -> None:
+    choices = _whole(body, "n")
+    if choices is not None and choices > policy.max_choices:
+        raise invalid("n", f"this environment allows at most {policy.max_choices} (setting `max_choices`)")
 
 
 def _tier(body: Body, policy: RequestPolicy) -> None:
@@ -123,10 +128,10 @@ def _tier(body: Body, policy: RequestPolicy) -> None:
     if tier is None and "auto" not in tiers:
         body["service_tier"] = tiers[0]
     if tier is not None and tier not in tiers:
-        raise not_allowed("service_tier", f"this environment allows {', '.join(tiers)}")
+        raise not_allowed("service_tier", f"this environment allows {', '.join(tiers)} (setting `service_tiers`)")
 
 
-def _stateless(body: Body) -> None:
+def _stateless(body: Body) -> bool:
     for name in _STATEFUL_FIELDS:
         if body.get(name) is not None:
             raise not_allowed(name, stored_references.NOTHING_IS_STORED)
@@ -136,3 +141,13 @@ def _stateless(body: Body) -> None:
     # Left out, it means true: always for responses, and for chat in newer accounts.
     # Source: platform.openai.com/docs/guides/migrate-to-responses.
     body["store"] = False
+    return store is None
+
+
+def _keep_reasoning(body: Body) -> None:
+    """Asks for what lets the next turn send this one's reasoning back, which OpenAI does not find where nothing is stored."""
+    include = body.get("include") or []
+    if not isinstance(include, list) or not _REASONING_MODEL.match(str(body["model"])):
+        return
+    if ENCRYPTED_REASONING not in include:
+        body["include"] = [*include, ENCRYPTED_REASONING]

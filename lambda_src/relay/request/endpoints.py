@@ -7,16 +7,17 @@ upstream request come from this table, never from the caller's hand.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import unquote
 
 from relay.errors import ErrorKind, RelayError
 from relay.frozen import Frozen
 from relay.limits import cost_bound
 from relay.limits.cost_bound import CostBound
+from relay.models import Json
 from relay.openai import stream_formats
 from relay.openai.stream_formats import StreamFormat
-from relay.request import body_rules
+from relay.request import body_rules, known_fields
 from relay.request.body_rules import BodyRules
 
 
@@ -25,7 +26,8 @@ class Endpoint(Frozen):
 
     `path` is what callers use, a last segment of "{id}" standing for any one segment. `upstream` is relative to
     OPENAI_BASE_URL. `rules` checks a request's fields and changes them to what may be sent. `bound` says what a request
-    can cost at most; an entry without one does not construct (TypeError). `stream_format` is how the endpoint streams,
+    can cost at most, and `fields` which of a body's fields are known to be within that; an entry without a bound does not
+    construct (TypeError). `stream_format` is how the endpoint streams,
     where it does, and `stream_when` the field and the value that ask for it. `content_types` are those of a response
     that does not stream, "audio/" being any of these. `caller_id`: whether OpenAI takes a `safety_identifier` here.
     """
@@ -34,6 +36,7 @@ class Endpoint(Frozen):
     path: str
     upstream: str
     bound: CostBound
+    fields: frozenset[str] = frozenset()
     body: Literal["json", "form", "none"] = "json"
     rules: BodyRules = body_rules.model
     stream_format: StreamFormat | None = None
@@ -41,7 +44,7 @@ class Endpoint(Frozen):
     content_types: tuple[str, ...] = ("application/json",)
     caller_id: bool = False
 
-    def streams(self, fields: Mapping[str, Any]) -> bool:
+    def streams(self, fields: Mapping[str, Json]) -> bool:
         """Whether the response to a request with these fields is an event stream."""
         name, value = self.stream_when
         # By type too: 1 equals True.
@@ -61,6 +64,7 @@ TABLE = (
         upstream="/chat/completions",
         rules=body_rules.chat,
         bound=cost_bound.CHAT,
+        fields=known_fields.CHAT,
         stream_format=stream_formats.CHAT,
         caller_id=True,
     ),
@@ -70,16 +74,24 @@ TABLE = (
         upstream="/responses",
         rules=body_rules.responses,
         bound=cost_bound.RESPONSES,
+        fields=known_fields.RESPONSES,
         stream_format=stream_formats.RESPONSES,
         caller_id=True,
     ),
-    Endpoint(method="POST", path="/v1/embeddings", upstream="/embeddings", bound=cost_bound.EMBEDDINGS),
+    Endpoint(
+        method="POST",
+        path="/v1/embeddings",
+        upstream="/embeddings",
+        bound=cost_bound.EMBEDDINGS,
+        fields=known_fields.EMBEDDINGS,
+    ),
     Endpoint(
         method="POST",
         path="/v1/moderations",
         upstream="/moderations",
         rules=body_rules.moderations,
         bound=cost_bound.MODERATIONS,
+        fields=known_fields.MODERATIONS,
     ),
     Endpoint(
         method="POST",
@@ -87,6 +99,7 @@ TABLE = (
         upstream="/images/generations",
         rules=body_rules.images,
         bound=cost_bound.IMAGES,
+        fields=known_fields.IMAGES,
         stream_format=stream_formats.IMAGES,
     ),
     Endpoint(
@@ -95,6 +108,7 @@ TABLE = (
         upstream="/audio/speech",
         rules=body_rules.speech,
         bound=cost_bound.SPEECH,
+        fields=known_fields.SPEECH,
         stream_format=stream_formats.SPEECH,
         stream_when=("stream_format", "sse"),
         content_types=("audio/", "application/octet-stream"),
@@ -106,6 +120,7 @@ TABLE = (
         body="form",
         rules=body_rules.transcriptions,
         bound=cost_bound.TRANSCRIPTIONS,
+        fields=known_fields.TRANSCRIPTIONS,
         stream_format=stream_formats.TRANSCRIPTION,
         stream_when=("stream", "true"),
         content_types=("application/json", "text/plain", "text/vtt", "text/srt", "application/x-subrip"),

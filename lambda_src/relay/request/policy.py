@@ -12,10 +12,12 @@ from typing import Any
 
 from relay.errors import ErrorKind, RelayError
 from relay.frozen import Frozen
+from relay.limits.policy import LEAST_OUTPUT_CAP
 
 
 class RequestPolicy(Frozen):
-    """The rules of one environment. An empty `models` allows every model; tokens are those of one answer.
+    """The rules of one environment. An empty `models` allows every model; tokens are those of one response, and at least
+    16, which is the least that OpenAI takes for `max_output_tokens`.
 
     `stateful` lets callers use what is stored at OpenAI, for environments where all callers may see all of it.
     """
@@ -42,6 +44,8 @@ class RequestPolicy(Frozen):
                 raise ValueError(f"{name!r} is not one of {', '.join(kinds)}")
             if not _is_a(kinds[name], value):
                 raise ValueError(f"{name} is not valid: {value!r}")
+        if given.get("max_output_tokens", LEAST_OUTPUT_CAP) < LEAST_OUTPUT_CAP:
+            raise ValueError(f"max_output_tokens is below {LEAST_OUTPUT_CAP}, the least that OpenAI takes")
         values: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
         return cls(**values)
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relay.errors import ErrorKind, RelayError
-from relay.limits.cost_bound import Bound, Sent
+from relay.formats import strict_json
+from relay.limits.cost_bound import Bound, Contents, Sent
 from relay.limits.policy import Policy
 from relay.limits.prices import Price
-from relay.models import Caller, Request
-from relay.request import endpoints, strict_json
+from relay.models import Caller, Json, Request
+from relay.request import contents, endpoints
 from relay.request.endpoints import Endpoint
 from relay.request.policy import RequestPolicy
 
 if TYPE_CHECKING:
-    from relay.request import multipart
+    from relay.formats import multipart
 
 USER_AGENT = "openai-lambda-relay"
 # A content coding that is named in a message: gzip, zstd, br, deflate, x-gzip (RFC 9110, section 8.4.1).
@@ -35,13 +36,21 @@ class UpstreamRequest:
     """
 
     def __init__(
-        self, *, endpoint: Endpoint, id: str, fields: dict[str, Any], parts: Sequence[multipart.Part] = ()
+        self,
+        *,
+        endpoint: Endpoint,
+        id: str = "",
+        fields: dict[str, Json],
+        parts: Sequence[multipart.Part] = (),
+        contents: Contents,
+        output_cap: int,
     ) -> None:
         self.endpoint = endpoint
         self.id = id
         self.fields = fields
         self.parts = parts
-        self.output_cap = 0
+        self.contents = contents
+        self.output_cap = output_cap
         self._written: tuple[bytes, str] | None = None
         self.wants_stream = False
         self.added_usage = False
@@ -56,8 +65,7 @@ class UpstreamRequest:
     @property
     def models(self) -> tuple[str, ...]:
         """All models that the body names, the one that generates first."""
-        model = self.fields.get("model")
-        return (model,) if isinstance(model, str) else ()
+        return tuple(self.contents.models)
 
     def bound(self, policy: Policy, price: Price | None) -> Bound:
         """The most that this request can cost, once it is narrowed to a caller's `policy`: the body that `body` gives from
@@ -65,7 +73,7 @@ class UpstreamRequest:
         entry = self.endpoint.bound
         self.fields.update(entry.changes(self.fields, policy, price, self.output_cap))
         self._written = self._write()
-        return entry.of(Sent(fields=self.fields, size=len(self._written[0])), policy, price)
+        return entry.of(Sent(fields=self.fields, contents=self.contents, body=self._written[0]), policy, price)
 
     def body(self) -> tuple[bytes, str]:
         """The bytes to send and their content type."""
@@ -75,7 +83,7 @@ class UpstreamRequest:
         if self.endpoint.body == "none":
             return b"", ""
         if self.endpoint.body == "form":
-            from relay.request import multipart
+            from relay.formats import multipart
 
             return multipart.serialise(self.parts, self.fields)
         return strict_json.serialise(self.fields), "application/json"
@@ -100,20 +108,23 @@ def prepare(request: Request, policy: RequestPolicy, *, max_body_bytes: int, ide
     """
     endpoint, id = endpoints.match(request.method, request.path, request.headers)
     if endpoint.body == "none":
-        return UpstreamRequest(endpoint=endpoint, id=id, fields={})
+        return UpstreamRequest(endpoint=endpoint, id=id, fields={}, contents=Contents(), output_cap=0)
     _check_encoding(request.headers.get("content-encoding", ""))
     if len(request.body) > max_body_bytes:
         raise RelayError(ErrorKind.TOO_LARGE, f"The body is larger than the {max_body_bytes} bytes that are allowed.")
-    upstream = _parsed(endpoint, request)
-    fields = upstream.fields
+    fields, parts = _parsed(endpoint, request)
     asked_for_usage = _asks_for_usage(fields)
     endpoint.rules(fields, policy)
-    upstream.output_cap = policy.max_output_tokens
+    if endpoint.caller_id and not fields.get("safety_identifier"):
+        fields["safety_identifier"] = identifier
+    found = contents.inspect(fields, policy, endpoint.fields)
+    contents.inspect_form(parts, endpoint.fields, found)
+    upstream = UpstreamRequest(
+        endpoint=endpoint, fields=fields, parts=parts, contents=found, output_cap=policy.max_output_tokens
+    )
     upstream.added_usage = _asks_for_usage(fields) and not asked_for_usage
     upstream.wants_stream = endpoint.streams(fields)
     upstream.as_text = upstream.wants_stream and _accepts_text(request)
-    if endpoint.caller_id and not fields.get("safety_identifier"):
-        fields["safety_identifier"] = identifier
     return upstream
 
 
@@ -133,24 +144,22 @@ def _check_encoding(header: str) -> None:
         raise RelayError(ErrorKind.UNSUPPORTED_MEDIA, text, param="content-encoding")
 
 
-def _parsed(endpoint: Endpoint, request: Request) -> UpstreamRequest:
+def _parsed(endpoint: Endpoint, request: Request) -> tuple[dict[str, Json], Sequence[multipart.Part]]:
     content_type = request.headers.get("content-type", "")
     if endpoint.body == "form":
-        from relay.request import (
-            multipart,  # not above: its patterns take a millisecond to compile, and most requests have no form
-        )
+        # Not above: its patterns take a millisecond to compile, and most requests have no form.
+        from relay.formats import multipart
 
         parts = multipart.parse(request.body, content_type)
-        fields: dict[str, Any] = dict(multipart.text_fields(parts))
-        return UpstreamRequest(endpoint=endpoint, id="", fields=fields, parts=parts)
+        return dict(multipart.text_fields(parts)), parts
     media = content_type.partition(";")[0].strip().lower()
     # curl's -d says "form" for what is JSON; a body of another kind is refused by the parser anyway.
     if media.startswith("multipart/"):
         raise RelayError(ErrorKind.UNSUPPORTED_MEDIA, "This path takes application/json.")
-    return UpstreamRequest(endpoint=endpoint, id="", fields=strict_json.parse(request.body))
+    return strict_json.parse(request.body), ()
 
 
-def _asks_for_usage(fields: dict[str, Any]) -> bool:
+def _asks_for_usage(fields: dict[str, Json]) -> bool:
     options = fields.get("stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True
 

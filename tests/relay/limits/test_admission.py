@@ -18,15 +18,16 @@ from relay.limits.admission import Admission, AdmissionRequest, Permit
 from relay.limits.decision import Refusal, RefusedError
 from relay.limits.policy import Limits, parse
 from relay.log import Log
-from relay.models import Caller, Usage
-from relay.request import endpoints
-from relay.request.upstream_request import UpstreamRequest
+from relay.models import Caller, Request, Usage
+from relay.request import upstream_request
+from relay.request.policy import RequestPolicy
 
 NOON = 1_795_435_200_000
 CALLER = Caller(
     account="123456789012", principal="AROAEXAMPLE", arn="arn:aws:sts::123456789012:assumed-role/app/ann@example.com"
 )
-CHAT, _ = endpoints.match("POST", "/v1/chat/completions", {})
+CHAT = "/v1/chat/completions"
+EVERYTHING = RequestPolicy(tools=("function", "web_search"), service_tiers=("auto", "default", "flex"))
 POLICIES = """{"default": {"rpm": 5, "usd_day": 1, "models": ["gpt-5-mini", "gpt-5", "unheard-of"], "output_cap": 100},
               "rules": {"*:role/none": "refuse"}}"""
 
@@ -76,13 +77,13 @@ class Gate:
 
     def ask(self, caller: Caller = CALLER, *, meanwhile: Callable[[], None] = lambda: None, **body: Any) -> Permit:
         fields = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}], **body}
-        self.upstream = UpstreamRequest(endpoint=CHAT, id="", fields=fields)
-        self.upstream.output_cap = 16_384
+        request = Request(id="id-1", method="POST", path=CHAT, body=json.dumps(fields).encode(), caller=caller)
+        self.upstream = upstream_request.prepare(request, EVERYTHING, max_body_bytes=10**6, identifier="")
         return self.admission.admit(
             AdmissionRequest(
                 request_id="id-1",
                 caller=caller,
-                endpoint=CHAT.path,
+                endpoint=CHAT,
                 models=self.upstream.models,
                 bound=self.upstream.bound,
                 seconds=30,
@@ -202,7 +203,7 @@ def test_policy_refuses_before_anything_is_booked(
 
 def test_refusals_are_counted_under_models_that_are_known(gate: Gate) -> None:
     gate.refusal(model="gpt-5.5")
-    gate.refusal(model="x" * 5_000)
+    gate.refusal(model="x" * 100)
     assert [reason for _, reason in gate.book.counted] == ["model gpt-5.5", "model other"]
 
 

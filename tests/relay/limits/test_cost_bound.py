@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from typing import Any
 
 import pytest
+from relay.formats import multipart, strict_json
+from relay.formats.multipart import Part
 from relay.limits import cost_bound
 from relay.limits.cost_bound import (
     CHAT,
@@ -14,14 +18,24 @@ from relay.limits.cost_bound import (
     MODERATIONS,
     RESPONSES,
     SPEECH,
-    TRANSCRIPTIONS,
     CostBound,
     Sent,
 )
 from relay.limits.policy import PICO, Limits, Policy
 from relay.limits.prices import Price, parse
+from relay.models import Caller, Request
+from relay.request import contents, endpoints, upstream_request
+from relay.request.policy import RequestPolicy
 
+EVERYTHING = RequestPolicy(
+    stateful=True, tools=("function", "custom", "web_search", "mcp", "namespace", "tool_search", "shell")
+)
 BUDGET = Limits(usd_per_day=10 * PICO)
+
+
+def wav(*, rate: int, bits: int, size: int = 30_000) -> bytes:
+    form = struct.pack("<HHIIHH", 1, 1, rate, rate * bits // 8, bits // 8, bits)
+    return b"RIFF" + struct.pack("<I", size) + b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + b"\0" * size
 
 
 def price(**fields: Any) -> Price:
@@ -54,9 +68,19 @@ def bound(
     entry: CostBound, body: dict[str, Any], *, cap: int | None = None, limits: Limits = BUDGET, at: Price | None = None
 ) -> cost_bound.Bound:
     """The bound of `body` once it is narrowed, as the relay sends it."""
-    sent = {**body, **changes(entry, body, cap=cap, limits=limits, at=at)}
-    size = len(json.dumps(sent).encode())
-    return entry.of(Sent(fields=sent, size=size), Policy(output_cap=cap, limits=limits), at or price())
+    fields = {**body, **changes(entry, body, cap=cap, limits=limits, at=at)}
+    return entry.of(sent(entry, fields), Policy(output_cap=cap, limits=limits), at or price())
+
+
+def sent(entry: CostBound, fields: dict[str, Any]) -> Sent:
+    """`fields` as the relay sends them where everything is allowed."""
+    (endpoint,) = [endpoint for endpoint in endpoints.TABLE if endpoint.bound is entry]
+    found = contents.inspect(fields, EVERYTHING, endpoint.fields)
+    return Sent(fields=fields, contents=found, body=strict_json.serialise(fields))
+
+
+def body_of(entry: CostBound, **more: Any) -> dict[str, Any]:
+    return {**({"input": "x"} if entry is RESPONSES else text(1)), **more}
 
 
 def text(size: int) -> dict[str, Any]:
@@ -88,13 +112,13 @@ def test_text_is_bounded_by_its_bytes_and_output_by_what_the_model_can_give() ->
         (CHAT, {"n": -3}, {"max_completion_tokens": 100}, 100),
         (RESPONSES, {}, {"max_output_tokens": 100}, 100),
         (RESPONSES, {"max_output_tokens": 101}, {"max_output_tokens": 100}, 100),
-        (RESPONSES, {"max_output_tokens": 7, "max_tokens": 9_999}, {}, 7),
+        (RESPONSES, {"max_output_tokens": 7}, {}, 7),
     ],
 )
 def test_output_is_clamped(entry: CostBound, asked: dict[str, Any], changed: dict[str, Any], tokens: int) -> None:
-    made = changes(entry, {**text(1), **asked}, cap=100)
+    made = changes(entry, body_of(entry, **asked), cap=100)
     assert made == {**changed, "service_tier": "default"}
-    assert bound(entry, {**text(1), **asked}, cap=100).tokens_out == tokens
+    assert bound(entry, body_of(entry, **asked), cap=100).tokens_out == tokens
 
 
 @pytest.mark.parametrize(
@@ -145,10 +169,20 @@ def test_a_picture_where_none_is_read_counts_by_its_bytes() -> None:
         assert bound(CHAT, body).tokens_in > 30_000
 
 
-def test_sound_counts_by_its_bytes_divided() -> None:
-    part = {"type": "input_audio", "input_audio": {"data": "A" * 40_000, "format": "mp3"}}
-    found = bound(CHAT, {"messages": [{"role": "user", "content": [part]}]})
-    assert 800 < found.tokens_in < 1_500
+def sound(data: bytes, format: str) -> dict[str, Any]:
+    part = {"type": "input_audio", "input_audio": {"data": base64.b64encode(data).decode(), "format": format}}
+    return {"messages": [{"role": "user", "content": [part]}]}
+
+
+def test_sound_counts_by_the_fewest_bytes_that_a_second_of_its_format_takes() -> None:
+    mp3 = b"\xff\xfb\x90\x00" + b"\0" * 29_996
+    assert 30_000 // 37 < bound(CHAT, sound(mp3, "mp3")).tokens_in < 1_300
+    assert 30_000 * 10 // 16_000 < bound(CHAT, sound(wav(rate=8_000, bits=16), "wav")).tokens_in < 500
+
+
+@pytest.mark.parametrize("data", [b"OggS" + b"\0" * 500, b"fLaC" + b"\0" * 500, b"\0" * 500, b"", wav(rate=1, bits=8)])
+def test_sound_of_a_format_that_says_nothing_of_its_length_fills_the_context(data: bytes) -> None:
+    assert bound(CHAT, sound(data, "mp3")).tokens_in == 100_000
 
 
 @pytest.mark.parametrize(
@@ -157,7 +191,6 @@ def test_sound_counts_by_its_bytes_divided() -> None:
         {"role": "user", "content": [{"type": "input_file", "file_data": "data:application/pdf;base64,AAAA"}]},
         {"role": "user", "content": [{"type": "input_file", "file_url": "https://example.com/a.pdf"}]},
         {"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]},
-        {"role": "user", "content": [{"type": "something_new", "video_url": "https://example.com"}]},
         {"type": "computer_call_output", "output": {"type": "computer_screenshot", "file_id": "file-1"}},
         {"type": "item_reference", "id": "msg_1"},
     ],
@@ -168,7 +201,112 @@ def test_what_brings_unknown_content_counts_as_a_full_context(item: dict[str, An
         bound(RESPONSES, {"input": [item]}, at=without("context"))
 
 
-@pytest.mark.parametrize("name", ["previous_response_id", "conversation", "prompt"])
+UNKNOWN: list[tuple[CostBound, dict[str, Any], str]] = [
+    (RESPONSES, {"input": [{"role": "user", "content": [{"type": "something_new", "x": 1}]}]}, "'something_new'"),
+    (
+        RESPONSES,
+        {"input": [{"role": "user", "content": [{"type": "input_text", "text": "", "video_url": "u"}]}]},
+        "video_url",
+    ),
+    (
+        RESPONSES,
+        {"input": [{"role": "user", "content": [{"type": "input_text", "text": "", "image_url": "u"}]}]},
+        "image_url",
+    ),
+    (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": 5}]}]}, "image_url"),
+    (RESPONSES, {"input": [{"role": "user", "content": [{"type": ["input_text"], "text": ""}]}]}, "'list'"),
+    (RESPONSES, {"input": [{"type": "new_item", "text": ""}]}, "'new_item'"),
+    (RESPONSES, {"input": [{"type": "compaction_trigger"}]}, "'compaction_trigger'"),
+    (RESPONSES, {"input": [{"type": "additional_tools", "tools": [{"type": "web_search"}]}]}, "'web_search'"),
+    (RESPONSES, {"input": [{"type": "tool_search_output", "tools": [{"type": "mcp"}]}]}, "'mcp'"),
+    (RESPONSES, {"input": "x", "tools": [{"type": "namespace", "tools": [{"type": "mcp"}]}]}, "'mcp'"),
+    (RESPONSES, {"input": "x", "tools": [{"type": "tool_search"}]}, "'tool_search'"),
+    (RESPONSES, {"input": "x", "tools": [{"type": "shell", "environment": {"type": "container_auto"}}]}, "'shell'"),
+    (RESPONSES, {"input": "x", "prompt": {"id": "pmpt_1"}}, "'prompt'"),
+    (RESPONSES, {"input": "x", "reasoning": {"mode": "pro"}}, "several passes"),
+    (RESPONSES, {"input": "x", "prompt_cache_options": {"ttl": "12h"}}, "'prompt_cache_options.ttl'"),
+    (RESPONSES, {"input": "x", "prompt_cache_options": {"prewarm": True}}, "prewarm"),
+    (RESPONSES, {"input": "x", "prompt_cache_options": {"comparison_response_id": "r"}}, "comparison_response_id"),
+    (RESPONSES, {"input": "x", "context_management": [{"type": "compaction"}]}, "'context_management'"),
+    (RESPONSES, {"input": "x", "moderation": {"model": "m"}}, "'moderation'"),
+    (RESPONSES, {"input": "x", "access_programs": {}}, "'access_programs'"),
+    (RESPONSES, {"input": "x", "image": {"context_compression": "enabled"}}, "'image'"),
+    (RESPONSES, {"input": "x", "something_new": False}, "'something_new'"),
+    (CHAT, {"messages": [], "moderation": {"model": "m"}}, "'moderation'"),
+    (CHAT, {"messages": [], "web_search_options": {}}, "'web_search_options'"),
+    (IMAGES, {"prompt": "x", "svg": {"model": "m"}}, "'svg'"),
+    (IMAGES, {"prompt": "x", "frame_count": 5}, "'frame_count'"),
+    (EMBEDDINGS, {"input": [{"type": "video"}]}, "'video'"),
+    (SPEECH, {"input": "x", "voices": 2}, "'voices'"),
+]
+
+
+@pytest.mark.parametrize(("entry", "body", "says"), UNKNOWN)
+def test_what_is_not_known_to_be_bounded_is_refused_under_a_budget_only(
+    entry: CostBound, body: dict[str, Any], says: str
+) -> None:
+    for limits in (BUDGET, Limits(tokens_per_day=10)):
+        with pytest.raises(cost_bound.UnboundedError, match=says):
+            bound(entry, body, limits=limits, at=price(character=1, output_per_image=1))
+    assert bound(entry, body, limits=Limits(), at=price(character=1, output_per_image=1)).tokens_out == 0
+
+
+KNOWN: list[tuple[CostBound, dict[str, Any]]] = [
+    (RESPONSES, {"tools": [{"type": "tool_search", "execution": "client", "parameters": {"type": "anything"}}]}),
+    (
+        RESPONSES,
+        {"tools": [{"type": "shell", "environment": {"type": "local", "skills": [{"name": "a", "path": "b"}]}}]},
+    ),
+    (RESPONSES, {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}]}),
+    (
+        RESPONSES,
+        {"reasoning": {"mode": "standard", "effort": "low"}, "background": False, "client_metadata": {"x": {"y": 1}}},
+    ),
+    (RESPONSES, {"prompt_cache_options": {"ttl": "30m", "prewarm": False, "mode": "explicit"}}),
+    (
+        RESPONSES,
+        {"input": [{"type": "mcp_list_tools", "tools": [{"name": "t", "annotations": {"readOnlyHint": True}}]}]},
+    ),
+    (RESPONSES, {"something_new": None}),
+    (
+        CHAT,
+        {
+            "logit_bias": {"50256": -100},
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": {"x": 1}}}],
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("entry", "more"), KNOWN)
+def test_what_is_only_text_counts_by_its_bytes(entry: CostBound, more: dict[str, Any]) -> None:
+    body = body_of(entry, **more)
+    assert bound(entry, body, cap=100).tokens_in < len(json.dumps(body)) * 1.2 + 400
+
+
+def test_a_picture_that_was_generated_counts_as_a_picture() -> None:
+    body = {"input": [{"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "A" * 400}]}
+    assert 10_000 < bound(RESPONSES, body, at=price(image_tokens=10_000)).tokens_in < 10_500
+
+
+@pytest.mark.parametrize("item", [{"id": "msg_1"}, {"id": "rs_1", "type": "reasoning"}, {"id": "m", "type": "message"}])
+def test_a_reference_without_a_type_fills_the_context(item: dict[str, Any]) -> None:
+    assert bound(RESPONSES, {"input": [item]}).tokens_in == 100_000
+
+
+def test_flex_is_reserved_at_the_price_of_the_default_tier() -> None:
+    found = bound(CHAT, {**text(1), "service_tier": "flex"})
+    assert found.usd == (found.tokens_in + 10 * found.tokens_out) * PICO // 10**6
+
+
+def test_what_openai_adds_to_a_prompt_is_within_the_bound() -> None:
+    """A prompt of 120 tokens that no byte of the body stands for, in the body with the fewest bytes that are no text."""
+    body = {"model": "m", "input": "x" * 5_000, "max_output_tokens": 16}
+    found = bound(RESPONSES, body)
+    assert found.tokens_in >= 5_000 + len(json.dumps(body)) - 5_000 + 120
+
+
+@pytest.mark.parametrize("name", ["previous_response_id", "conversation"])
 def test_stored_parts_count_as_a_full_context(name: str) -> None:
     assert bound(RESPONSES, {"input": "x", name: "id"}).tokens_in == 100_000
 
@@ -182,8 +320,6 @@ def test_no_prompt_counts_more_than_the_context() -> None:
     [
         ({"tools": [{"type": "web_search"}]}, "'web_search'"),
         ({"tools": [{"type": "function"}, {"type": "mcp"}]}, "'mcp'"),
-        ({"tools": [{}]}, "'None'"),
-        ({"web_search_options": {}}, "'web_search_options'"),
         ({"service_tier": "priority"}, "'priority' has no price"),
     ],
 )
@@ -199,12 +335,12 @@ def test_tools_of_the_callers_own_are_text() -> None:
 
 def test_a_model_without_price_is_refused_under_a_budget_in_money_only() -> None:
     def of(policy: Policy, body: dict[str, Any]) -> cost_bound.Bound:
-        return CHAT.of(Sent(fields=body, size=100), policy, None)
+        return CHAT.of(sent(CHAT, body), policy, None)
 
     with pytest.raises(cost_bound.UnboundedError, match="no price"):
         of(Policy(limits=BUDGET), text(1))
     in_tokens = Policy(limits=Limits(tokens_per_day=1000))
-    assert of(in_tokens, {**text(1), "max_tokens": 10}).tokens == 100 + cost_bound.OVERHEAD + 10
+    assert of(in_tokens, {**text(1000), "max_tokens": 10}).tokens > 1000 + 10
     with pytest.raises(cost_bound.UnboundedError, match="not capped"):
         of(in_tokens, text(1))
 
@@ -251,10 +387,32 @@ def test_speech_is_priced_by_character_and_exactly() -> None:
         bound(SPEECH, {"input": "x"})
 
 
-def test_a_transcription_counts_as_a_full_context() -> None:
-    found = bound(TRANSCRIPTIONS, {}, at=price(audio_input=6))
-    assert (found.tokens_in, found.tokens_out) == (100_000, 5_000)
-    assert found.usd == (100_000 * 6 + 5_000 * 10) * PICO // 10**6
+def transcription(data: bytes, at: Price, **fields: str) -> cost_bound.Bound:
+    text = [Part(name=name, value=value.encode()) for name, value in {"model": "m", **fields}.items()]
+    request = Request(
+        id="id",
+        method="POST",
+        path="/v1/audio/transcriptions",
+        headers={"content-type": "multipart/form-data; boundary=b"},
+        body=multipart.serialise([*text, Part(name="file", value=data, filename=b"a")], {"model": "m", **fields})[0],
+        caller=Caller(account="1", principal="A", arn=""),
+    )
+    boundary = request.body[2 : request.body.index(b"\r\n")].decode()
+    request = request.changed(headers={"content-type": f"multipart/form-data; boundary={boundary}"})
+    upstream = upstream_request.prepare(request, RequestPolicy(), max_body_bytes=10**7, identifier="")
+    return upstream.bound(Policy(limits=BUDGET), at)
+
+
+def test_a_transcription_is_bounded_by_its_recording() -> None:
+    at = price(audio_input=6, context=16_000, max_output=2_000)
+    short = transcription(b"\xff\xfb\x90\x00" + b"\0" * 29_996, at, response_format="text")
+    assert 810 < short.tokens_in < 1_500
+    assert short.tokens_out == 2_000
+    assert short.usd < (1_500 * 6 + 2_000 * 10) * PICO // 10**6
+    long = transcription(b"OggS" + b"\0" * 500, at, response_format="text")
+    assert (long.tokens_in, long.tokens_out) == (16_000, 16_000)
+    with pytest.raises(cost_bound.UnboundedError, match="'new_field'"):
+        transcription(b"", at, new_field="1")
 
 
 def test_pictures_count_as_the_largest() -> None:

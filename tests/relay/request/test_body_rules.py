@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from relay.errors import ErrorKind, RelayError
-from relay.request import body_rules
+from relay.request import body_rules, contents
 from relay.request.body_rules import BodyRules
 from relay.request.policy import RequestPolicy
 
@@ -17,6 +17,7 @@ STATEFUL = RequestPolicy(max_output_tokens=100, stateful=True, tools=("file_sear
 def shaped(shape: BodyRules, policy: RequestPolicy = POLICY, **fields: Any) -> dict[str, Any]:
     body = {"model": "m", **fields}
     shape(body, policy)
+    contents.inspect(body, policy, frozenset(body))
     return body
 
 
@@ -143,13 +144,125 @@ def test_moderations_have_a_model_of_their_own() -> None:
         body_rules.moderations(body, POLICY)
         assert body["model"] == "omni-moderation-latest"
     with pytest.raises(RelayError) as caught:
-        body_rules.moderations({"input": "x"}, RequestPolicy(models=("gpt-5",)))
+        shaped(body_rules.moderations, RequestPolicy(models=("gpt-5",)), input="x", model=None)
     assert caught.value.kind is ErrorKind.MODEL_NOT_ALLOWED
 
 
-@pytest.mark.parametrize("model", [None, "", 5, [], {}, True])
-def test_a_model_is_a_name(model: Any) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [None, "", 5, [], {}, True, "x" * 129, "a b", "a\nb", "\x1b[2J", "[/items]", "gpt\u20115", "-m", "é", "\u202em"],
+)
+def test_a_model_is_a_short_name_in_plain_letters(model: Any) -> None:
     assert refused(body_rules.model, model=model) == "model"
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-5", "ft:gpt-4.1-mini-2025-04-14:my-org:name_1:AbC", "openai/gpt-5", "openai.gpt-oss-120b-1:0", "x" * 128],
+)
+def test_the_names_that_openai_and_compatible_hosts_give_are_taken(model: str) -> None:
+    assert shaped(body_rules.model, model=model)["model"] == model
+
+
+def test_a_model_below_the_top_has_the_same_rules() -> None:
+    assert refused(body_rules.images, svg={"model": "a b"}) == "svg.model"
+    body: dict[str, Any] = {"model": "m", "moderation": {"model": "n"}, "tools": [{"type": "function", "model": "o"}]}
+    assert contents.inspect(body, POLICY, frozenset(body)).models == ["m", "n", "o"]
+
+
+REASONING = [
+    "gpt-5",
+    "gpt-5.6-terra",
+    "gpt-6-luna",
+    "o3",
+    "o4-mini-2025-04-16",
+    "codex-mini-latest",
+    "gpt-10",
+    "ft:gpt-5:o::i",
+]
+OTHER = [
+    "gpt-4o",
+    "gpt-4.1",
+    "gpt-5-chat-latest",
+    "chat-latest",
+    "gpt-image-2",
+    "gpt-audio-1.5",
+    "openai/gpt-5",
+    "m",
+    "ft:gpt-4o:o::i",
+]
+
+
+@pytest.mark.parametrize("model", REASONING)
+def test_where_the_relay_keeps_a_response_from_being_stored_its_reasoning_comes_along(model: str) -> None:
+    assert shaped(body_rules.responses, model=model)["include"] == ["reasoning.encrypted_content"]
+    assert shaped(body_rules.responses, model=model, store=None)["include"] == ["reasoning.encrypted_content"]
+    assert shaped(body_rules.responses, model=model, include=None)["include"] == ["reasoning.encrypted_content"]
+    both = shaped(body_rules.responses, model=model, include=["message.output_text.logprobs"])["include"]
+    assert both == ["message.output_text.logprobs", "reasoning.encrypted_content"]
+    twice = shaped(body_rules.responses, model=model, include=["reasoning.encrypted_content"])["include"]
+    assert twice == ["reasoning.encrypted_content"]
+
+
+@pytest.mark.parametrize("model", REASONING)
+def test_what_the_caller_has_decided_stays(model: str) -> None:
+    assert "include" not in shaped(body_rules.responses, model=model, store=False)
+    assert "include" not in shaped(body_rules.responses, STATEFUL, model=model)
+    assert "include" not in shaped(body_rules.chat, model=model)
+    assert shaped(body_rules.responses, model=model, include="x")["include"] == "x"
+
+
+@pytest.mark.parametrize("model", OTHER)
+def test_a_model_that_is_not_known_to_reason_is_not_asked_for_reasoning(model: str) -> None:
+    assert "include" not in shaped(body_rules.responses, model=model)
+
+
+def test_metadata_of_a_chat_goes_where_nothing_is_stored_and_the_caller_has_not_said_so() -> None:
+    assert "metadata" not in shaped(body_rules.chat, metadata={"team": "a"})
+    assert "metadata" in shaped(body_rules.chat, metadata={"team": "a"}, store=False)
+    assert "metadata" in shaped(body_rules.chat, STATEFUL, metadata={"team": "a"})
+    assert "metadata" in shaped(body_rules.responses, metadata={"team": "a"})
+
+
+def message_of(shape: BodyRules, **fields: Any) -> str:
+    with pytest.raises(RelayError) as caught:
+        shaped(shape, **fields)
+    return caught.value.text
+
+
+def test_a_refusal_names_what_is_refused_the_cure_and_the_setting() -> None:
+    tool = message_of(body_rules.responses, tools=[{"type": "function"}, {"type": "namespace"}])
+    assert "tools[1]" in tool
+    assert "'namespace'" in tool
+    assert "allows function, custom" in tool
+    assert "`tools`" in tool
+    item = message_of(body_rules.responses, input=[{"type": "item_reference", "id": "rs_1"}])
+    for word in (
+        "input[0]",
+        "store: false",
+        "reasoning.encrypted_content",
+        "providerOptions.openai.store",
+        "`stateful`",
+    ):
+        assert word in item
+    assert "`stateful`" in message_of(body_rules.responses, input=[{"type": "input_file", "file_id": "f"}])
+    assert "`max_choices`" in message_of(body_rules.chat, n=3)
+    assert "`service_tiers`" in message_of(body_rules.chat, service_tier="priority")
+
+
+def test_what_codex_says_of_its_own_threads_passes() -> None:
+    own = {"turn_id": "t", "thread_id": "t", "session_id": "s", "root_turn_id": "r"}
+    item = {"type": "message", "role": "user", "content": "x", "internal_chat_message_metadata_passthrough": own}
+    body = shaped(body_rules.responses, input=[item], client_metadata=own)
+    assert body["client_metadata"] == own
+    assert body["input"] == [item]
+
+
+@pytest.mark.parametrize(
+    "item", [{"type": "new_item", "id": "n_1"}, {"role": "user", "id": "msg_1"}, {"type": "message", "id": "m"}]
+)
+def test_an_item_with_an_id_that_is_not_known_to_be_whole_is_a_reference(item: dict[str, Any]) -> None:
+    assert refused(body_rules.responses, input=[item]) == "input[0]"
 
 
 def test_refusals_say_where() -> None:

@@ -22,14 +22,14 @@ def test_an_empty_setting_is_the_careful_default(text: str) -> None:
 def test_every_field_can_be_set() -> None:
     fields = {
         "models": ["gpt-5"],
-        "max_output_tokens": 5,
+        "max_output_tokens": 16,
         "max_choices": 1,
         "stateful": True,
         "tools": [],
         "service_tiers": ["flex"],
     }
     assert RequestPolicy.from_json(json.dumps(fields)) == RequestPolicy(
-        models=("gpt-5",), max_output_tokens=5, max_choices=1, stateful=True, tools=(), service_tiers=("flex",)
+        models=("gpt-5",), max_output_tokens=16, max_choices=1, stateful=True, tools=(), service_tiers=("flex",)
     )
 
 
@@ -44,6 +44,7 @@ def test_every_field_can_be_set() -> None:
         ('{"models": [""]}', "models"),
         ('{"models": [5]}', "models"),
         ('{"models": null}', "models"),
+        ('{"max_output_tokens": 15}', "16"),
         ('{"max_output_tokens": 0}', "max_output_tokens"),
         ('{"max_output_tokens": -1}', "max_output_tokens"),
         ('{"max_output_tokens": 1.5}', "max_output_tokens"),

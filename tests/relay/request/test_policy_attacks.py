@@ -370,7 +370,7 @@ def test_an_allowed_tool_reaches_nothing_stored_and_no_other_model(tool: dict[st
 
 
 FINE = [
-    (CHAT, {"metadata": {"file_id": "x", "tools": "y"}}),
+    (CHAT, {"metadata": {"file_id": "x", "tools": "y"}, "store": False}),
     (
         CHAT,
         {

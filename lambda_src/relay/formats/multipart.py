@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from relay.errors import ErrorKind, RelayError
 from relay.frozen import Frozen
+from relay.models import Json
 
 _BOUNDARY = re.compile(r'multipart/form-data\s*;\s*boundary=("?)([0-9A-Za-z\'()+_,./:=?-]{1,70})\1\s*', re.IGNORECASE)
 # Lists are called "include[]", objects "chunking_strategy[type]". No backslash in a file's name: some readers take it
@@ -70,10 +71,11 @@ def text_fields(parts: list[Part]) -> dict[str, str]:
     return fields
 
 
-def serialise(parts: Sequence[Part], fields: Mapping[str, str]) -> tuple[bytes, str]:
+def serialise(parts: Sequence[Part], fields: Mapping[str, Json]) -> tuple[bytes, str]:
     """The body and its content type, with `fields` in place of the plain ones of the same name."""
     written = [
-        _head(part) + fields.get(part.name, "").encode() if _plain(part) else _head(part) + part.value for part in parts
+        _head(part) + str(fields.get(part.name, "")).encode() if _plain(part) else _head(part) + part.value
+        for part in parts
     ]
     # Depends on the content, so that no part can hold it but by breaking SHA-256; and the same input stays the same.
     boundary = "relay-" + hashlib.sha256(b"".join(written)).hexdigest()[:40]

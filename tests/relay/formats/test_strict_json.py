@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from relay.errors import ErrorKind, RelayError
-from relay.request import strict_json
+from relay.formats import strict_json
 
 
 def refusal(body: bytes) -> str:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from relay.errors import ErrorKind, RelayError
-from relay.request import multipart
-from relay.request.multipart import Part
+from relay.formats import multipart
+from relay.formats.multipart import Part
 
 TYPE = "multipart/form-data; boundary=b"
 MODEL = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
