@@ -31,23 +31,25 @@ def main() -> int:
 
 
 def synthesise(app: cdk.App, environment: Environment) -> list[str]:
-    """Write the templates and return what must be mended before anybody deploys them, one line each."""
+    """Write the templates and return the problems to fix before a deployment, one line each."""
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
     try:
         assembly = app.synth()
     except RuntimeError as failure:
         if "ValidationFailed" not in str(failure):
             raise
-        return ["the findings above: mend them, or acknowledge each on its own resource with a reason"]
+        return ["the findings above: fix them, or acknowledge each on its own resource with a reason"]
     stacks = assembly.stacks_recursively
     lines = [
-        f"{one.display_name}: {problem}" for one in stacks for problem in guards.problems(one.template, environment)
+        f"{stack.display_name}: {problem}"
+        for stack in stacks
+        for problem in guards.problems(stack.template, environment)
     ]
-    return lines + guards.unused_waivers([one.template for one in stacks], environment)
+    return lines + guards.unused_waivers([stack.template for stack in stacks], environment)
 
 
 def refuse(problems: list[str]) -> int:
-    """Print one line for each; the exit code that goes with it."""
+    """Print one line for each problem and return the exit code: 1 when there are any."""
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -1,4 +1,4 @@
-"""What `make deploy-roles` runs: the pipelines' roles in the account of one environment, for all that share it."""
+"""What `make deploy-roles` runs: the deploy roles of all environments that share the account of one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main() -> int:
         repository.check(repository.PIPELINE)
     except ConfigurationError as problem:
         return refuse(str(problem).splitlines())
-    neighbours = [one for one in environments.ENVIRONMENTS if one.account == chosen.account]
+    neighbours = [other for other in environments.ENVIRONMENTS if other.account == chosen.account]
     PipelineRoles(app, "pipelines", pipeline=repository.PIPELINE, environments=neighbours)
     return refuse(synthesise(app, chosen))
 

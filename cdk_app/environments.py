@@ -1,12 +1,28 @@
-"""The environments this repository deploys: the file to edit. What each field means and allows is in `config.py`.
+"""The environments this repository deploys: the file to edit. `cdk_app/config/` says what each field means and allows.
 
 `make synth ENV=prod` checks the values without calling AWS.
 """
 
 from __future__ import annotations
 
+from cdk_app.config import environment as _environment
+from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
-from cdk_app.config.environment import ConfigurationError, Environment, check
+from cdk_app.config.edge_options import EdgeOptions
+from cdk_app.config.environment import Environment, RequestPolicy, Waiver
+
+# All that an environment may be made of; not every environment needs all.
+__all__ = [
+    "ENVIRONMENTS",
+    "AlarmOptions",
+    "CallerPolicies",
+    "CallerPolicy",
+    "EdgeOptions",
+    "Environment",
+    "RequestPolicy",
+    "Waiver",
+    "find",
+]
 
 ENVIRONMENTS = (
     Environment(
@@ -32,6 +48,8 @@ ENVIRONMENTS = (
         name="prod",
         region="eu-central-1",
         edge="required",
+        # WAF has to let through what the callers below may send, and several of them from one address.
+        edge_options=EdgeOptions(requests_per_session=1000, requests_per_ip=5000),
         invokers=(),
         timeout_seconds=600,
         reserved_concurrency=50,
@@ -46,8 +64,4 @@ ENVIRONMENTS = (
 
 def find(name: str) -> Environment:
     """The environment of that name, checked. Raises ConfigurationError when it is unknown or a value is not allowed."""
-    known = {environment.name: environment for environment in ENVIRONMENTS}
-    if name not in known:
-        raise ConfigurationError(f'unknown environment "{name}"; known: {", ".join(known)}')
-    check(known[name])
-    return known[name]
+    return _environment.find(name, ENVIRONMENTS)

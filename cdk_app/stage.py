@@ -1,4 +1,4 @@
-"""One environment as a unit of deployment: the stacks that belong together. Further stacks of the product join here."""
+"""One environment as a unit of deployment: the stacks that belong together. Further stacks are added here."""
 
 from __future__ import annotations
 

@@ -126,9 +126,9 @@ def _fetch(requirements: Path, into: Path) -> None:
     command = ["install", "--quiet", "--no-compile", *what, "--target", str(into), "-r", str(requirements)]
     done = _pip(command, environment)
     if done.returncode != 0:
-        told = done.stderr.strip().splitlines() or ["no reason given"]
+        reasons = done.stderr.strip().splitlines() or ["no reason given"]
         offline = " (the package index could not be reached)" if "NewConnectionError" in done.stderr else ""
-        raise BundleError(f"pip could not fetch the packages of {requirements.name}: {told[-1]}{offline}")
+        raise BundleError(f"pip could not fetch the packages of {requirements.name}: {reasons[-1]}{offline}")
 
 
 def pip_environment(machine: Mapping[str, str]) -> dict[str, str]:
@@ -143,21 +143,21 @@ def pip_environment(machine: Mapping[str, str]) -> dict[str, str]:
     }
     listed = _pip(["config", "list"], clean)
     if listed.returncode != 0:
-        told = listed.stderr.strip().splitlines() or ["no reason given"]
-        raise BundleError(f"pip cannot read its configuration: {told[-1]}; see: python -m pip config debug")
+        reasons = listed.stderr.strip().splitlines() or ["no reason given"]
+        raise BundleError(f"pip cannot read its configuration: {reasons[-1]}; see: python -m pip config debug")
     return {**clean, **_allowed_settings(listed.stdout), "PIP_CONFIG_FILE": os.devnull}
 
 
 def _allowed_settings(listed: str) -> dict[str, str]:
     """The lines of `pip config list` (global.index-url='https://...') as variables; sections later here win over earlier."""
-    found: dict[str, str] = {}
+    allowed: dict[str, str] = {}
     for section in ("global", "install", ":env:"):
         for line in listed.splitlines():
             name, equals, value = line.partition("=")
             setting = name.removeprefix(f"{section}.")
             if equals and setting != name and setting in PIP_SETTINGS:
-                found[f"PIP_{setting.upper().replace('-', '_')}"] = str(ast.literal_eval(value))
-    return found
+                allowed[f"PIP_{setting.upper().replace('-', '_')}"] = str(ast.literal_eval(value))
+    return allowed
 
 
 def _pip(arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What no template of the edge may say or leave out. Reads finished templates only, as `guards`, which asks it.
+"""Rules that every template of the edge has to meet. Reads finished templates only; called by `guards`.
 
 Much of this no linter and no validator knows: a read timeout that CloudFront refuses, rules of a web ACL that have no
 action or the same priority, a managed rule group that does not exist, a log with signatures in it.
@@ -19,7 +19,7 @@ Found = Iterator[str]
 # docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide: managed policies, by id.
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
-# Fields of CloudFront's access log that may hold a signature, a token or what somebody asked.
+# Fields of CloudFront's access log that may hold a signature, a token or a prompt.
 NEVER_LOGGED = ("cs-uri-query", "cs(Cookie)", "cs(Referer)", "cs-headers")
 PROTECTED = {"authorization", "x-amz-security-token", "cookie", "QUERY_STRING", "BODY"}
 ACTIONS = ("Action", "OverrideAction")
@@ -30,7 +30,7 @@ def lines(template: Template, environment: Environment) -> Found:
     for name, properties in _of(template, "AWS::CloudFront::Distribution"):
         yield from (f"{name}: {line}" for line in _distribution(properties["DistributionConfig"], environment))
         if not list(_of(template, "AWS::Logs::Delivery")):
-            yield f"{name}: nobody delivers its access log"
+            yield f"{name}: its access log is not delivered; add an AWS::Logs::Delivery"
     for name, properties in _of(template, "AWS::Logs::Delivery"):
         for field in properties.get("RecordFields", NEVER_LOGGED):
             if field in NEVER_LOGGED:
@@ -50,7 +50,7 @@ def _of(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _distribution(config: Mapping[str, Any], environment: Environment) -> Found:
     behaviour = config["DefaultCacheBehavior"]
     for name, wanted, why in (
-        ("CachePolicyId", CACHING_DISABLED, "answers would be cached"),
+        ("CachePolicyId", CACHING_DISABLED, "responses would be cached"),
         ("OriginRequestPolicyId", ALL_VIEWER_EXCEPT_HOST_HEADER, "signatures would not reach Lambda"),
         ("ViewerProtocolPolicy", "https-only", "signed requests could come in the clear"),
         ("Compress", False, "streams would be held back"),
@@ -85,7 +85,7 @@ def _origin(origin: Mapping[str, Any], environment: Environment) -> Found:
             "allowed: two heartbeats within the timeout [slow-heartbeat]"
         )
     if completion is not None and completion < max(read, environment.timeout_seconds):
-        yield f"ResponseCompletionTimeout is {completion}; it would end answers before the function's time-out does"
+        yield f"ResponseCompletionTimeout is {completion}; it would end responses before the function's time-out does"
 
 
 def _web_acl(acl: Mapping[str, Any]) -> Found:
@@ -100,9 +100,9 @@ def _web_acl(acl: Mapping[str, Any]) -> Found:
     yield from _missing(acl)
     protected = {
         key
-        for one in acl.get("DataProtectionConfig", {}).get("DataProtections", [])
-        for key in one["Field"].get("FieldKeys", [one["Field"]["FieldType"]])
-        if not one.get("ExcludeRuleMatchDetails")
+        for entry in acl.get("DataProtectionConfig", {}).get("DataProtections", [])
+        for key in entry["Field"].get("FieldKeys", [entry["Field"]["FieldType"]])
+        if not entry.get("ExcludeRuleMatchDetails")
     }
     for field in sorted(PROTECTED - protected):
         yield f"{field} would be in the log and in sampled requests"
@@ -111,9 +111,9 @@ def _web_acl(acl: Mapping[str, Any]) -> Found:
 def _rule(rule: Mapping[str, Any]) -> Found:
     if sum(name in rule for name in ACTIONS) != 1:
         yield "has neither or both of Action and OverrideAction"
-    answer = rule.get("Action", {}).get("Block", {}).get("CustomResponse")
-    if "Block" in rule.get("Action", {}) and not answer:
-        yield "refuses without an answer that OpenAI clients understand"
+    response = rule.get("Action", {}).get("Block", {}).get("CustomResponse")
+    if "Block" in rule.get("Action", {}) and not response:
+        yield "refuses without a response that OpenAI clients understand"
     group = rule["Statement"].get("ManagedRuleGroupStatement")
     if group is None:
         return
@@ -122,13 +122,14 @@ def _rule(rule: Mapping[str, Any]) -> Found:
         return
     if rule.get("OverrideAction") != {"Count": {}}:
         yield "refuses by itself; it has to count, and AWSManaged refuses by its labels"
-    counted = {one["Name"] for one in group.get("RuleActionOverrides", []) if one["ActionToUse"] == {"Count": {}}}
+    overrides = group.get("RuleActionOverrides", [])
+    counted = {override["Name"] for override in overrides if override["ActionToUse"] == {"Count": {}}}
     for missing in sorted(set(waf_lists.BODY_RULES[group["Name"]]) - counted):
-        yield f"{missing} would refuse prompts for what they say; count it"
+        yield f"{missing} would refuse prompts for their content; count it"
 
 
 def _missing(acl: Mapping[str, Any]) -> Found:
-    """What has to be there, by name and by what it does."""
+    """Rules that are absent or do not refuse, by name."""
     rules = {rule["Name"]: rule for rule in acl.get("Rules", [])}
     refusing = {name for name, rule in rules.items() if "Block" in rule.get("Action", {})}
     for name in ("Unsigned", "TooLarge", "RatePerAddress", "RatePerSession", "AWSManaged"):
@@ -139,6 +140,6 @@ def _missing(acl: Mapping[str, Any]) -> Found:
             yield f"the managed rules {name} are missing"
     for name in ("RatePerAddress", "RatePerSession"):
         response = rules.get(name, {}).get("Action", {}).get("Block", {}).get("CustomResponse", {})
-        headers = {one["Name"] for one in response.get("ResponseHeaders", [])}
+        headers = {header["Name"] for header in response.get("ResponseHeaders", [])}
         if response.get("ResponseCode") != 429 or "retry-after" not in headers:
-            yield f"{name}: answers {response.get('ResponseCode')}; allowed: 429 with retry-after"
+            yield f"{name}: responds with {response.get('ResponseCode')}; allowed: 429 with retry-after"

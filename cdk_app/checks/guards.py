@@ -1,4 +1,4 @@
-"""What no template of this project may say, whoever wrote the construct that says it. Reads finished templates only.
+"""Rules that every template of this project has to meet, whichever construct wrote it. Reads finished templates only.
 
 The CDK's own validation and cfn-lint ask whether a template is well-formed; cdk-nag asks AWS's general questions. These
 are the questions of this product: who can reach the relay, past whom, and what it costs when something goes wrong.
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cdk_app.bundle.build import EXEC_WRAPPER
-from cdk_app.checks import edge_guards
+from cdk_app.checks import edge_guards, grant_size
 from cdk_app.config.environment import WAIVABLE_IN_TEMPLATES, Environment
 
 Template = Mapping[str, Any]
@@ -22,7 +22,7 @@ Found = Iterator[str]
 def problems(template: Template, environment: Environment) -> list[str]:
     """One readable line for each thing in the template that must not be there or is missing, and is not waived.
 
-    A line that a waiver can answer ends in the waiver's name: "... [unsigned-calls]".
+    A line that a waiver can silence ends in the waiver's name: "... [unsigned-calls]".
     """
     waived = {waiver.rule for waiver in environment.waivers}
     return [line for line in _found(template, environment) if _rule_of(line) not in waived]
@@ -40,8 +40,8 @@ def unused_waivers(templates: Iterable[Template], environment: Environment) -> l
 
 
 def _found(template: Template, environment: Environment) -> Found:
-    rules = (_urls, _permissions, _policies, _secrets, _logs, _functions, _environments, _tables, edge_guards.lines)
-    return (line for rule in rules for line in rule(template, environment))
+    own = (_urls, _permissions, _policies, _secrets, _logs, _functions, _environments, _tables)
+    return (line for rule in (*own, grant_size.lines, edge_guards.lines) for line in rule(template, environment))
 
 
 def _rule_of(line: str) -> str:
@@ -60,7 +60,7 @@ def _urls(template: Template, environment: Environment) -> Found:
         if url.get("AuthType") != "AWS_IAM":
             yield f"{name}: AuthType is {url.get('AuthType')}; anybody could spend; allowed: AWS_IAM [unsigned-calls]"
         if url.get("InvokeMode") != "RESPONSE_STREAM":
-            yield f"{name}: InvokeMode is {url.get('InvokeMode')}; answers would be buffered; allowed: RESPONSE_STREAM"
+            yield f"{name}: InvokeMode is {url.get('InvokeMode')}; responses would be buffered; allowed: RESPONSE_STREAM"
         if "*" in url.get("Cors", {}).get("AllowOrigins", []):
             yield f"{name}: Cors allows every origin; name the origins [wildcard-cors]"
         yield from _missing_permissions(name, template, environment)
@@ -107,7 +107,7 @@ def _policies(template: Template, _: Environment) -> Found:
                 if "*" in action:
                     yield f"{name}: the action {action} has a wildcard; list the actions"
             if "NotAction" in statement:
-                yield f"{name}: NotAction allows what nobody listed; list the actions"
+                yield f"{name}: NotAction allows every action that is not named; list the actions"
             # With a principal it is the policy of one resource, and "*" means that resource.
             if _gives_all(statement) and "Principal" not in statement:
                 yield f"{name}: {statement.get('Action')} is allowed on every resource; name the resource"
@@ -140,7 +140,7 @@ def _secrets(template: Template, _: Environment) -> Found:
         if "SecretString" in secret:
             yield f"{name}: SecretString puts the value into the template, for all who may read the stack"
     if re.search(r"\bsk-[A-Za-z0-9_-]{16,}", json.dumps(template)):
-        yield "something that looks like an OpenAI key is in the template"
+        yield "something that looks like an OpenAI key is in the template; keep keys in Secrets Manager only"
 
 
 def _logs(template: Template, _: Environment) -> Found:

@@ -45,7 +45,7 @@ def compare(*, base: str, root: Path = ROOT) -> str:
         try:
             old = _synthesise(before, Path(scratch, "old.out"))
         except DiffError as problem:
-            # A change that mends what is broken there must not fail for it.
+            # A change that fixes what is broken there must not fail for it.
             return f"{title}\n\n{base} cannot be synthesised:\n\n{_block(str(problem))}"
         differences = {name: _difference(old.get(name), new.get(name)) for name in sorted({*old, *new})}
     rows = [f"| {name} | {verdict} |" for name, (verdict, _) in differences.items()]
@@ -63,9 +63,9 @@ def _difference(old: Stack | None, new: Stack | None) -> tuple[str, str]:
     before = old.template if old else new.assembly / "nothing.json"
     if old is None:
         before.write_text("{}")
-    # With `--template` the CLI compares two files and asks nobody: docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-diff.html
-    told = _run([CLI, "diff", "--no-color", "--no-notices", "--app", new.assembly, "--template", before, new.name])
-    return "changed" if old else "new", told.strip()
+    # With `--template` the CLI compares two files and calls no AWS API: docs.aws.amazon.com/cdk/v2/guide/ref-cli-cmd-diff.html
+    output = _run([CLI, "diff", "--no-color", "--no-notices", "--app", new.assembly, "--template", before, new.name])
+    return "changed" if old else "new", output.strip()
 
 
 @contextlib.contextmanager
@@ -84,7 +84,7 @@ def _checked_out(revision: str, root: Path, place: Path) -> Iterator[Path]:
 
 def _synthesise(sources: Path, out: Path) -> dict[str, Stack]:
     """Every stack of every environment, as `make synth` would make it there."""
-    listed = "from cdk_app.environments import ENVIRONMENTS as all; print(*[one.name for one in all])"
+    listed = "from cdk_app.environments import ENVIRONMENTS as all; print(*[environment.name for environment in all])"
     stacks: dict[str, Stack] = {}
     for environment in _run([sys.executable, "-c", listed], cwd=sources).split():
         made = out / environment
@@ -109,7 +109,7 @@ def _git(where: Path, *arguments: str) -> str:
 
 
 def _run(command: list[str | Path], cwd: Path = ROOT) -> str:
-    """What it prints. `python`, which cdk.json names, is this one."""
+    """Return what it prints. `python`, which cdk.json falls back to, is this interpreter."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ran = subprocess.run(
         command, cwd=cwd, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False

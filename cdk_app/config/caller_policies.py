@@ -1,6 +1,6 @@
 """What each caller may use and spend, as typed values, and what is allowed for them. Knows nothing of the CDK.
 
-The relay reads the same from one variable of its process and checks it again; a test holds both checks together.
+The relay reads the same from one variable of its process and checks it again; a test holds both checks equal.
 """
 
 from __future__ import annotations
@@ -13,30 +13,37 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
-Usd = int | str
-"""US dollars: 5, or "0.25". Not a float: a budget of 0.1 + 0.2 is nobody's intention."""
+from cdk_app.config import mistakes
+from cdk_app.config.rules import LEAST_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS, matches, whole
+
+Usd = int | float | str
+"""US dollars: 5, 2.5 or "0.25", with 12 decimals at most. 0.1 + 0.2, which has 17, is refused as unintended."""
+MOST_DECIMALS = 12
+MOST_CONCURRENT = 500
 
 
+@mistakes.noted
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallerPolicy:
+class CallerPolicy(mistakes.Noted):
     """One caller's limits; None is no limit. Days and months are UTC's. Each caller is counted on its own."""
 
     # Beside the environment's own list (`requests.models`); None allows all of those.
     models: tuple[str, ...] | None = None
     requests_per_minute: int | None = None
-    # Requests at once. 500 is the most that one item in DynamoDB can hold.
+    # Requests at once. MOST_CONCURRENT is what one item in DynamoDB can hold.
     concurrent: int | None = None
-    # Tokens in and out.
+    # Tokens in and out, of all requests of a day.
     tokens_per_day: int | None = None
     # Under a budget in dollars, models without a price are refused, and so is what nothing bounds (hosted tools).
     usd_per_day: Usd | None = None
     usd_per_month: Usd | None = None
-    # The most that one answer may be long. The lower it is, the less of a budget a request holds while it runs.
+    # Tokens. The most that one response may be long. The lower it is, the less of a budget a request holds while it runs.
     output_cap: int | None = None
 
 
+@mistakes.noted
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallerPolicies:
+class CallerPolicies(mistakes.Noted):
     """The default and the exceptions from it, tried in order.
 
     Patterns are ACCOUNT:role/NAME, ACCOUNT:user/PATH/NAME or ACCOUNT:*, where * stands for any text, as in
@@ -87,24 +94,35 @@ def encoded_prices(prices: Prices) -> str:
 
 
 def problems(policies: CallerPolicies) -> Iterator[str]:
-    """One line for each value that is not allowed."""
+    """One line for each field that is unknown or has a value that is not allowed."""
+    yield from mistakes.of(policies, "callers.")
+    if not isinstance(policies.rules, Mapping):
+        yield f"callers.rules is {policies.rules!r}; allowed: a mapping of patterns to policies"
+        return
     if policies.default != "refuse":
-        yield from _policy_problems("default", policies.default)
+        yield from _one_policy("default", policies.default)
     for pattern, rule in policies.rules.items():
-        if not re.fullmatch(_PATTERN, pattern):
+        if not matches(_PATTERN)(pattern):
             yield (
                 f"callers.rules has {pattern!r}; allowed: ACCOUNT:role/NAME, ACCOUNT:user/NAME or ACCOUNT:*, "
                 "where * stands for any text"
             )
         if rule != "refuse":
-            yield from _policy_problems(f"rules[{pattern!r}]", rule)
+            yield from _one_policy(f"rules[{pattern!r}]", rule)
 
 
 def price_problems(prices: Prices) -> Iterator[str]:
     """One line for each price that is not allowed."""
+    if not isinstance(prices, Mapping):
+        yield f"prices is {prices!r}; allowed: a mapping of models to prices"
+        return
     for model, entry in prices.items():
-        for tier, rates in [("", entry), *entry.get("tiers", {}).items()]:
+        tiers = entry.get("tiers", {}) if isinstance(entry, Mapping) else {}
+        for tier, rates in [("", entry), *(tiers.items() if isinstance(tiers, Mapping) else [("tiers", tiers)])]:
             place = f"prices[{model!r}]" + (f".tiers.{tier}" if tier else "")
+            if not isinstance(rates, Mapping):
+                yield f"{place} is {rates!r}; allowed: a mapping such as {{'input': 1, 'output': 8}}"
+                continue
             if not _RATES & rates.keys():
                 yield f"{place} has no price; allowed: at least one of {', '.join(sorted(_RATES))}"
             for name, value in rates.items():
@@ -117,12 +135,31 @@ def price_problems(prices: Prices) -> Iterator[str]:
 
 
 def unpriced(policies: CallerPolicies, models: Sequence[str], prices: Prices) -> list[str]:
-    """The named models that somebody with a budget in dollars may ask for, and that have no price."""
+    """The named models without a price that callers with a budget in dollars may use."""
     known = {*json.loads(_PRICES.read_text(encoding="utf-8"))["models"], *prices}
     budgeted = [policy for policy in (policies.default, *policies.rules.values()) if _has_budget(policy)]
     named = {model for policy in budgeted for model in (_models(policy) or models)}
     # As the relay looks for a price: of the model, or of the family of a dated snapshot.
     return sorted(model for model in named if not _names_of_price(model) & known)
+
+
+def least_cost(models: Sequence[str], tokens: int, prices: Prices) -> Decimal | None:
+    """US dollars for `tokens` tokens of output, or the most that a model gives, with the cheapest of `models`.
+
+    None when none of them has a price.
+    """
+    known: dict[str, Mapping[str, Any]] = {**json.loads(_PRICES.read_text(encoding="utf-8"))["models"], **prices}
+    entries = [known[name] for model in models for name in _names_of_price(model) if name in known]
+    costs = [
+        Decimal(str(entry.get("output", 0))) * min(tokens, entry.get("max_output", tokens)) / 1_000_000
+        for entry in entries
+    ]
+    return min(costs, default=None)
+
+
+def dollars(amount: Usd | None) -> Decimal | None:
+    """The amount as a number that is exact; None for no limit."""
+    return None if amount is None else Decimal(str(amount))
 
 
 def _names_of_price(model: str) -> set[str]:
@@ -142,17 +179,36 @@ def _fields(policy: CallerPolicy) -> dict[str, Any]:
     return {_SHORT.get(name, name): value for name, value in asdict(policy).items()}
 
 
+def _one_policy(place: str, policy: object) -> Iterator[str]:
+    if isinstance(policy, CallerPolicy):
+        yield from mistakes.of(policy, f"callers.{place}.")
+        yield from _policy_problems(place, policy)
+    else:
+        yield f"callers.{place} is {policy!r}; allowed: CallerPolicy(...) or 'refuse'"
+
+
+# field -> the least and the most
+_COUNTS = {
+    "requests_per_minute": (1, None),
+    "concurrent": (1, MOST_CONCURRENT),
+    "tokens_per_day": (1, None),
+    "output_cap": (LEAST_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS),
+}
+
+
 def _policy_problems(place: str, policy: CallerPolicy) -> Iterator[str]:
-    for name in ("requests_per_minute", "concurrent", "tokens_per_day", "output_cap"):
+    for name, (least, most) in _COUNTS.items():
         value = getattr(policy, name)
-        most = 500 if name == "concurrent" else None
-        if value is not None and (type(value) is not int or value < 1 or (most and value > most)):
-            limits = f"a whole number from 1 to {most}" if most else "a whole number of at least 1"
+        if value is not None and not whole(least, most or 10**15)(value):
+            limits = f"a whole number from {least} to {most}" if most else f"a whole number of at least {least}"
             yield f"callers.{place}.{name} is {value!r}; allowed: {limits}, or None"
     for name in ("usd_per_day", "usd_per_month"):
         value = getattr(policy, name)
         if value is not None and not _is_amount(value):
-            yield f"callers.{place}.{name} is {value!r}; allowed: US dollars such as 5 or '0.25', or None"
+            yield (
+                f"callers.{place}.{name} is {value!r}; allowed: US dollars such as 5 or '0.25' or 2.5, with at most "
+                f"{MOST_DECIMALS} decimals, or None"
+            )
     models = policy.models
     if models is not None and not (
         isinstance(models, tuple) and models and all(isinstance(model, str) and model for model in models)
@@ -162,6 +218,7 @@ def _policy_problems(place: str, policy: CallerPolicy) -> Iterator[str]:
 
 def _is_amount(value: object) -> bool:
     try:
-        return type(value) in (int, str) and Decimal(str(value)).is_finite() and 0 <= Decimal(str(value)) < 10**9
+        number = Decimal(str(value)) if type(value) in (int, float, str) else Decimal("nan")
     except InvalidOperation:
         return False
+    return number.is_finite() and 0 <= number < 10**9 and number == round(number, MOST_DECIMALS)

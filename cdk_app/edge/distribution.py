@@ -15,7 +15,7 @@ from constructs import Construct
 
 # The relay reads this header and no other: lambda_src/relay/doors/origin_secret.py.
 ORIGIN_HEADER = "x-relay-origin-secret"
-# Longer than the function may run: Lambda's own time-out is the one that ends an answer, never CloudFront's.
+# Longer than the function may run: Lambda's own time-out is the one that ends a response, never CloudFront's.
 COMPLETION_RESERVE_SECONDS = 15
 # What the access log holds. Not among them: the query, cookies and headers; no signature is ever written down.
 # docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/standard-logs-reference.html
@@ -72,7 +72,7 @@ class Edge(Construct):
             custom_headers={ORIGIN_HEADER: secret},
             read_timeout=read_timeout,
             response_completion_timeout=cdk.Duration.seconds(completion),
-            # A connection that is kept spares the next caller a TLS handshake with the Function URL.
+            # A kept connection saves the next caller a TLS handshake with the Function URL.
             keepalive_timeout=cdk.Duration.seconds(60),
         )
         self.distribution = cloudfront.Distribution(
@@ -91,7 +91,7 @@ class Edge(Construct):
                 origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
                 response_headers_policy=self._headers(),
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
-                # Compression collects; what streams must not be collected.
+                # Compression buffers, and streams must not be buffered.
                 compress=False,
             ),
         )
@@ -146,7 +146,7 @@ class Edge(Construct):
 
 def _acknowledge(distribution: cloudfront.Distribution, *, has_certificate: bool) -> None:
     reasons = {
-        "AwsSolutions-CFR1": "countries are WAF's to refuse, with an answer that OpenAI clients understand",
+        "AwsSolutions-CFR1": "WAF refuses countries, with a response that OpenAI clients understand",
         "AwsSolutions-CFR3": "standard logging version 2, which is not a property of the distribution",
     }
     if not has_certificate:

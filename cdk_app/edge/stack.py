@@ -6,30 +6,37 @@ regions: docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from cdk_app.config import names
 from cdk_app.config.environment import Environment
 from cdk_app.edge.distribution import Edge
 from cdk_app.edge.web_acl import Waf
-from cdk_app.monitoring.dashboard import EdgeMetrics
 
-# Where CloudFront's web ACLs, certificates, metrics and log deliveries live.
-REGION = "us-east-1"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeMetrics:
+    """By what CloudFront and WAF name the environment's edge."""
+
+    distribution_id: str
+    web_acl: str
 
 
 class EdgeStack(cdk.Stack):
     def __init__(
         self, scope: Construct, id: str, *, environment: Environment, function_url: str, origin_secret_arn: str
     ) -> None:
-        name = f"openai-lambda-relay-{environment.name}-edge"
+        name = names.edge_stack(environment.name)
         super().__init__(
             scope,
             id,
             stack_name=name,
-            env=cdk.Environment(account=environment.account, region=REGION),
+            env=cdk.Environment(account=environment.account, region=names.EDGE_REGION),
             description=f"CloudFront and WAF in front of the relay ({environment.name})",
         )
         removal_policy = {
@@ -51,7 +58,7 @@ class EdgeStack(cdk.Stack):
             "Edge",
             origin_host=host,
             secret=self._secret(environment, origin_secret_arn),
-            comment=f"openai-lambda-relay {environment.name}, origin secret {options.origin_secret_version}",
+            comment=f"{names.PROJECT} {environment.name}, origin secret {options.origin_secret_version}",
             web_acl_arn=waf.acl.attr_arn,
             domain=options.domain,
             certificate_arn=options.certificate,
@@ -62,13 +69,13 @@ class EdgeStack(cdk.Stack):
             removal_policy=removal_policy,
         )
         self.metrics = EdgeMetrics(distribution_id=edge.distribution.distribution_id, web_acl=name)
-        self._let_logs_be_delivered([waf.log_group, edge.log_group])
-        url = f"https://{options.domain or edge.distribution.distribution_domain_name}/"
+        self._allow_log_delivery([waf.log_group, edge.log_group])
+        url = f"https://{options.domain or edge.distribution.distribution_domain_name}"
         cdk.CfnOutput(self, "EdgeUrl", value=url)
         cdk.CfnOutput(
             self,
             "FirstRequest",
-            description="One short answer through the edge; curl cannot sign for one host and send to another",
+            description="One short request through the edge; curl cannot sign for one host and send to another",
             value=f'make smoke URL={url} ARGS="--sign-host {host}"',
         )
         cdk.CfnOutput(self, "SignHost", description="The host to sign for, wherever the request is sent", value=host)
@@ -79,19 +86,19 @@ class EdgeStack(cdk.Stack):
                 description=f"What the DNS record of {options.domain} points to",
                 value=edge.distribution.distribution_domain_name,
             )
-        cdk.Tags.of(self).add("application", "openai-lambda-relay")
+        cdk.Tags.of(self).add("application", names.PROJECT)
         cdk.Tags.of(self).add("environment", environment.name)
 
     def _secret(self, environment: Environment, arn: str) -> str:
         """A reference that CloudFormation resolves when the distribution is written; it reads its own region only."""
-        if environment.region != REGION:
+        if environment.region != names.EDGE_REGION:
             # A replica has its primary's ARN but for the region, also the six characters at its end.
             parts = cdk.Fn.split(":", arn)
             tail = [cdk.Fn.select(index, parts) for index in (4, 5, 6)]
-            arn = cdk.Fn.join(":", [f"arn:{self.partition}:secretsmanager:{REGION}", *tail])
+            arn = cdk.Fn.join(":", [f"arn:{self.partition}:secretsmanager:{names.EDGE_REGION}", *tail])
         return cdk.Fn.join("", ["{{resolve:secretsmanager:", arn, ":SecretString:::}}"])
 
-    def _let_logs_be_delivered(self, groups: list[logs.LogGroup]) -> None:
+    def _allow_log_delivery(self, groups: list[logs.LogGroup]) -> None:
         """CloudFront's and WAF's logs come through one service; it may write to these groups, for this account."""
         logs.ResourcePolicy(
             self,

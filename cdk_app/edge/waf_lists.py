@@ -1,4 +1,4 @@
-"""The lists behind WAF's rules: what counts, what refuses, and with which words. Data only; knows nothing of the CDK.
+"""The lists behind WAF's rules: which labels count, which refuse, and the responses. Data only; knows nothing of the CDK.
 
 Names and labels: docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
 """
@@ -62,7 +62,7 @@ NAMES = (
     "AWSManaged",
 )
 # key -> status, OpenAI's type, code, text
-ANSWERS = {
+RESPONSES = {
     "network": (403, "invalid_request_error", "network_not_allowed", "This network may not call the relay."),
     "unsigned": (
         403,

@@ -1,4 +1,4 @@
-"""What WAF refuses in front of the relay, and with which answer. Knows the rules; `waf` puts them to work.
+"""The rules of the web ACL in front of the relay, and the responses to what they refuse. `web_acl` builds it.
 
 A prompt may hold anything: code, paths, addresses, scripts. So nothing here refuses a request for what its body says.
 The managed rule groups only count and label; `AWSManaged` at the end refuses by the labels in `waf_lists`. A rule that AWS
@@ -15,7 +15,7 @@ from typing import Any
 from aws_cdk import aws_wafv2 as wafv2
 
 from cdk_app.config.edge_options import EdgeOptions
-from cdk_app.edge.waf_lists import ANSWERS, BODY_RULES, REFUSED
+from cdk_app.edge.waf_lists import BODY_RULES, REFUSED, RESPONSES
 
 Acl = wafv2.CfnWebACL
 Rule = wafv2.CfnWebACL.RuleProperty
@@ -30,12 +30,12 @@ SESSION_HEADER = "x-amz-security-token"
 
 
 def bodies() -> dict[str, wafv2.CfnWebACL.CustomResponseBodyProperty]:
-    """The answers' bodies by key, in OpenAI's shape."""
-    return {key: _body(type, code, text) for key, (_, type, code, text) in ANSWERS.items()}
+    """The bodies of refusals by key, in OpenAI's error shape."""
+    return {key: _body(type, code, text) for key, (_, type, code, text) in RESPONSES.items()}
 
 
 def rules(options: EdgeOptions, networks: Sequence[str]) -> list[Rule]:
-    """All rules in the order in which they are asked. `networks` are the ARNs of the IP sets that may come."""
+    """All rules in the order of their priorities. `networks` are the ARNs of the IP sets that are served."""
     return [_numbered(number, rule) for number, rule in enumerate(_rules(options, networks))]
 
 
@@ -111,13 +111,13 @@ def _any(statements: Sequence[Statement]) -> Statement:
     return statements[0] if len(statements) == 1 else Statement(or_statement={"statements": statements})
 
 
-def _block(name: str, statement: Statement, answer: str) -> dict[str, Any]:
-    headers = [Acl.CustomHTTPHeaderProperty(name="x-should-retry", value="true" if answer == "rate" else "false")]
-    if answer == "rate":
+def _block(name: str, statement: Statement, response_key: str) -> dict[str, Any]:
+    headers = [Acl.CustomHTTPHeaderProperty(name="x-should-retry", value="true" if response_key == "rate" else "false")]
+    if response_key == "rate":
         # WAF looks at its counts every ten seconds or so; a minute lets a window of five lose a fifth.
         headers.append(Acl.CustomHTTPHeaderProperty(name="retry-after", value="60"))
     response = Acl.CustomResponseProperty(
-        response_code=ANSWERS[answer][0], custom_response_body_key=answer, response_headers=headers
+        response_code=RESPONSES[response_key][0], custom_response_body_key=response_key, response_headers=headers
     )
     action = Acl.RuleActionProperty(block=Acl.BlockActionProperty(custom_response=response))
     return {"name": name, "statement": statement, "action": action}

@@ -37,7 +37,7 @@ class Waf(Construct):
         self.acl = wafv2.CfnWebACL(
             self,
             "Acl",
-            description="In front of the relay: rates, reputation, and requests that cannot be right",
+            description="In front of the relay: rate limits, IP reputation, unsigned and malformed requests",
             scope="CLOUDFRONT",
             default_action=Acl.DefaultActionProperty(allow={}),
             custom_response_bodies=waf_rules.bodies(),
@@ -74,7 +74,7 @@ class Waf(Construct):
         ]
 
     def _log(self) -> None:
-        """Only what was refused: the rest is in CloudFront's log, and would be paid for twice."""
+        """Log refused requests only: CloudFront logs the rest, and a second copy would be paid for."""
         keep = {
             "Behavior": "KEEP",
             "Requirement": "MEETS_ANY",

@@ -1,1 +1,2 @@
-"""The monitoring stack and its constructs: metrics, dashboard, alarms, kill switch. Changes nothing in what it watches."""
+"""The monitoring stack and its constructs: metrics, dashboard, alarms, kill switch. Only the kill switch
+changes anything in what it watches."""

@@ -1,4 +1,4 @@
-"""What is worth waking somebody, and the topic by which it does. Thresholds are the environment's."""
+"""The alarms and the topic that they notify. Thresholds come from the environment's AlarmOptions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAY = cdk.Duration.days(1)
 
 
 class Alarms(Construct):
-    """`all` for the dashboard, `topic` for those who want to be told, `stop` for the kill switch, if there is to be one."""
+    """`all` for the dashboard, `topic` for subscribers, `stop` for the kill switch or None without one."""
 
     def __init__(self, scope: Construct, id: str, *, name: str, function_name: str, options: AlarmOptions) -> None:
         super().__init__(scope, id)
@@ -30,25 +30,33 @@ class Alarms(Construct):
         self._spend(relay, options)
 
     def _relay(self, relay: Metrics, options: AlarmOptions) -> None:
-        self._alarm("Errors", relay.function("Errors", "Sum"), 1, "the relay crashed or ran into its time-out")
+        self._alarm("Errors", relay.function("Errors", "Sum"), 1, "the function crashed or timed out")
         failed = relay.relay("Failures", "Sum")
-        self._alarm("Failures", failed, options.failures, "answers failed, and not because of their callers")
+        self._alarm("Failures", failed, options.failures, "responses failed, not because of their callers")
         cut = relay.relay("StreamCuts", "Sum")
         self._alarm("StreamCuts", cut, options.stream_cuts, "streams broke off after they had begun")
         store = relay.relay("StoreFailures", "Sum")
-        self._alarm("StoreFailures", store, 1, "the key, the origin secret or the table of limits cannot be reached")
+        self._alarm("StoreFailures", store, 1, "the key, the origin secret or the table of limits could not be reached")
         throttled = relay.function("Throttles", "Sum")
         self._alarm("Throttles", throttled, options.throttles, "requests found all environments busy")
         first = relay.relay("TimeToFirstByte", "p95")
-        self._alarm("FirstToken", first, options.first_token_ms, "answers take long to begin", periods=3)
+        self._alarm(
+            "FirstToken",
+            first,
+            options.first_token_ms,
+            "the 95th percentile of the time to first token is high",
+            periods=3,
+        )
 
     def _spend(self, relay: Metrics, options: AlarmOptions) -> None:
         spend = relay.relay("Spend", "Sum", period=DAY)
         if options.usd_per_day is not None:
-            self._alarm("Spend", spend, options.usd_per_day, "US dollars booked today")
+            self._alarm("Spend", spend, options.usd_per_day, "US dollars booked in 24 hours")
         if options.stop_at_usd_per_day is not None:
             limit = options.stop_at_usd_per_day
-            self.stop = self._alarm("Stop", spend, limit, "US dollars booked today; the relay is being stopped")
+            self.stop = self._alarm(
+                "Stop", spend, limit, "US dollars booked in 24 hours; the kill switch stops the relay"
+            )
 
     def _alarm(
         self, id: str, metric: cloudwatch.Metric, threshold: int, text: str, *, periods: int = 1
@@ -62,7 +70,7 @@ class Alarms(Construct):
             threshold=threshold,
             evaluation_periods=periods,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            # Nobody calls at night: silence is no alarm.
+            # Without requests there is no data, and that is no failure.
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         alarm.add_alarm_action(actions.SnsAction(self.topic))

@@ -1,27 +1,19 @@
-"""The one dashboard: what a person wants to see first is on top. Knows widgets; names of metrics are in `metrics`."""
+"""The dashboard, most important rows first. Knows widgets; names of metrics are in `metrics`."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
+from cdk_app.config import names
 from cdk_app.edge import waf_lists
+from cdk_app.edge.stack import EdgeMetrics
 from cdk_app.monitoring import metrics
 from cdk_app.monitoring.metrics import Metrics
 
 THIRD, HALF = 8, 12  # of the 24 columns
 HEIGHT = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeMetrics:
-    """By what CloudFront and WAF name the environment's edge."""
-
-    distribution_id: str
-    web_acl: str
 
 
 class Dashboard(Construct):
@@ -120,7 +112,7 @@ def _refusals(log_group: str) -> cloudwatch.IWidget:
 
 
 def _table(title: str, log_group: str, *query: str) -> cloudwatch.IWidget:
-    """A question to the log, asked, and paid for by the gigabyte, only while somebody looks."""
+    """A Logs Insights query, run (and paid for by the gigabyte) only while the dashboard is open."""
     return cloudwatch.LogQueryWidget(
         title=title,
         log_group_names=[log_group],
@@ -146,7 +138,7 @@ def _lambda(relay: Metrics) -> cloudwatch.IWidget:
 
 def _duration(relay: Metrics) -> cloudwatch.IWidget:
     shown = [relay.relay("Duration", statistic, statistic) for statistic in ("p50", "p95")]
-    return _graph("Duration of an answer", *shown, unit="ms")
+    return _graph("Duration of a response", *shown, unit="ms")
 
 
 def _edge_requests(edge: EdgeMetrics) -> cloudwatch.IWidget:
@@ -157,7 +149,7 @@ def _edge_requests(edge: EdgeMetrics) -> cloudwatch.IWidget:
         title="CloudFront",
         left=[metric("Requests", "Sum", "requests")],
         right=[metric("4xxErrorRate", "Average", "4xx, percent"), metric("5xxErrorRate", "Average", "5xx, percent")],
-        region=metrics.EDGE_REGION,
+        region=names.EDGE_REGION,
         width=HALF,
         height=HEIGHT,
     )
@@ -167,7 +159,7 @@ def _waf(edge: EdgeMetrics) -> cloudwatch.IWidget:
     return cloudwatch.GraphWidget(
         title="Refused by WAF",
         left=[metrics.waf_rule(edge.web_acl, rule) for rule in waf_lists.NAMES],
-        region=metrics.EDGE_REGION,
+        region=names.EDGE_REGION,
         stacked=True,
         width=HALF,
         height=HEIGHT,

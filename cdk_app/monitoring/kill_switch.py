@@ -1,7 +1,7 @@
-"""What stops the relay when an alarm says so: concurrency zero, set by Step Functions, with no code of ours.
+"""The kill switch: when its alarm fires, Step Functions sets the function's concurrency to zero. No code of ours runs.
 
 Lambda itself then refuses every request with 429, whatever state the relay, its table or OpenAI is in. Streams that
-have begun end by themselves. An operator lets it go on: output ResumeCommand.
+have begun end by themselves. An operator resumes it: output ResumeCommand.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class KillSwitch(Construct):
             timeout=cdk.Duration.minutes(30),
         )
         for id, reason in {
-            "AwsSolutions-SF1": "one step, whose outcome Lambda and CloudTrail show; nothing to log between",
+            "AwsSolutions-SF1": "one step, whose outcome Lambda and CloudTrail show",
             "AwsSolutions-SF2": "one step; there is nothing to trace",
         }.items():
             cdk.Validations.of(machine).acknowledge(cdk.Acknowledgment(id=id, reason=reason))
         events.Rule(
             self,
             "Rule",
-            description="The alarm of too much spend stops the relay",
+            description="Stops the relay when the alarm Stop fires",
             event_pattern=events.EventPattern(
                 source=["aws.cloudwatch"],
                 detail_type=["CloudWatch Alarm State Change"],

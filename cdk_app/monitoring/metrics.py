@@ -1,4 +1,4 @@
-"""The metrics that there are to look at, by name: the relay's own, Lambda's, CloudFront's and WAF's.
+"""The metrics by name: the relay's own, Lambda's, CloudFront's and WAF's.
 
 The relay writes its own as embedded metrics in its log lines; a test holds the names against what it writes.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
+from cdk_app.config import names
+
 NAMESPACE = "OpenAILambdaRelay"
 FIVE_MINUTES = cdk.Duration.minutes(5)
-# CloudFront and its web ACLs report here, wherever the relay is.
-EDGE_REGION = "us-east-1"
 
 
 class Metrics:
@@ -53,7 +53,7 @@ def distribution(id: str, name: str, statistic: str, label: str) -> cloudwatch.M
         dimensions_map={"DistributionId": id, "Region": "Global"},
         statistic=statistic,
         label=label,
-        region=EDGE_REGION,
+        region=names.EDGE_REGION,
         period=FIVE_MINUTES,
     )
 
@@ -66,6 +66,6 @@ def waf_rule(acl: str, rule: str) -> cloudwatch.Metric:
         dimensions_map={"WebACL": acl, "Rule": rule},
         statistic="Sum",
         label=rule,
-        region=EDGE_REGION,
+        region=names.EDGE_REGION,
         period=FIVE_MINUTES,
     )

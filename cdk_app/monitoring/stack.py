@@ -1,13 +1,15 @@
-"""The environment's eyes: dashboard, alarms, and the kill switch. Changes nothing in what it looks at."""
+"""The monitoring stack: dashboard, alarms and, when asked for, the kill switch. Only the switch changes the relay."""
 
 from __future__ import annotations
 
 import aws_cdk as cdk
 from constructs import Construct
 
+from cdk_app.config import names
 from cdk_app.config.environment import Environment
+from cdk_app.edge.stack import EdgeMetrics
 from cdk_app.monitoring.alarms import Alarms
-from cdk_app.monitoring.dashboard import Dashboard, EdgeMetrics
+from cdk_app.monitoring.dashboard import Dashboard
 from cdk_app.monitoring.kill_switch import KillSwitch
 
 
@@ -23,9 +25,12 @@ class MonitoringStack(cdk.Stack):
         log_group_name: str,
         edge: EdgeMetrics | None,
     ) -> None:
-        name = f"openai-lambda-relay-{environment.name}"
+        name = names.relay_stack(environment.name)
         super().__init__(
-            scope, id, stack_name=f"{name}-monitoring", description=f"Looks after the relay ({environment.name})"
+            scope,
+            id,
+            stack_name=names.monitoring_stack(environment.name),
+            description=f"Dashboard and alarms of the relay ({environment.name})",
         )
         alarms = Alarms(self, "Alarms", name=name, function_name=function_name, options=environment.alarms)
         Dashboard(
@@ -44,14 +49,15 @@ class MonitoringStack(cdk.Stack):
             cdk.CfnOutput(
                 self,
                 "ResumeCommand",
-                description="Lets the relay go on after the kill switch has stopped it",
-                value=_resume(function_name, environment.reserved_concurrency),
+                description="Resumes the relay after the kill switch has stopped it",
+                value=_resume(self.region, function_name, environment.reserved_concurrency),
             )
-        cdk.Tags.of(self).add("application", "openai-lambda-relay")
+        cdk.Tags.of(self).add("application", names.PROJECT)
         cdk.Tags.of(self).add("environment", environment.name)
 
 
-def _resume(function_name: str, cap: int | None) -> str:
+def _resume(region: str, function_name: str, cap: int | None) -> str:
+    where = f"--region {region} --function-name {function_name}"
     if cap is None:
-        return f"aws lambda delete-function-concurrency --function-name {function_name}"
-    return f"aws lambda put-function-concurrency --function-name {function_name} --reserved-concurrent-executions {cap}"
+        return f"aws lambda delete-function-concurrency {where}"
+    return f"aws lambda put-function-concurrency {where} --reserved-concurrent-executions {cap}"

@@ -15,19 +15,22 @@ PLACEHOLDER = "OWNER/REPOSITORY"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     # As GitHub's tokens write it. Since 15 July 2026 that is "OWNER@ID/REPOSITORY@ID" for new and renamed repositories,
-    # so that nobody who gets hold of a name that was given up can deploy; older ones have "OWNER/REPOSITORY" until they
+    # so that whoever takes over an abandoned name cannot deploy; older ones have "OWNER/REPOSITORY" until they
     # opt in. The numbers: gh api repos/OWNER/REPOSITORY --jq '{owner: .owner.id, repository: .id}'
     # Source: docs.github.com/en/actions/reference/security/oidc#immutable-subject-claims
     repository: str
     # GitHub as an identity provider, of which an account can have one: "create" it, or it "exists".
     provider: Literal["create", "exists"] = "create"
-    # What `cdk bootstrap` was told; this is its default.
+    # The qualifier given to `cdk bootstrap`; this is its default.
     qualifier: str = "hnb659fds"
 
 
 PIPELINE = Pipeline(repository=PLACEHOLDER)
 
-_NAME = r"[A-Za-z0-9][\w.-]*"
+# A user or an organisation. "_" is in the names of managed users, before their enterprise's short code.
+_OWNER = r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}"
+# Letters, digits, hyphens, underscores and dots, any of them first: ".github", "_infra". "." and ".." are no names.
+_REPOSITORY = r"(?!\.{1,2}(?:@|\Z))[A-Za-z0-9._-]{1,100}"
 
 
 def check(pipeline: Pipeline) -> None:
@@ -38,7 +41,7 @@ def check(pipeline: Pipeline) -> None:
 
 
 def _problems(pipeline: Pipeline) -> Iterator[str]:
-    named = re.fullmatch(rf"{_NAME}/{_NAME}|{_NAME}@\d+/{_NAME}@\d+", pipeline.repository)
+    named = re.fullmatch(rf"{_OWNER}/{_REPOSITORY}|{_OWNER}@\d+/{_REPOSITORY}@\d+", pipeline.repository)
     if not named or pipeline.repository == PLACEHOLDER:
         yield (
             f"repository is {pipeline.repository!r}; allowed: yours in cdk_app/pipelines/repository.py, "

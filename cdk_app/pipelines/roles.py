@@ -1,4 +1,4 @@
-"""The roles with which GitHub Actions deploys: one for each environment of an account, and what GitHub's word is worth.
+"""The roles with which GitHub Actions deploys: one for each environment of an account, and whom GitHub vouches for.
 
 A role is given to a job of this repository that runs in the GitHub environment of the same name, after whoever has to
 approve has approved. It can do one thing: become the roles that `cdk bootstrap` made in the environment's regions.
@@ -15,8 +15,8 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from cdk_app.config import names
 from cdk_app.config.environment import Environment
-from cdk_app.edge.stack import REGION as EDGE_REGION
 from cdk_app.pipelines.repository import Pipeline
 
 ISSUER = "token.actions.githubusercontent.com"
@@ -34,8 +34,8 @@ class PipelineRoles(cdk.Stack):
         super().__init__(
             scope,
             id,
-            stack_name="openai-lambda-relay-pipelines",
-            description="Lets GitHub Actions deploy the relay",
+            stack_name=names.PIPELINES_STACK,
+            description="Roles with which GitHub Actions deploys the relay",
             env=cdk.Environment(account=environments[0].account),
             # Whoever deploys this stack does so with rights of their own: what it is for needs no bootstrapping.
             synthesizer=cdk.BootstraplessSynthesizer(),
@@ -48,7 +48,7 @@ class PipelineRoles(cdk.Stack):
             role = iam.Role(
                 self,
                 f"Deploy-{environment.name}",
-                role_name=f"openai-lambda-relay-deploy-{environment.name}",
+                role_name=names.deploy_role(environment.name),
                 description=f"GitHub Actions of {pipeline.repository}, environment {environment.name}",
                 assumed_by=_jobs_of(pipeline, environment, provider),
             )
@@ -63,11 +63,11 @@ class PipelineRoles(cdk.Stack):
                 description=f"AWS_DEPLOY_ROLE_ARN of the GitHub environment {environment.name}",
                 value=role.role_arn,
             )
-        cdk.Tags.of(self).add("application", "openai-lambda-relay")
+        cdk.Tags.of(self).add("application", names.PROJECT)
 
     def _bootstrap_roles(self, pipeline: Pipeline, environment: Environment) -> Iterator[str]:
         home = environment.region or self.region
-        for region in (home,) if environment.edge == "off" or home == EDGE_REGION else (home, EDGE_REGION):
+        for region in (home,) if environment.edge == "off" or home == names.EDGE_REGION else (home, names.EDGE_REGION):
             for role in BOOTSTRAP_ROLES:
                 name = f"cdk-{pipeline.qualifier}-{role}-role-{self.account}-{region}"
                 yield f"arn:{self.partition}:iam::{self.account}:role/{name}"

@@ -15,7 +15,7 @@ from cdk_app.bundle.build import EXEC_WRAPPER
 
 
 class RelayFunction(Construct):
-    """`function`, `log_group`, `role` for the stack's grants, and `url`: signed requests only, answers as they are made."""
+    """`function`, `log_group`, `role` for the stack's grants, and `url`: signed requests only, streamed responses."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class RelayFunction(Construct):
         self.function = lambda_.Function(
             self,
             "Function",
-            description="Relays signed requests to OpenAI and streams the answers",
+            description="Relays signed requests to OpenAI and streams the responses",
             runtime=lambda_.Runtime(f"python{target_python.VERSION}", lambda_.RuntimeFamily.PYTHON),
             architecture=lambda_.Architecture.ARM_64,
             code=code,

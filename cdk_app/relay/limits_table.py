@@ -1,4 +1,4 @@
-"""The table in which callers' limits and usage are kept. Knows nothing of what is in it but its keys and its expiry."""
+"""The DynamoDB table of callers' limits and usage. Knows its keys and the attribute of its time to live, nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from constructs import Construct
 
 
 class Limits(Construct):
-    """`table_name` is for the relay. Costs nothing while nobody calls, but for what is stored: some 0.5 KB a request."""
+    """`table_name` is for the relay. Idle it costs only its storage: some 0.5 KB a request."""
 
     def __init__(self, scope: Construct, id: str, *, removal_policy: cdk.RemovalPolicy) -> None:
         super().__init__(scope, id)
@@ -20,7 +20,7 @@ class Limits(Construct):
             sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             time_to_live_attribute="expires",
-            # What was spent is not to be lost with a mistaken command: 35 days back, to the second.
+            # A mistaken command must not lose what was spent: restorable to any second of the last 35 days.
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),

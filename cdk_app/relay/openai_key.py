@@ -35,8 +35,8 @@ class OpenAIKey(Construct):
             description="The OpenAI key: sk-... or {'keys': ['sk-new', 'sk-old']} in JSON",
             removal_policy=removal_policy,
         )
-        # The construct would ask for a generated password. Without it the secret has no value until somebody sets
-        # one, and the relay can say "no key" instead of sending OpenAI a random string.
+        # The construct would ask for a generated password. Without it the secret has no value until an operator
+        # sets one, and the relay reports a missing key instead of sending OpenAI a random string.
         resource = secret.node.default_child
         assert isinstance(resource, secretsmanager.CfnSecret)
         resource.generate_secret_string = None

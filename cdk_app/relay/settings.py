@@ -1,4 +1,4 @@
-"""What of the configuration the relay itself has to know, as the variables of its process. Knows nothing of the CDK.
+"""The part of the configuration that the relay reads, as environment variables. Knows nothing of the CDK.
 
 The names are the relay's; README lists them, and a test holds both against what the relay reads.
 """

@@ -1,4 +1,4 @@
-"""The relay's stack: what there is, who may do what, and what a person needs next. Details are in the constructs."""
+"""The relay's stack: its resources, every permission on them, and outputs with the next commands. Details: constructs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from cdk_app.bundle.build import digest
+from cdk_app.config import names
 from cdk_app.config.environment import Environment
-from cdk_app.edge.stack import REGION as EDGE_REGION
 from cdk_app.relay import principals, settings
 from cdk_app.relay.function import RelayFunction
 from cdk_app.relay.limits_table import Limits
@@ -23,8 +23,8 @@ class RelayStack(cdk.Stack):
         super().__init__(
             scope,
             id,
-            stack_name=f"openai-lambda-relay-{environment.name}",
-            description=f"Streams OpenAI answers to IAM callers ({environment.name})",
+            stack_name=names.relay_stack(environment.name),
+            description=f"Streams OpenAI responses to IAM callers ({environment.name})",
         )
         removal_policy = {
             "delete": cdk.RemovalPolicy.DESTROY,
@@ -44,7 +44,7 @@ class RelayStack(cdk.Stack):
             self.origin_secret = OriginSecret(
                 self,
                 "OriginSecret",
-                replicate_to=EDGE_REGION if environment.region != EDGE_REGION else None,
+                replicate_to=names.EDGE_REGION if environment.region != names.EDGE_REGION else None,
                 removal_policy=removal_policy,
             )
         relay = RelayFunction(
@@ -71,8 +71,8 @@ class RelayStack(cdk.Stack):
         self.function_arn = relay.function.function_arn
         self.log_group_name = relay.log_group.log_group_name
         self._grant(environment, key, limits, relay)
-        self._tell(environment, key, limits, relay)
-        cdk.Tags.of(self).add("application", "openai-lambda-relay")
+        self._outputs(environment, key, limits, relay)
+        cdk.Tags.of(self).add("application", names.PROJECT)
         cdk.Tags.of(self).add("environment", environment.name)
 
     def _grant(self, environment: Environment, key: OpenAIKey, limits: Limits, relay: RelayFunction) -> None:
@@ -87,9 +87,11 @@ class RelayStack(cdk.Stack):
         for invoker in environment.direct_invokers:
             relay.function.grant_invoke(principals.principal(invoker))
 
-    def _tell(self, environment: Environment, key: OpenAIKey, limits: Limits, relay: RelayFunction) -> None:
-        """The outputs: what is there, and the two commands that come next, ready to paste."""
-        cdk.CfnOutput(self, "FunctionUrl", value=relay.url.url)
+    def _outputs(self, environment: Environment, key: OpenAIKey, limits: Limits, relay: RelayFunction) -> None:
+        """The names that operators need, and the two commands that come next, ready to paste."""
+        # Without the slash at its end, so that "$URL/v1/..." is the path that was signed.
+        url = f"https://{cdk.Fn.select(2, cdk.Fn.split('/', relay.url.url))}"
+        cdk.CfnOutput(self, "FunctionUrl", value=url)
         cdk.CfnOutput(self, "FunctionName", value=relay.function.function_name)
         cdk.CfnOutput(self, "LimitsTable", description="For `python -m operate`", value=limits.table_name)
         if self.origin_secret is not None:
@@ -97,18 +99,21 @@ class RelayStack(cdk.Stack):
         cdk.CfnOutput(
             self,
             "SetKeyCommand",
-            description="Puts the key from your shell into Secrets Manager",
+            description="Stores the key of your shell in Secrets Manager",
             value=f"aws secretsmanager put-secret-value --region {self.region} --secret-id {key.secret_id} "
             '--secret-string "$OPENAI_API_KEY"',
         )
         if environment.edge == "required":
-            return  # the first request goes through the edge, whose stack says how
+            return  # the first request goes through the edge; the edge's stack has that output
         cdk.CfnOutput(
             self,
             "FirstRequest",
             description="Signs with the credentials of your shell (aws configure export-credentials --format env)",
-            value=f'curl -N {relay.url.url}v1/chat/completions --aws-sigv4 "aws:amz:{self.region}:lambda" '
-            '--user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -H "x-amz-security-token: $AWS_SESSION_TOKEN" '
+            value=f'curl -N {url}/v1/chat/completions --aws-sigv4 "aws:amz:{self.region}:lambda" '
+            '--user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" '
+            # An IAM user's keys have no token, and an empty header would be signed but not sent. No blank behind -H:
+            # zsh does not split what is expanded.
+            """${AWS_SESSION_TOKEN:+-H"x-amz-security-token: $AWS_SESSION_TOKEN"} """
             "-H 'content-type: application/json' "
             """-d '{"model":"gpt-5-mini","stream":true,"messages":[{"role":"user","content":"Hello"}]}'""",
         )

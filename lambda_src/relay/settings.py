@@ -115,8 +115,8 @@ class Settings(Frozen):
             settle_failure=_settle_failure(environ, "SETTLE_FAILURE"),
             usage_days=int(_number(environ, "USAGE_DAYS", 400, low=1, high=3653)),
             function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
-            max_body_bytes=int(_number(environ, "MAX_BODY_BYTES", 6_000_000, low=1, high=6_291_456)),
-            heartbeat_seconds=_number(environ, "HEARTBEAT_SECONDS", 10, low=0, high=3600),
+            max_body_bytes=int(_number(environ, "MAX_BODY_BYTES", 6_000_000, low=1024, high=6_291_456)),
+            heartbeat_seconds=_number(environ, "HEARTBEAT_SECONDS", 10, low=0, high=14),
             deadline_reserve_seconds=_number(environ, "DEADLINE_RESERVE_SECONDS", 3, low=0.1, high=60),
         )
 

@@ -8,6 +8,7 @@ nothing may start work at OpenAI that the relay cannot see or stop. Source: plat
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from relay.errors import ErrorKind, RelayError
@@ -42,7 +43,7 @@ class RequestPolicy(Frozen):
         for name, value in given.items():
             if name not in kinds:
                 raise ValueError(f"{name!r} is not one of {', '.join(kinds)}")
-            if not _is_a(kinds[name], value):
+            if not _is_valid(name, kinds[name], value):
                 raise ValueError(f"{name} is not valid: {value!r}")
         if given.get("max_output_tokens", LEAST_OUTPUT_CAP) < LEAST_OUTPUT_CAP:
             raise ValueError(f"max_output_tokens is below {LEAST_OUTPUT_CAP}, the least that OpenAI takes")
@@ -70,7 +71,16 @@ def no_such_model(name: str, param: str) -> RelayError:
     return RelayError(ErrorKind.MODEL_NOT_ALLOWED, text, param=param)
 
 
-def _is_a(kind: type, value: Any) -> bool:
+# Field -> the least and the most. Below 16 OpenAI refuses a Responses request. The stack checks the same before it is
+# deployed; a test holds both sides equal.
+_BOUNDS = {"max_output_tokens": (16, 1_000_000), "max_choices": (1, 128)}
+_NAME = re.compile(r"[\w.:/-]{1,128}")
+
+
+def _is_valid(name: str, kind: type, value: Any) -> bool:
     if kind is tuple:
-        return isinstance(value, list) and all(isinstance(entry, str) and entry for entry in value)
-    return type(value) is kind and not (isinstance(value, int) and kind is int and value < 1)
+        return isinstance(value, list) and all(isinstance(entry, str) and _NAME.fullmatch(entry) for entry in value)
+    if type(value) is int and name in _BOUNDS:
+        least, most = _BOUNDS[name]
+        return least <= value <= most
+    return type(value) is kind

@@ -50,9 +50,9 @@ def test_a_policy_arrives_as_it_was_meant() -> None:
         requests_per_minute=1,
         concurrent=2,
         tokens_per_day=3,
-        usd_per_day="4.5",
+        usd_per_day=4.5,
         usd_per_month=6,
-        output_cap=7,
+        output_cap=17,
     )
     text = encoded(
         CallerPolicies(
@@ -74,7 +74,7 @@ def test_a_policy_arrives_as_it_was_meant() -> None:
         usd_per_month=6 * PICO,
     )
     assert read.default is not None
-    assert (read.default.limits, read.default.models, read.default.output_cap) == (limits, frozenset({"gpt-5"}), 7)
+    assert (read.default.limits, read.default.models, read.default.output_cap) == (limits, frozenset({"gpt-5"}), 17)
     same, dearer, free = (read.of(caller(name)) for name in ("same", "dearer", "free"))
     assert same is not None
     assert dearer is not None
@@ -102,7 +102,12 @@ def test_a_default_may_be_to_refuse() -> None:
         ({"tokens_per_day": True}, "callers.default.tokens_per_day is True"),
         ({"output_cap": -1}, "callers.default.output_cap is -1"),
         ({"usd_per_day": -1}, "callers.default.usd_per_day is -1; allowed: US dollars such as 5 or '0.25'"),
-        ({"usd_per_day": 0.1}, "callers.default.usd_per_day is 0.1"),
+        ({"usd_per_day": 0.1 + 0.2}, "callers.default.usd_per_day is 0.30000000000000004; allowed: US dollars"),
+        ({"usd_per_day": float("nan")}, "callers.default.usd_per_day is nan"),
+        ({"usd_per_day": float("inf")}, "callers.default.usd_per_day is inf"),
+        ({"usd_per_day": True}, "callers.default.usd_per_day is True"),
+        ({"usd_per_day": "0.0000000000001"}, "with at most 12 decimals"),
+        ({"output_cap": 15}, "callers.default.output_cap is 15; allowed: a whole number from 16 to 1000000"),
         ({"usd_per_month": "ten"}, "callers.default.usd_per_month is 'ten'"),
         ({"usd_per_month": "NaN"}, "callers.default.usd_per_month is 'NaN'"),
         ({"models": ()}, "callers.default.models is (); allowed: a tuple of model names"),
@@ -131,7 +136,7 @@ def test_a_pattern_that_matches_nobody_is_refused_at_synth_and_by_the_relay(patt
     [
         ({}, "prices['m'] has no price"),
         ({"input": -1}, "prices['m'].input is -1; allowed: US dollars for a million"),
-        ({"input": 0.5}, "prices['m'].input is 0.5"),
+        ({"input": 0.1 + 0.2}, "prices['m'].input is 0.30000000000000004"),
         ({"input": 1, "context": "many"}, "prices['m'].context is 'many'"),
         ({"input": 1, "inputs": 2}, "prices['m'] has 'inputs'"),
         ({"input": 1, "tiers": {"flex": {"context": 1, "input": 1}}}, "prices['m'].tiers.flex.context is 1"),

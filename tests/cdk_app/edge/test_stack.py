@@ -121,8 +121,8 @@ def test_http_2_and_3(templates: dict[str, Synthesised]) -> None:
 
 def test_rates_networks_and_countries_are_the_environments(templates: dict[str, Synthesised]) -> None:
     asked = rules(edge(templates))
-    assert asked["RatePerAddress"]["Statement"]["RateBasedStatement"]["Limit"] == 100
-    assert asked["RatePerSession"]["Statement"]["RateBasedStatement"]["Limit"] == 50
+    assert asked["RatePerAddress"]["Statement"]["RateBasedStatement"]["Limit"] == 1500
+    assert asked["RatePerSession"]["Statement"]["RateBasedStatement"]["Limit"] == 600
     assert asked["OtherCountries"]["Statement"]["NotStatement"]["Statement"]["GeoMatchStatement"]["CountryCodes"] == [
         "DE",
         "CH",
@@ -439,7 +439,7 @@ def test_a_waiver_that_no_template_needs_is_told(templates: dict[str, Synthesise
     [
         ({"region": None}, "region is None; allowed: with an edge"),
         ({"region": "cn-north-1"}, "region is 'cn-north-1'"),
-        ({"direct_invokers": ("arn:aws:iam::123456789012:role/batch",)}, "they come past it"),
+        ({"direct_invokers": ("arn:aws:iam::123456789012:role/batch",)}, "must be empty when edge='required'"),
         ({"edge": "always"}, "edge is 'always'"),
         ({"edge_options": EdgeOptions(domain="openai.example.com")}, "both or neither"),
         ({"edge_options": EdgeOptions(domain="x", certificate="y")}, "edge_options.certificate is 'y'"),

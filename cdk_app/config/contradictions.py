@@ -1,0 +1,173 @@
+"""What fields that are each allowed must not say to one another. Knows nothing of the CDK.
+
+A limit that another one makes pointless is a mistake that nobody sees before a caller meets it: WAF that refuses what
+the relay allows, a budget that no request fits into, a deadline that leaves no time. Each line names both and the cure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from cdk_app.config import caller_policies, rules
+from cdk_app.config.alarm_options import AlarmOptions
+from cdk_app.config.caller_policies import CallerPolicy
+
+if TYPE_CHECKING:
+    from cdk_app.config.environment import Environment
+
+# The relay counts by the clock's minutes, and six of them touch WAF's five: a caller may send six minutes' requests in
+# one window. A quarter more is for requests that the relay itself refuses, and for those it does not count.
+RATE_WINDOWS = 6
+RATE_MARGIN = 1.25
+# Callers behind one address (a NAT) that WAF has to let through at their full rate.
+SESSIONS_PER_ADDRESS = 2
+# The relay never takes more of an invocation's time than this share, whatever deadline_reserve_seconds says.
+RESERVE_SHARE = 5
+
+
+def lines(environment: Environment) -> Iterator[str]:
+    """One for each contradiction. Every single field has to be allowed already."""
+    yield from _times(environment)
+    yield from _secret(environment)
+    yield from _edge(environment)
+    for place, policy in policies(environment).items():
+        yield from (f"callers.{place}.{line}" for line in _caller(policy, environment))
+    yield from _unreachable(environment)
+    yield from _alarms(environment)
+
+
+def waivable(environment: Environment) -> dict[str, str]:
+    """What each rule that can be waived has to say about the values; "" when it has nothing."""
+    unpriced = ", ".join(caller_policies.unpriced(environment.callers, environment.requests.models, environment.prices))
+    cap = "reserved_concurrency is None; allowed: a whole number"
+    price = f"{unpriced}: no price, so a budget refuses it; allowed: models with a price (prices=...)"
+    return {
+        "no-concurrency-cap": cap if environment.reserved_concurrency is None else "",
+        "slow-heartbeat": _slow_heartbeat(environment),
+        "unpriced-model": price if unpriced else "",
+    }
+
+
+def policies(environment: Environment) -> dict[str, CallerPolicy]:
+    """All that do not refuse, by their place: "default" or "rules['123456789012:role/ci-*']"."""
+    every = {"default": environment.callers.default}
+    every |= {f"rules[{pattern!r}]": rule for pattern, rule in environment.callers.rules.items()}
+    return {place: policy for place, policy in every.items() if isinstance(policy, CallerPolicy)}
+
+
+def _times(environment: Environment) -> Iterator[str]:
+    reserve, timeout = environment.deadline_reserve_seconds, environment.timeout_seconds
+    most = max(rules.DEFAULT_DEADLINE_RESERVE_SECONDS, timeout // RESERVE_SHARE)
+    if reserve > most:
+        yield f"deadline_reserve_seconds is {reserve}; allowed: at most {most}, a fifth of timeout_seconds ({timeout})"
+    if environment.heartbeat_seconds > timeout:
+        yield f"heartbeat_seconds is {environment.heartbeat_seconds}; allowed: at most timeout_seconds ({timeout})"
+
+
+def _slow_heartbeat(environment: Environment) -> str:
+    """CloudFront gives up when nothing comes for as long as its read timeout: two heartbeats have to fit into that."""
+    beat, limit = environment.heartbeat_seconds, environment.edge_options.read_timeout_seconds
+    if environment.edge == "off" or 0 < beat <= limit / 2:
+        return ""
+    return f"heartbeat_seconds is {beat}; allowed: 1 to {limit // 2}, half of edge_options.read_timeout_seconds"
+
+
+def _secret(environment: Environment) -> Iterator[str]:
+    """Secrets Manager and KMS serve the relay in its own region only."""
+    if environment.openai_secret_kms_key is not None and environment.openai_secret is None:
+        yield "openai_secret_kms_key is set; allowed: only beside openai_secret, the existing secret that it encrypts"
+    for field in ("openai_secret", "openai_secret_kms_key"):
+        parts = (getattr(environment, field) or "").split(":")
+        if environment.region and parts[0] == "arn" and parts[3] != environment.region:
+            yield f"{field} is in {parts[3]}; allowed: one in {environment.region}, the environment's region"
+
+
+def _edge(environment: Environment) -> Iterator[str]:
+    if environment.edge == "off":
+        return
+    # CloudFront and its web ACLs are one service for all regions of this partition, and not there in the others.
+    if (environment.region or "cn-").startswith(("cn-", "us-gov-", "us-iso")):
+        yield f"region is {environment.region!r}; allowed: with an edge, a region such as 'eu-central-1'"
+    if environment.edge == "required" and environment.direct_invokers:
+        yield "direct_invokers must be empty when edge='required': direct calls bypass the edge"
+    yield from _rates(environment)
+
+
+def _rates(environment: Environment) -> Iterator[str]:
+    """WAF has to let through what the relay allows: callers get 429 with a reason from the relay, and none from WAF."""
+    options = environment.edge_options
+    fastest = max((policy.requests_per_minute or 0 for policy in policies(environment).values()), default=0)
+    session = math.ceil(fastest * RATE_WINDOWS * RATE_MARGIN)
+    if options.requests_per_session < session:
+        yield (
+            f"edge_options.requests_per_session is {options.requests_per_session}; allowed: at least {session}, "
+            f"because a caller may make {fastest} requests a minute (callers: requests_per_minute)"
+        )
+    address = SESSIONS_PER_ADDRESS * max(session, options.requests_per_session)
+    if options.requests_per_ip < address:
+        yield (
+            f"edge_options.requests_per_ip is {options.requests_per_ip}; allowed: at least {address}, "
+            f"{SESSIONS_PER_ADDRESS} callers behind one address (requests_per_session)"
+        )
+
+
+def _caller(policy: CallerPolicy, environment: Environment) -> Iterator[str]:
+    cap = environment.reserved_concurrency
+    if policy.concurrent is not None and cap and policy.concurrent > cap:
+        yield f"concurrent is {policy.concurrent}; allowed: at most {cap}, reserved_concurrency, which all callers share"
+    longest = environment.requests.max_output_tokens
+    if policy.output_cap is not None and policy.output_cap > longest:
+        yield f"output_cap is {policy.output_cap}; allowed: at most {longest}, requests.max_output_tokens"
+    response = min(policy.output_cap or longest, longest)
+    if policy.tokens_per_day is not None and policy.tokens_per_day <= response:
+        yield (
+            f"tokens_per_day is {policy.tokens_per_day}; allowed: more than {response}, what one response may take "
+            "(lower output_cap or requests.max_output_tokens)"
+        )
+    yield from _budgets(policy, environment, response)
+
+
+def _budgets(policy: CallerPolicy, environment: Environment, response: int) -> Iterator[str]:
+    day, month = caller_policies.dollars(policy.usd_per_day), caller_policies.dollars(policy.usd_per_month)
+    if day is not None and month is not None and month < day:
+        yield f"usd_per_month is {policy.usd_per_month!r}; allowed: at least usd_per_day, {policy.usd_per_day!r}"
+    models = policy.models or environment.requests.models
+    least = caller_policies.least_cost(models, response, environment.prices) if models else None
+    for field, budget in (("usd_per_day", day), ("usd_per_month", month)):
+        # 0 is meant: such a caller is to spend nothing.
+        if budget and least is not None and budget < least:
+            yield (
+                f"{field} is {getattr(policy, field)!r}; allowed: at least {least:f}, what a response of {response} "
+                "tokens costs at least (lower output_cap)"
+            )
+
+
+def _unreachable(environment: Environment) -> Iterator[str]:
+    """Rules are tried in their order: one that is wholly covered by an earlier one is never used."""
+    patterns = list(environment.callers.rules)
+    for index, pattern in enumerate(patterns):
+        before = (earlier for earlier in patterns[:index] if "?" not in earlier and fnmatchcase(pattern, earlier))
+        for earlier in before:
+            yield f"callers.rules has {pattern!r} after {earlier!r}, which matches first; put it before"
+            break
+
+
+def _alarms(environment: Environment) -> Iterator[str]:
+    alarms = environment.alarms
+    if environment.monitoring == "off" and alarms != AlarmOptions():
+        yield "alarms is set; allowed: only with monitoring='on', which builds them"
+    stop = alarms.stop_at_usd_per_day
+    if stop is None:
+        return
+    if alarms.usd_per_day is not None and alarms.usd_per_day > stop:
+        yield f"alarms.usd_per_day is {alarms.usd_per_day}; allowed: at most stop_at_usd_per_day, {stop}"
+    for place, policy in policies(environment).items():
+        day = caller_policies.dollars(policy.usd_per_day)
+        if day is not None and day > stop:
+            yield (
+                f"alarms.stop_at_usd_per_day is {stop}; allowed: at least {policy.usd_per_day}, which one caller may "
+                f"spend (callers.{place}.usd_per_day)"
+            )

@@ -1,0 +1,32 @@
+"""The names of what is deployed, each written once: stacks, roles, tags. Knows nothing of the CDK."""
+
+from __future__ import annotations
+
+PROJECT = "openai-lambda-relay"
+"""Begins every name, and is the value of the tag `application`."""
+
+PIPELINES_STACK = f"{PROJECT}-pipelines"
+
+
+EDGE_REGION = "us-east-1"
+"""Where CloudFront's web ACLs, certificates, metrics and log deliveries live, wherever the relay is."""
+
+
+def relay_stack(environment: str) -> str:
+    """The stack with function, key and table; also the name of the environment's dashboard and the start of its alarms'."""
+    return f"{PROJECT}-{environment}"
+
+
+def edge_stack(environment: str) -> str:
+    """The stack in us-east-1; also the name of its web ACL's metrics and of its log deliveries."""
+    return f"{relay_stack(environment)}-edge"
+
+
+def monitoring_stack(environment: str) -> str:
+    """The stack with dashboard, alarms and kill switch."""
+    return f"{relay_stack(environment)}-monitoring"
+
+
+def deploy_role(environment: str) -> str:
+    """The role with which GitHub Actions deploys the environment."""
+    return f"{PROJECT}-deploy-{environment}"
