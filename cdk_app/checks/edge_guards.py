@@ -36,7 +36,7 @@ def lines(template: Template, environment: Environment) -> Found:
             if field in NEVER_LOGGED:
                 yield f"{name}: {field} is logged, and may hold a signature"
     for name, properties in _of(template, "AWS::WAFv2::WebACL"):
-        yield from (f"{name}: {line}" for line in _web_acl(properties))
+        yield from (f"{name}: {line}" for line in [*_web_acl(properties), *_sizes(properties, environment)])
         if not list(_of(template, "AWS::WAFv2::LoggingConfiguration")):
             yield f"{name}: what it refuses is not logged"
 
@@ -106,6 +106,14 @@ def _web_acl(acl: Mapping[str, Any]) -> Found:
     }
     for field in sorted(PROTECTED - protected):
         yield f"{field} would be in the log and in sampled requests"
+
+
+def _sizes(acl: Mapping[str, Any], environment: Environment) -> Found:
+    """WAF judges a body by the digits of its Content-Length; what the relay takes has to pass."""
+    for rule in acl.get("Rules", []):
+        digits = rule["Statement"].get("SizeConstraintStatement", {}).get("Size")
+        if digits is not None and 10**digits <= environment.max_body_bytes:
+            yield f"{rule['Name']} refuses bodies from {10**digits} bytes on; max_body_bytes is {environment.max_body_bytes}"
 
 
 def _rule(rule: Mapping[str, Any]) -> Found:

@@ -24,11 +24,12 @@ class OpenAIKey(Construct):
         super().__init__(scope, id)
         self._kms_key = kms.Key.from_key_arn(self, "KmsKey", existing_kms_key) if existing_kms_key else None
         if existing is None:
-            self.secret_id, self._resource = self._create(removal_policy)
+            self.secret_id = self._create(removal_policy)
+            self._resources = [self.secret_id]
         else:
-            self.secret_id, self._resource = existing, self._arn_of(existing)
+            self.secret_id, self._resources = existing, self._arns_of(existing)
 
-    def _create(self, removal_policy: cdk.RemovalPolicy) -> tuple[str, str]:
+    def _create(self, removal_policy: cdk.RemovalPolicy) -> str:
         secret = secretsmanager.Secret(
             self,
             "Secret",
@@ -46,26 +47,30 @@ class OpenAIKey(Construct):
                 reason="OpenAI has no API to rotate a key with; the secret holds two keys while a person rotates it",
             )
         )
-        return resource.attr_id, resource.attr_id
+        return resource.attr_id
 
-    def _arn_of(self, existing: str) -> str:
-        """What a policy names. Secrets Manager appends "-" and six characters to a name in the secret's ARN."""
+    def _arns_of(self, existing: str) -> list[str]:
+        """The resources for a policy. Secrets Manager appends "-" and six characters to a name in the secret's ARN.
+
+        An ARN that ends like that may be complete, or be without its end and name a secret such as "my-secret".
+        """
         if existing.startswith("arn:"):
-            complete = len(existing.rpartition("-")[2]) == 6
-            return existing if complete else f"{existing}-??????"
-        return cdk.Stack.of(self).format_arn(
+            complete = [existing] if len(existing.rpartition("-")[2]) == 6 else []
+            return [*complete, f"{existing}-??????"]
+        arn = cdk.Stack.of(self).format_arn(
             service="secretsmanager",
             resource="secret",
             resource_name=f"{existing}-??????",
             arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
         )
+        return [arn]
 
     def grant_read(self, grantee: iam.IGrantable) -> None:
         """Only the value: the relay has no use for DescribeSecret, which `Secret.grant_read` adds."""
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["secretsmanager:GetSecretValue"],
-            resource_arns=[self._resource],
+            resource_arns=self._resources,
         )
         if self._kms_key is not None:
             self._kms_key.grant_decrypt(grantee)

@@ -132,6 +132,7 @@ class WebAcl:
 
     def __init__(self, properties: Mapping[str, Any], networks: list[str], groups: Groups) -> None:
         self._rules = sorted(properties["Rules"], key=lambda rule: rule["Priority"])
+        self._default = properties["DefaultAction"]
         self._groups = groups
         self._networks = [ipaddress.ip_network(network) for network in networks]
 
@@ -147,6 +148,8 @@ class WebAcl:
             elif self._matches(rule["Statement"], request, labels) and "Block" in rule["Action"]:
                 status = rule["Action"]["Block"]["CustomResponse"]["ResponseCode"]
                 return Verdict(rule=rule["Name"], status=status, seen=frozenset(seen))
+        if "Allow" not in self._default:
+            return Verdict(rule="DefaultAction", status=403, seen=frozenset(seen))
         return Verdict(rule="", status=200, seen=frozenset(seen))
 
     def _ask_group(self, group: Mapping[str, Any], request: Request, labels: set[str], seen: set[str]) -> bool:

@@ -243,8 +243,8 @@ def without_protection(index: int) -> Mutation:
 BEHAVIOUR, ORIGIN = "DistributionConfig.DefaultCacheBehavior", "DistributionConfig.Origins.0"
 CRS, BAD = "AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"
 MUTATIONS: dict[str, tuple[Mutation, str]] = {
-    "caching": (put(DISTRIBUTION, f"{BEHAVIOUR}.CachePolicyId", "658327ea"), "answers would be cached"),
-    "no cache policy": (drop(DISTRIBUTION, f"{BEHAVIOUR}.CachePolicyId"), "answers would be cached"),
+    "caching": (put(DISTRIBUTION, f"{BEHAVIOUR}.CachePolicyId", "658327ea"), "responses would be cached"),
+    "no cache policy": (drop(DISTRIBUTION, f"{BEHAVIOUR}.CachePolicyId"), "responses would be cached"),
     "no signatures": (drop(DISTRIBUTION, f"{BEHAVIOUR}.OriginRequestPolicyId"), "signatures would not reach Lambda"),
     "plain HTTP": (put(DISTRIBUTION, f"{BEHAVIOUR}.ViewerProtocolPolicy", "allow-all"), "in the clear"),
     "plain HTTP behind": (
@@ -272,7 +272,7 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
         put(DISTRIBUTION, f"{ORIGIN}.ResponseCompletionTimeout", 60),
         "before the function's time-out",
     ),
-    "no access log": (without("AWS::Logs::Delivery"), "nobody delivers its access log"),
+    "no access log": (without("AWS::Logs::Delivery"), "its access log is not delivered"),
     "every field logged": (drop("AWS::Logs::Delivery", "RecordFields"), "may hold a signature"),
     "query logged": (put("AWS::Logs::Delivery", "RecordFields", ["date", "cs-uri-query"]), "cs-uri-query is logged"),
     "no WAF log": (without("AWS::WAFv2::LoggingConfiguration"), "is not logged"),
@@ -321,7 +321,7 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
     ),
     "an answer nobody understands": (
         rule("Unsigned", lambda one: one["Action"]["Block"].clear()),
-        "without an answer",
+        "without a response",
     ),
 }
 
