@@ -1,9 +1,22 @@
 # Every command sets up what it needs by itself, from the hashed lock files. Needs Python >= 3.11, Node >= 20 and make.
+#: ENV      which environment of cdk_app/environments.py (dev)
+#: ARGS     further arguments: of operate, proxy, smoke, bench, bootstrap
+#: URL      the endpoint for proxy and smoke
+#: PORT     of local (9000; 0 picks a free one)
+#: PROMPT   of demo
+#: YES      1: deploy, destroy and deploy-roles ask nothing
+#: AGAINST  the revision that template-diff compares with (main)
+#: QUICK    1: bench in under two minutes
+#: PYTHON   the interpreter that makes .venv (python3)
 PYTHON ?= python3
 ENV ?= dev
+# POSIX shells know a variable of this name, too: the path of a file. That one is not meant.
+ifneq (,$(findstring /,$(ENV)))
+override ENV := dev
+endif
 PORT ?= 9000
 AGAINST ?= main
-PROMPT ?= Why do streamed answers feel faster? Answer in three sentences.
+PROMPT ?= Why do streamed responses feel faster? Answer in three sentences.
 
 # Stamps carry a checksum of the lock file they were made from: a changed lock is installed anew, an old checkout is not.
 VENV := .venv
@@ -13,18 +26,35 @@ BASE := $(VENV)/.base-$(call sum,requirements.txt)
 DEV := $(VENV)/.dev-$(call sum,requirements-dev.txt)
 NODE := node_modules/.npm-$(call sum,package-lock.json)
 CDK := PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/cdk
+ASK_NOTHING := $(if $(YES),--require-approval never)
 
+# The machine's settings for other programs do not take part: PYTHON* variables (another home, path or encoding), the
+# CDK CLI's options as variables (another app or output folder), npm's (what to leave out, where to install). Where
+# packages come from, proxies, certificates and AWS's own variables do.
+unexport $(filter-out CDK_PROFILE,$(filter PYTHON% CDK_% PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_DRY_RUN PIP_PYTHON PIP_REQUIRE_VIRTUALENV NODE_ENV,$(.VARIABLES)))
+export PYTHONUTF8 := 1
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
 
-.PHONY: help demo local test bundle synth snapshots deploy deploy-local deploy-roles destroy diff template-diff smoke bench cost lock clean
+.PHONY: help demo local proxy operate test bundle synth snapshots bootstrap deploy deploy-local deploy-roles destroy diff template-diff smoke bench cost lock clean has-node
 help:
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@echo "usage: make COMMAND [VARIABLE=value ...]"
+	@echo
+	@sed -n -E 's/^([a-z-]+):.*## (.*)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@echo
+	@sed -n 's/^#: /  /p' $(firstword $(MAKEFILE_LIST))
 
-demo: $(BASE) $(NODE) ## one signed request through the local Lambda, answered token by token
+demo: $(BASE) $(NODE) ## one signed request through the local Lambda, streamed token by token
 	@$(BIN)/python -m emulator demo --env $(ENV) --prompt '$(subst ','\'',$(PROMPT))'
 
 local: $(BASE) $(NODE) ## the local endpoint, kept running (PORT=9000, 0 picks a free one)
 	@$(BIN)/python -m emulator local --env $(ENV) --port $(PORT)
+
+proxy: $(BASE) ## a local door for clients that cannot sign: make proxy URL=https://... [ARGS="--port 9100"]
+	@$(if $(URL),,echo 'error: URL is missing: make proxy URL=https://... (output FunctionUrl)' >&2; exit 1)
+	@$(BIN)/python -m clients.signing_proxy --target '$(URL)' $(ARGS)
+
+operate: $(BASE) ## callers, usage and limits of ENV: make operate ENV=prod ARGS="usage" (ARGS=--help lists the commands)
+	@$(BIN)/python -m operate --env $(ENV) $(or $(ARGS),--help)
 
 test: $(DEV) $(NODE) ## everything that must pass
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/checks
@@ -33,15 +63,17 @@ bundle: $(BASE) ## build/lambda/: exactly the files of the function's zip
 	@$(BIN)/python -m cdk_app.bundle.build build/lambda
 
 synth: $(BASE) $(NODE) ## the CloudFormation templates of ENV, offline, into cdk.out/
-	@$(CDK) synth --quiet --no-notices -c env=$(ENV) '**'
+	@$(CDK) synth --quiet --no-notices --output cdk.out -c env=$(ENV) '**'
 
 snapshots: $(DEV) $(NODE) ## accept the templates as they are now (then look at the difference: git diff tests/snapshots)
-	@$(BIN)/pytest -q tests/cdk_app/test_stage.py tests/cdk_app/pipelines/test_roles.py -k accepted --accept-snapshots
-	@$(BIN)/pytest -q tests/docs --accept-snapshots
+	@$(BIN)/pytest -q tests/cdk_app -k 'accepted or documented' --accept-snapshots
 	@$(BIN)/python -m bench.cost >/dev/null
 
+bootstrap: $(BASE) $(NODE) ## prepare ENV's account for `deploy`, once: its region, and us-east-1 where there is an edge
+	@$(CDK) bootstrap --no-notices -c env=$(ENV) $(ARGS)
+
 deploy: $(BASE) $(NODE) ## deploy ENV (YES=1 asks nothing, for scripts)
-	@$(CDK) deploy --no-notices $(if $(YES),--require-approval never) -c env=$(ENV) '**'
+	@$(CDK) deploy --no-notices $(ASK_NOTHING) -c env=$(ENV) '**'
 
 diff: $(BASE) $(NODE) ## what deploy would change
 	@$(CDK) diff --no-notices -c env=$(ENV) '**'
@@ -56,7 +88,7 @@ deploy-local: $(BASE) $(NODE) ## deploy ENV to an AWS account that runs on this 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator rehearse --env $(ENV)
 
 deploy-roles: $(BASE) $(NODE) ## the roles with which GitHub Actions deploys, in ENV's account: cdk_app/pipelines/repository.py
-	@$(CDK) deploy --no-notices $(if $(YES),--require-approval never) --app 'python pipeline_app.py' --output build/pipelines.out -c env=$(ENV) pipelines
+	@$(CDK) deploy --no-notices $(ASK_NOTHING) --app 'sh cdk_app/python.sh pipeline_app.py' --output build/pipelines.out -c env=$(ENV) pipelines
 
 smoke: $(BASE) ## check a deployed endpoint: make smoke URL=https://... [ARGS="--sign-host HOST --model NAME"]
 	@$(BIN)/python -m clients.smoke $(ARGS) $(URL)
@@ -73,23 +105,26 @@ lock: ## recompile the lock files from requirements*.in (needs uv on PATH)
 clean: ## remove everything that the other commands made
 	rm -rf $(VENV) node_modules build cdk.out .pytest_cache .mypy_cache .ruff_cache
 
+has-node:
+	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null || \
+	  { echo "error: Node >= 20 with npm is needed on PATH: nodejs.org" >&2; exit 1; }
+
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python >= 3.11 is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)") if sys.version_info < (3, 11) else None'
 	@echo "setting up .venv ..." >&2
 	@$(PYTHON) -m venv $(VENV)
 
 $(BASE): | $(VENV)/bin/python
 	@echo "installing requirements.txt ..." >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-user -r requirements.txt
 	@touch $@
 
 $(DEV): | $(VENV)/bin/python
 	@echo "installing requirements-dev.txt ..." >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-user -r requirements-dev.txt
 	@touch $@
 
-$(NODE):
-	@command -v npm >/dev/null || { echo "Node >= 20 with npm is needed (nodejs.org)" >&2; exit 1; }
+$(NODE): | has-node
 	@echo "installing package-lock.json ..." >&2
-	@npm ci --silent --no-audit --no-fund
+	@npm ci --silent --no-audit --no-fund --include=prod --include=dev --location=project --no-global --no-dry-run
 	@touch $@

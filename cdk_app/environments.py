@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from cdk_app.config import environment as _environment
+from cdk_app.config import check as _check
 from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
 from cdk_app.config.edge_options import EdgeOptions
@@ -64,4 +64,4 @@ ENVIRONMENTS = (
 
 def find(name: str) -> Environment:
     """The environment of that name, checked. Raises ConfigurationError when it is unknown or a value is not allowed."""
-    return _environment.find(name, ENVIRONMENTS)
+    return _check.find(name, ENVIRONMENTS)

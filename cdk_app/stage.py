@@ -8,7 +8,9 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from cdk_app.config.environment import Environment
+from cdk_app.edge import waf_lists
 from cdk_app.edge.stack import EdgeStack
+from cdk_app.monitoring.dashboard import EdgeMetrics
 from cdk_app.monitoring.stack import MonitoringStack
 from cdk_app.relay.stack import RelayStack
 
@@ -35,5 +37,9 @@ class RelayStage(cdk.Stage):
             function_name=self.relay.function_name,
             function_arn=self.relay.function_arn,
             log_group_name=self.relay.log_group_name,
-            edge=edge.metrics if edge else None,
+            edge=_metrics_of(edge) if edge else None,
         )
+
+
+def _metrics_of(edge: EdgeStack) -> EdgeMetrics:
+    return EdgeMetrics(distribution_id=edge.distribution_id, web_acl=edge.web_acl_metric, rules=waf_lists.NAMES)

@@ -9,14 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from cdk_app.config import caller_policies, rules
 from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicy
-
-if TYPE_CHECKING:
-    from cdk_app.config.environment import Environment
+from cdk_app.config.environment import Environment
 
 # The relay counts by the clock's minutes, and six of them touch WAF's five: a caller may send six minutes' requests in
 # one window. A quarter more is for requests that the relay itself refuses, and for those it does not count.

@@ -6,8 +6,6 @@ regions: docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
@@ -17,14 +15,6 @@ from cdk_app.config import names
 from cdk_app.config.environment import Environment
 from cdk_app.edge.distribution import Edge
 from cdk_app.edge.web_acl import Waf
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeMetrics:
-    """By what CloudFront and WAF name the environment's edge."""
-
-    distribution_id: str
-    web_acl: str
 
 
 class EdgeStack(cdk.Stack):
@@ -68,7 +58,8 @@ class EdgeStack(cdk.Stack):
             log_retention_days=environment.log_retention_days,
             removal_policy=removal_policy,
         )
-        self.metrics = EdgeMetrics(distribution_id=edge.distribution.distribution_id, web_acl=name)
+        self.distribution_id = edge.distribution.distribution_id
+        self.web_acl_metric = name
         self._allow_log_delivery([waf.log_group, edge.log_group])
         url = f"https://{options.domain or edge.distribution.distribution_domain_name}"
         cdk.CfnOutput(self, "EdgeUrl", value=url)

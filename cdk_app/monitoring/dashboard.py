@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from cdk_app.config import names
-from cdk_app.edge import waf_lists
-from cdk_app.edge.stack import EdgeMetrics
 from cdk_app.monitoring import metrics
 from cdk_app.monitoring.metrics import Metrics
 
 THIRD, HALF = 8, 12  # of the 24 columns
 HEIGHT = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeMetrics:
+    """The names under which CloudFront and WAF report an environment's edge."""
+
+    distribution_id: str
+    web_acl: str
+    # Of the rules that refuse.
+    rules: Sequence[str]
 
 
 class Dashboard(Construct):
@@ -158,7 +169,7 @@ def _edge_requests(edge: EdgeMetrics) -> cloudwatch.IWidget:
 def _waf(edge: EdgeMetrics) -> cloudwatch.IWidget:
     return cloudwatch.GraphWidget(
         title="Refused by WAF",
-        left=[metrics.waf_rule(edge.web_acl, rule) for rule in waf_lists.NAMES],
+        left=[metrics.waf_rule(edge.web_acl, rule) for rule in edge.rules],
         region=names.EDGE_REGION,
         stacked=True,
         width=HALF,

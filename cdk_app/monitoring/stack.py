@@ -7,9 +7,8 @@ from constructs import Construct
 
 from cdk_app.config import names
 from cdk_app.config.environment import Environment
-from cdk_app.edge.stack import EdgeMetrics
 from cdk_app.monitoring.alarms import Alarms
-from cdk_app.monitoring.dashboard import Dashboard
+from cdk_app.monitoring.dashboard import Dashboard, EdgeMetrics
 from cdk_app.monitoring.kill_switch import KillSwitch
 
 

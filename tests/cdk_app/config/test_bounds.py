@@ -11,7 +11,8 @@ import pytest
 from relay.settings import Settings, SettingsError
 
 from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy, encoded, encoded_prices
-from cdk_app.config.environment import ConfigurationError, Environment, RequestPolicy, check
+from cdk_app.config.check import check
+from cdk_app.config.environment import ConfigurationError, Environment, RequestPolicy
 from cdk_app.relay import settings as relay_settings
 
 GOOD = Environment(name="dev", reserved_concurrency=500, log_retention_days=7, timeout_seconds=900)

@@ -15,7 +15,8 @@ from relay.settings import Settings
 from cdk_app import environments
 from cdk_app.checks import guards
 from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy, encoded, encoded_prices
-from cdk_app.config.environment import ConfigurationError, Environment, check
+from cdk_app.config.check import check
+from cdk_app.config.environment import ConfigurationError, Environment
 from cdk_app.relay import settings as relay_settings
 from tests.support.synthesis import EVERYTHING
 

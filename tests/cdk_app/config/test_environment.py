@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cdk_app import environments
-from cdk_app.config.environment import ConfigurationError, Environment, Waiver, check
+from cdk_app.config.check import check
+from cdk_app.config.environment import ConfigurationError, Environment, Waiver
 
 GOOD = Environment(name="dev", reserved_concurrency=5, log_retention_days=7)
 ROLE = "arn:aws:iam::123456789012:role/service"

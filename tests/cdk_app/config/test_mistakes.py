@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cdk_app import environments
-from cdk_app.config import environment as configuration
+from cdk_app.config import check as configuration
 from cdk_app.config.environment import ConfigurationError
 
 # As environments.py sees them, with mistakes that a type checker would find.

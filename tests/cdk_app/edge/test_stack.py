@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from cdk_app.checks import guards
+from cdk_app.config.check import check
 from cdk_app.config.edge_options import EdgeOptions
-from cdk_app.config.environment import ConfigurationError, Environment, Waiver, check
+from cdk_app.config.environment import ConfigurationError, Environment, Waiver
 from tests.support.synthesis import EVERYTHING, Synthesised
 
 Template = dict[str, Any]
