@@ -133,7 +133,8 @@ class Relay:
     ) -> Response:
         record.upstream(answer.status)
         if not 200 <= answer.status < 300:
-            settlement.free()
+            if response.is_unbilled(answer):
+                settlement.free()
             return response.refusal(answer, begun=reply.begun)
         if wanted.endpoint.body == "none":
             return response.models(answer, self._allows(request), wanted.id)
@@ -147,7 +148,7 @@ class Relay:
         if wanted.wants_stream:
             chunks = chain(_first_event(chunks, meter, reply, settlement), chunks)
             headers |= _stream_headers(wanted)
-        return Response(status=answer.status, headers=headers, body=_transformed(chunks, wanted))
+        return Response(status=answer.status, headers=headers, body=_transformed(chunks, wanted, answer))
 
 
 def _check_time(reply: Reply) -> None:
@@ -160,19 +161,19 @@ def _meter(wanted: UpstreamRequest, content_type: str) -> Meter:
     if not wanted.wants_stream:
         return BodyMeter(content_type)
     assert wanted.endpoint.stream_format is not None  # `wants_stream` is checked against it
-    return EventMeter(wanted.endpoint.stream_format, answers=wanted.choices)
+    return EventMeter(wanted.endpoint.stream_format, choices=wanted.choices)
 
 
 def _note_usage(record: RequestLog, meter: Meter) -> None:
     record.usage(meter.usage)
-    record.in_stream(errors.meaning(meter.error) if meter.error else None)
+    record.in_stream(errors.to_relay_error(meter.error) if meter.error else None)
 
 
 def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, settlement: Settlement) -> Iterator[bytes]:
     try:
         return response.first_event(chunks, meter, lambda: reply.begun)
     except RelayError:
-        if meter.error is not None:
+        if meter.error is not None and errors.is_unbilled(meter.error):
             settlement.free()  # a refusal in the form of an event
         raise
 
@@ -181,8 +182,9 @@ def _stream_headers(wanted: UpstreamRequest) -> dict[str, str]:
     return response.TEXT_HEADERS if wanted.as_text else response.SSE_HEADERS
 
 
-def _transformed(chunks: Iterator[bytes], wanted: UpstreamRequest) -> Iterator[bytes]:
-    steps = transforms.for_request(
+def _transformed(chunks: Iterator[bytes], wanted: UpstreamRequest, answer: UpstreamResponse) -> Iterator[bytes]:
+    steps = transforms.for_response(
+        content_type=answer.headers.get("content-type", ""),
         strip_usage=wanted.added_usage,
         text_of=wanted.endpoint.stream_format if wanted.as_text else None,
     )

@@ -1,4 +1,4 @@
-"""What OpenAI's error objects mean, and how much of them a caller may read. Pure.
+"""What OpenAI's error objects and statuses mean, and how much of them a caller may read. Pure.
 
 Source: platform.openai.com/docs/guides/error-codes, and for streams the event "error" of the Responses API, which is
 documented flat ({"type": "error", "code", "message"}) and sent nested ({"type": "error", "error": {...}}).
@@ -6,21 +6,46 @@ documented flat ({"type": "error", "code", "message"}) and sent nested ({"type":
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any
 
 from relay.errors import ErrorKind, RelayError
+from relay.models import Json
+from relay.openai.masking import mask_text
 
 # 429s that no waiting helps against.
 _EXHAUSTED = ("insufficient_quota", "credit_balance_exhausted", "organization_usage_limit_exceeded")
 _EXHAUSTED_SUFFIX = "_spend_limit_exceeded"
 _RATE_LIMITS = ("rate_limit_exceeded", "slow_down", "too_many_requests")
-# Whose key it is, is not the callers' to know: "Rate limit reached for gpt-5 in organization org-... on tokens per min".
-_OURS = re.compile(r"\b(?:(?:org|proj)[-_][A-Za-z0-9]{12,}|sk-[A-Za-z0-9_*-]{6,})")
+_OVERLOADED = "server_is_overloaded"
+
+# With these OpenAI has refused a request before a model saw it, so it has certainly billed nothing: the request is not
+# valid or not allowed, there is no such thing, or a rate limit or the credit is used up. Not among them: 408, 499, 500,
+# 502, 503, 504 and 52x, where a gateway speaks and the model may have answered; 409, which OpenAI does not explain;
+# redirects, and whatever is new.
+_UNBILLED_STATUSES = frozenset({400, 401, 403, 404, 405, 413, 415, 422, 429})
+# The same of an error that comes instead of the first event, or in the body of a 503.
+_UNBILLED_KINDS = frozenset(
+    {
+        ErrorKind.BAD_REQUEST,
+        ErrorKind.UPSTREAM_KEY,
+        ErrorKind.UPSTREAM_RATE_LIMIT,
+        ErrorKind.UPSTREAM_EXHAUSTED,
+        ErrorKind.UPSTREAM_OVERLOADED,
+    }
+)
 
 
-def in_event(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def is_unbilled_status(status: int) -> bool:
+    """Whether a response with this status has certainly cost nothing."""
+    return status in _UNBILLED_STATUSES
+
+
+def is_unbilled(error: Mapping[str, Json]) -> bool:
+    """Whether OpenAI's error object, where nothing else has come, says that the request has certainly cost nothing."""
+    return to_relay_error(error).kind in _UNBILLED_KINDS
+
+
+def in_event(fields: Mapping[str, Json]) -> Mapping[str, Json] | None:
     """The error that an event of a stream carries, in either of its shapes."""
     error = fields.get("error")
     if error:
@@ -28,25 +53,25 @@ def in_event(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return fields if fields.get("type") == "error" else None
 
 
-def raises_in_sdks(fields: Mapping[str, Any]) -> bool:
+def raises_in_sdks(fields: Mapping[str, Json]) -> bool:
     """Whether OpenAI's SDKs raise on the event. They do not on a flat one (tried with openai-python 3.54)."""
     return bool(fields.get("error"))
 
 
-def meaning(error: Mapping[str, Any], otherwise: ErrorKind = ErrorKind.UPSTREAM_ERROR) -> RelayError:
-    """The relay's error for OpenAI's; `otherwise` is the kind of what is not known by its code."""
-    code = word(error.get("code")) or word(error.get("type"))
-    text = public(word(error.get("message"))) or None
+def to_relay_error(error: Mapping[str, Json], otherwise: ErrorKind = ErrorKind.UPSTREAM_ERROR) -> RelayError:
+    """The relay's error for OpenAI's error object; `otherwise` is the kind of what is not known by its code."""
+    code = mask_text(word(error.get("code")) or word(error.get("type")))
+    text = mask_text(word(error.get("message"))) or None
     if is_exhausted(code):
         return RelayError(ErrorKind.UPSTREAM_EXHAUSTED, text, code=code)
     if code in _RATE_LIMITS:
         return RelayError(ErrorKind.UPSTREAM_RATE_LIMIT, text, code=code)
-    if code == "server_is_overloaded":
+    if code == _OVERLOADED:
         return RelayError(ErrorKind.UPSTREAM_OVERLOADED, log=code)
     if code == "invalid_api_key":
         return RelayError(ErrorKind.UPSTREAM_KEY, log=code)
     if error.get("type") == "invalid_request_error":
-        return RelayError(ErrorKind.BAD_REQUEST, text, code=code, param=word(error.get("param")) or None)
+        return RelayError(ErrorKind.BAD_REQUEST, text, code=code, param=mask_text(word(error.get("param"))) or None)
     return RelayError(otherwise, log="an error that is not about the request")
 
 
@@ -55,11 +80,6 @@ def is_exhausted(code: str) -> bool:
     return code in _EXHAUSTED or code.endswith(_EXHAUSTED_SUFFIX)
 
 
-def public(text: str) -> str:
-    """`text` without the ids of the organisation and the project, and without pieces of keys."""
-    return _OURS.sub("[...]", text)
-
-
-def word(value: Any) -> str:
+def word(value: Json) -> str:
     """`value` if it is text."""
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""From OpenAI's answer to the caller's: what passes, what becomes an error of ours, and where a stream really ends.
+"""From OpenAI's response to the caller's: what passes, what becomes an error of the relay's, and where a stream really ends.
 
 Errors about the caller's request pass with OpenAI's own text. Errors about the relay's key, and whatever OpenAI's
 servers say when they are ill, get the relay's text: the first quote parts of the key, the second are not for callers.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from relay.errors import ErrorKind, RelayError
-from relay.models import Response
+from relay.models import Json, JsonObject, Response
 from relay.net import sse
 from relay.net.wait import Wait
 from relay.openai import errors
+from relay.openai.masking import mask
 from relay.openai.transport import UpstreamResponse
 from relay.openai.usage_meter import EventMeter, Meter
 
@@ -30,22 +30,22 @@ _HEADER_CHARACTERS = 8192
 # An error body is read up to here; what OpenAI sends is a few hundred bytes. The list of models is some 20 KB.
 _ERROR_BYTES = 65_536
 _MODELS_BYTES = 4_194_304
-# How long upstream may take to close after its terminal event; nothing of the answer is missing then.
+# How long upstream may take to close after its terminal event; nothing of the response is missing then.
 _AFTER_END_SECONDS = 1.0
 
 
-def is_sse(answer: UpstreamResponse) -> bool:
+def is_sse(response: UpstreamResponse) -> bool:
     """Whether the body is an event stream."""
-    return answer.headers.get("content-type", "").lower().startswith("text/event-stream")
+    return response.headers.get("content-type", "").lower().startswith("text/event-stream")
 
 
-def passed_headers(answer: UpstreamResponse) -> dict[str, str]:
-    """The headers of `answer` that the caller sees; OpenAI's request id beside the relay's own."""
+def passed_headers(response: UpstreamResponse) -> dict[str, str]:
+    """The headers of `response` that the caller sees; OpenAI's request id beside the relay's own."""
     headers = {
-        name: value for name, value in answer.headers.items() if name in _PASSED or name.startswith(_PASSED_PREFIX)
+        name: value for name, value in response.headers.items() if name in _PASSED or name.startswith(_PASSED_PREFIX)
     }
-    if "x-request-id" in answer.headers:
-        headers["x-openai-request-id"] = answer.headers["x-request-id"]
+    if "x-request-id" in response.headers:
+        headers["x-openai-request-id"] = response.headers["x-request-id"]
     headers = {name: text for name, text in headers.items() if _is_plain(text) and len(text) <= _VALUE_CHARACTERS}
     if sum(len(name) + len(text) for name, text in headers.items()) > _HEADER_CHARACTERS:
         return {"content-type": headers.get("content-type", "")}
@@ -56,17 +56,17 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
-def check(answer: UpstreamResponse, *, wants_stream: bool, kinds: tuple[str, ...]) -> None:
-    """Raises UPSTREAM_BROKEN when a good answer is not in the form that was asked for: a client would misread it.
+def check(response: UpstreamResponse, *, wants_stream: bool, kinds: tuple[str, ...]) -> None:
+    """Raises UPSTREAM_BROKEN when a successful response is not in the form that was asked for: a client would misread it.
 
     `kinds`: the content types of the endpoint when it does not stream; one that ends in "/" is a prefix.
     """
-    if answer.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+    if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
         raise RelayError(ErrorKind.UPSTREAM_BROKEN, log="encoded although identity was asked for")
-    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    matches = is_sse(answer) if wants_stream else kind in kinds or kind.startswith(_prefixes(kinds))
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    matches = is_sse(response) if wants_stream else kind in kinds or kind.startswith(_prefixes(kinds))
     if not matches:
-        raise RelayError(ErrorKind.UPSTREAM_BROKEN, log=f"status {answer.status}, content type {kind[:60]!r}")
+        raise RelayError(ErrorKind.UPSTREAM_BROKEN, log=f"status {response.status}, content type {kind[:60]!r}")
 
 
 def _prefixes(kinds: tuple[str, ...]) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ def _prefixes(kinds: tuple[str, ...]) -> tuple[str, ...]:
 def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Wait) -> Iterator[bytes]:
     """Passes `chunks` on and makes sure that they are complete: ends with the terminal event, or with an exception.
 
-    Nothing passes after a terminal event: a second one, or a word after an error, would be read as a different answer.
+    Nothing passes after a terminal event: a second one, or a word after an error, would be read as a different response.
     """
     failure: RelayError | None = None
     sent, dispatched = b"", False
@@ -87,11 +87,11 @@ def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Wait) -> Iterator[b
             meter.feed(chunk)
             passed = chunk
             if meter.surplus is not None:
-                end = sse.end_of_event(chunk, len(chunk) - meter.surplus, sent)
-                passed, dispatched = (chunk[:end], True) if end >= 0 else (chunk, False)
+                passed, dispatched = chunk[: len(chunk) - meter.surplus], True
                 watch.drain_within(_AFTER_END_SECONDS)
             sent = passed if len(passed) >= sse.TAIL else sent[-sse.TAIL :] + passed
-            yield passed
+            if passed:
+                yield passed
     except RelayError as error:
         failure = error
     meter.finish(failure)
@@ -104,8 +104,8 @@ def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Wait) -> Iterator[b
 
 def _without_end(meter: Meter) -> RelayError:
     if meter.error is not None:
-        return errors.meaning(meter.error)
-    return RelayError(ErrorKind.UPSTREAM_BROKEN, log="ended without its end")
+        return errors.to_relay_error(meter.error)
+    return RelayError(ErrorKind.UPSTREAM_BROKEN, log="stream ended before its terminal event")
 
 
 def first_event(chunks: Iterator[bytes], meter: Meter, begun: Callable[[], bool]) -> Iterator[bytes]:
@@ -113,26 +113,27 @@ def first_event(chunks: Iterator[bytes], meter: Meter, begun: Callable[[], bool]
 
     Gives back what it has read, with the failure behind it if there was one and the response has `begun` meanwhile.
     """
-    first = bytearray()
+    splitter, first = sse.EventSplitter(), bytearray()
+    complete = False
     try:
         for chunk in chunks:
             first += chunk
-            complete = sse.holds_event(first, len(first) - len(chunk) - sse.TAIL)
-            if meter.error is not None and not begun() and (not complete or _begins_with_error(bytes(first))):
-                raise errors.meaning(meter.error)
+            _, ended, events, _ = splitter.cut(chunk)
+            complete = ended or bool(events)
             if begun() or complete or len(first) > _ERROR_BYTES:
                 break
     except RelayError as failure:
         if not begun():
             raise
         return _then(bytes(first), failure)
+    if meter.error is not None and not begun() and (not complete or _begins_with_error(bytes(first))):
+        raise errors.to_relay_error(meter.error)
     return iter([bytes(first)] if first else [])
 
 
 def _begins_with_error(data: bytes) -> bool:
     """Whether the first event in `data` is the error; the one read that brought it may have brought others before it."""
-    end = sse.end_of_event(data, 0, b"")
-    return any(errors.in_event(_object(line)) for line in sse.data_lines(data[:end] if end >= 0 else data))
+    return any(errors.in_event(_object(line)) for line in sse.data_lines(sse.split(data)[0]))
 
 
 def _then(data: bytes, failure: RelayError) -> Iterator[bytes]:
@@ -141,56 +142,69 @@ def _then(data: bytes, failure: RelayError) -> Iterator[bytes]:
     raise failure
 
 
-def refusal(answer: UpstreamResponse, *, begun: bool) -> Response:
-    """What an answer that is not a success becomes. Raises RelayError where the words are to be the relay's own.
+def is_unbilled(response: UpstreamResponse) -> bool:
+    """Whether a response that is not a success has certainly cost nothing. Of a 503 OpenAI's own error tells, if it comes."""
+    if response.status != 503:
+        return errors.is_unbilled_status(response.status)
+    try:
+        error = _error_in(_bounded(response.chunks, _ERROR_BYTES))
+    except RelayError:
+        return False
+    return bool(error) and errors.is_unbilled(error)
+
+
+def refusal(response: UpstreamResponse, *, begun: bool) -> Response:
+    """What a response that is not a success becomes. Raises RelayError where the words are to be the relay's own.
 
     `begun`: the caller has been given a 200 already, so that only an error event can tell.
     """
-    if answer.status in (401, 403):
-        raise RelayError(ErrorKind.UPSTREAM_KEY, log=f"upstream {answer.status}")
-    if not 400 <= answer.status < 500:
+    if response.status in (401, 403):
+        raise RelayError(ErrorKind.UPSTREAM_KEY, log=f"upstream {response.status}")
+    if not 400 <= response.status < 500:
         kind = {503: ErrorKind.UPSTREAM_OVERLOADED, 504: ErrorKind.UPSTREAM_TIMEOUT}.get(
-            answer.status, ErrorKind.UPSTREAM_ERROR
+            response.status, ErrorKind.UPSTREAM_ERROR
         )
-        raise RelayError(kind, headers=_retry_after(answer), log=f"upstream {answer.status}")
-    body = _bounded(answer.chunks, _ERROR_BYTES)
+        raise RelayError(kind, headers=_retry_after(response), log=f"upstream {response.status}")
+    body = _bounded(response.chunks, _ERROR_BYTES)
     error = _error_in(body)
-    otherwise = ErrorKind.UPSTREAM_RATE_LIMIT if answer.status == 429 else ErrorKind.UPSTREAM_ERROR
+    otherwise = ErrorKind.UPSTREAM_RATE_LIMIT if response.status == 429 else ErrorKind.UPSTREAM_ERROR
     if not error:
-        raise RelayError(otherwise, headers=_retry_after(answer), log=f"upstream {answer.status} without an error body")
+        raise RelayError(
+            otherwise, headers=_retry_after(response), log=f"upstream {response.status} without an error body"
+        )
     if begun:
-        raise errors.meaning(error, otherwise)
-    headers = {**passed_headers(answer), "content-type": "application/json"}
-    if answer.status == 429:
+        raise errors.to_relay_error(error, otherwise)
+    headers = {**passed_headers(response), "content-type": "application/json"}
+    if response.status == 429:
         exhausted = errors.is_exhausted(errors.word(error.get("code")))
         headers["x-should-retry"] = "false" if exhausted else "true"
-    return Response(status=answer.status, headers=headers, body=iter([errors.public(body.decode()).encode()]))
+    return Response(status=response.status, headers=headers, body=iter([mask(body)]))
 
 
-def models(answer: UpstreamResponse, allows: Callable[[str], bool], id: str) -> Response:
+def models(response: UpstreamResponse, allows: Callable[[str], bool], id: str) -> Response:
     """The list of models that `allows` lets pass, or the one called `id`."""
-    listed = _object(_bounded(answer.chunks, _MODELS_BYTES)).get("data")
-    if not isinstance(listed, list):
+    models = _object(_bounded(response.chunks, _MODELS_BYTES)).get("data")
+    if not isinstance(models, list):
         raise RelayError(ErrorKind.UPSTREAM_BROKEN, log="the list of models cannot be read")
-    allowed = [each for each in listed if isinstance(each, dict) and allows(errors.word(each.get("id")))]
-    body: dict[str, Any] = {"object": "list", "data": allowed}
+    allowed = [model for model in models if isinstance(model, dict) and allows(errors.word(model.get("id")))]
+    body: JsonObject = {"object": "list", "data": [*allowed]}
     if id:
-        found = [each for each in allowed if each.get("id") == id]
-        if not found:
+        named = [model for model in allowed if model.get("id") == id]
+        if not named:
             raise RelayError(ErrorKind.MODEL_NOT_ALLOWED, param="model")
-        body = found[0]
-    headers = {**passed_headers(answer), "content-type": "application/json"}
+        body = named[0]
+    headers = {**passed_headers(response), "content-type": "application/json"}
     return Response(status=200, headers=headers, body=iter([json.dumps(body, separators=(",", ":")).encode()]))
 
 
-def own(fields: Mapping[str, Any]) -> Response:
-    """An answer that is the relay's own."""
+def own(fields: Mapping[str, Json]) -> Response:
+    """A response that is the relay's own."""
     body = json.dumps(fields, separators=(",", ":")).encode()
     return Response(status=200, headers={"content-type": "application/json"}, body=iter([body]))
 
 
-def _retry_after(answer: UpstreamResponse) -> dict[str, str]:
-    return {name: text for name, text in passed_headers(answer).items() if name.startswith("retry-after")}
+def _retry_after(response: UpstreamResponse) -> dict[str, str]:
+    return {name: text for name, text in passed_headers(response).items() if name.startswith("retry-after")}
 
 
 def _bounded(chunks: Iterator[bytes], most: int) -> bytes:
@@ -202,13 +216,13 @@ def _bounded(chunks: Iterator[bytes], most: int) -> bytes:
     return bytes(body)
 
 
-def _error_in(body: bytes) -> Mapping[str, Any]:
+def _error_in(body: bytes) -> Mapping[str, Json]:
     """OpenAI's error object, which always says something; what has none is not from OpenAI."""
     error = _object(body).get("error")
     return error if isinstance(error, dict) and errors.word(error.get("message")) else {}
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _object(body: bytes) -> JsonObject:
     try:
         fields = json.loads(body.decode())
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""How each of OpenAI's streams speaks: what ends it, and where its text is. Pure.
+"""The formats of OpenAI's event streams: what ends each, and where its text is. Pure.
 
 Chat completions end with the word [DONE]; the others with an event of a certain type. Event names are never
 white-listed: new ones appear without notice. Source: platform.openai.com/docs/api-reference, the *-streaming pages.
@@ -7,13 +7,13 @@ white-listed: new ones appear without notice. Source: platform.openai.com/docs/a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from relay.frozen import Frozen
+from relay.models import Json
 from relay.openai import errors
 
 
-def _no_text(fields: Mapping[str, Any]) -> str:
+def _no_text(fields: Mapping[str, Json]) -> str:
     return ""
 
 
@@ -23,22 +23,21 @@ class StreamFormat(Frozen):
 
     name: str
     terminal_types: frozenset[str] = frozenset()
-    text: Callable[[Mapping[str, Any]], str] = _no_text
-    error: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] = errors.in_event
+    text: Callable[[Mapping[str, Json]], str] = _no_text
+    error: Callable[[Mapping[str, Json]], Mapping[str, Json] | None] = errors.in_event
 
 
-def _chat_text(fields: Mapping[str, Any]) -> str:
+def _chat_text(fields: Mapping[str, Json]) -> str:
     choices = fields.get("choices")
     parts = []
     for choice in choices if isinstance(choices, list) else ():
-        delta = choice.get("delta") if isinstance(choice, dict) else None
         # Only the first choice: two texts typed into one another help nobody.
-        if isinstance(delta, dict) and choice.get("index", 0) == 0:
+        if isinstance(choice, dict) and choice.get("index", 0) == 0 and isinstance(delta := choice.get("delta"), dict):
             parts.append(delta.get("content") or delta.get("refusal") or "")
     return "".join(part for part in parts if isinstance(part, str))
 
 
-def _responses_error(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _responses_error(fields: Mapping[str, Json]) -> Mapping[str, Json] | None:
     if fields.get("type") != "response.failed":
         return errors.in_event(fields)
     response = fields.get("response")
@@ -46,8 +45,8 @@ def _responses_error(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return error if isinstance(error, dict) else {"code": "response_failed"}
 
 
-def _delta(*types: str) -> Callable[[Mapping[str, Any]], str]:
-    def text(fields: Mapping[str, Any]) -> str:
+def _delta(*types: str) -> Callable[[Mapping[str, Json]], str]:
+    def text(fields: Mapping[str, Json]) -> str:
         delta = fields.get("delta")
         return delta if fields.get("type") in types and isinstance(delta, str) else ""
 

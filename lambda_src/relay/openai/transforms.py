@@ -1,8 +1,8 @@
 """What may happen to a body on its way: a chain of generators, bytes in, bytes out. Pure.
 
 A transform is a function from an iterator of byte strings to an iterator of byte strings. It passes on everything it
-has received before it lets an exception of its source through, and it never waits for more than it needs. To add one,
-write the function and add a line to `for_request`.
+has received before it lets an exception of its source through, what it does not understand as it is, and it never waits
+for more than it needs. To add one, write the function and add a line to `for_response`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
+from relay.errors import ErrorKind, RelayError
+from relay.models import Json, JsonObject
 from relay.net import sse
 from relay.openai import errors
+from relay.openai.masking import mask_events, mask_json
 from relay.openai.stream_formats import StreamFormat
 
 Transform = Callable[[Iterator[bytes]], Iterator[bytes]]
@@ -24,19 +26,22 @@ Transform = Callable[[Iterator[bytes]], Iterator[bytes]]
 _USAGE = b'"usage"'
 _NULL_USAGE = b',"usage":null'
 _ANY_NULL_USAGE = re.compile(rb',\s*"usage":\s*null|"usage":\s*null\s*,\s*')
-_BLANK_LINE = re.compile(rb"\n\r?\n")
 _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
 # An event longer than this is passed on in pieces: it is not one of those that the transforms below look for.
 _EVENT_BYTES = 1 << 20
 
 
-def for_request(*, strip_usage: bool, text_of: StreamFormat | None) -> list[Transform]:
-    """The chain for one answer, in the order in which the bytes pass through it."""
+def for_response(*, content_type: str, strip_usage: bool, text_of: StreamFormat | None) -> list[Transform]:
+    """The chain for one response of this content type, in the order in which the bytes pass through it."""
     chain: list[Transform] = []
+    if content_type.lower().startswith("text/event-stream"):
+        chain.append(mask_events)
+    elif content_type.lower().startswith("application/json"):
+        chain.append(mask_json)
     if strip_usage:
         chain.append(without_usage)
     if text_of is not None:
-        chain.append(partial(only_text, dialect=text_of))
+        chain.append(partial(only_text, stream_format=text_of))
     return chain
 
 
@@ -54,66 +59,73 @@ def without_usage(chunks: Iterator[bytes]) -> Iterator[bytes]:
             yield block[:at] + rest
             continue
         # What is left over is the last event, or another spelling.
-        kept = b"".join(_ANY_NULL_USAGE.sub(b"", event) for event in _split(block) if not _is_only_usage(event))
-        if kept:
+        if kept := b"".join(map(_without_usage, sse.split(block))):
             yield kept
 
 
-def only_text(chunks: Iterator[bytes], dialect: StreamFormat) -> Iterator[bytes]:
-    """The text of the answer and nothing else, so that `curl -N` types like a person.
+def _without_usage(event: bytes) -> bytes:
+    if _is_only_usage(event):
+        # Blank lines before an event are not part of it.
+        return event[: len(event) - len(event.lstrip(b"\r\n"))]
+    return _ANY_NULL_USAGE.sub(b"", event)
 
-    Raises RelayError for an error in the stream: plain text that simply stopped would pass for an answer.
+
+def only_text(chunks: Iterator[bytes], stream_format: StreamFormat) -> Iterator[bytes]:
+    """The text of the response and nothing else, so that `curl -N` types like a person.
+
+    Raises RelayError for an error in the stream, and for a stream without text: plain text that simply stopped, or an
+    empty body, would pass for a response.
     """
+    is_empty = True
     for event in events(chunks):
-        said = [fields for data in sse.data_lines(event) if (fields := _fields(data))]
-        text = "".join(map(dialect.text, said))
+        data = list(sse.data_lines(event))
+        objects = [fields for each in data if (fields := _fields(each))]
+        text = "".join(map(stream_format.text, objects)).encode("utf-8", "replace")
+        if not objects and sse.is_over(event) and any(each and not each.startswith(b"[DONE]") for each in data):
+            text = event
         if text:
-            yield text.encode("utf-8", "replace")
-        for error in filter(None, map(dialect.error, said)):
-            raise errors.meaning(error)
+            is_empty = False
+            yield text
+        for error in filter(None, map(stream_format.error, objects)):
+            raise errors.to_relay_error(error)
+    if is_empty:
+        raise RelayError(ErrorKind.UPSTREAM_BROKEN, _NO_TEXT, log="a stream without text")
+
+
+_NO_TEXT = "OpenAI's response holds no text. Ask without `accept: text/plain` to get it as it is."
 
 
 def events(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Cuts a stream into its events, each with the blank line that ends it; what was left at a failure comes first."""
     for block in whole_events(chunks):
-        yield from _split(block)
+        yield from sse.split(block)
 
 
 def whole_events(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Passes on what has come as soon as it ends with an event; what was left at a failure comes before it."""
-    held = b""
+    splitter, held, size = sse.EventSplitter(), list[bytes](), 0
     try:
         for chunk in chunks:
-            block = held + chunk if held else chunk
-            # The common case: upstream writes whole events.
-            if sse.at_boundary(block) or len(block) > _EVENT_BYTES:
-                end = len(block)
-            else:
-                end = _last_boundary(block) if b"\n" in chunk else 0
-            held = block[end:]
-            if end:
-                yield block[:end]
+            rest, ended, whole, start = splitter.cut(chunk)
+            if not held and len(whole) == len(chunk):
+                yield chunk  # the common case: upstream writes whole events
+                continue
+            if rest:
+                held.append(rest)
+                size += len(rest)
+            if ended or whole or size > _EVENT_BYTES:
+                if block := b"".join([*held, whole]):
+                    yield block
+                held, size = [], 0
+            if start:
+                held.append(start)
+                size = len(start)
     except Exception:
-        if held:
-            yield held
+        if block := b"".join(held):
+            yield block
         raise
-    if held:
-        yield held
-
-
-def _split(block: bytes) -> list[bytes]:
-    """The events in `block`; what follows the last one counts as one."""
-    ends = [found.end() for found in _BLANK_LINE.finditer(block)]
-    return [event for start, end in zip([0, *ends], [*ends, len(block)], strict=True) if (event := block[start:end])]
-
-
-def _last_boundary(block: bytes) -> int:
-    """Where the last event in `block` ends; 0 when none does."""
-    end = block.rfind(b"\n") + 1
-    if sse.at_boundary(block[max(0, end - 3) : end]):
-        return end  # a long event has begun behind it: finding one byte is fifty times quicker than finding two
-    lf, crlf = block.rfind(b"\n\n"), block.rfind(b"\n\r\n")
-    return max(lf + 2 if lf >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
+    if block := b"".join(held):
+        yield block
 
 
 def _is_only_usage(event: bytes) -> bool:
@@ -125,9 +137,9 @@ def _is_only_usage(event: bytes) -> bool:
     )
 
 
-def _fields(data: bytes) -> dict[str, Any]:
+def _fields(data: bytes) -> JsonObject:
     try:
-        fields = json.loads(data)
+        fields: Json = json.loads(data)
     except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

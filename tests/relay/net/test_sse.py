@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import groupby, pairwise, product
 
 import pytest
 from httpx_sse._decoders import SSEDecoder, SSELineDecoder
@@ -28,7 +28,9 @@ def events(stream: bytes) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("tail", [b"", b"\n\n", b"x\n\n", b"\r\n\r\n", b"x\n\r\n", b"\r\n\n", b"data: x\n\n\n"])
+@pytest.mark.parametrize(
+    "tail", [b"", b"\n\n", b"x\n\n", b"\r\n\r\n", b"x\n\r\n", b"\r\n\n", b"\r\r\n", b"data: x\n\n\n"]
+)
 def test_after_a_blank_line_a_comment_may_be_put_in(tail: bytes) -> None:
     assert sse.at_boundary(tail)
 
@@ -80,45 +82,104 @@ def test_an_ended_stream_is_over_when_nothing_is_left_to_dispatch(stream: bytes)
     assert sse.is_over(stream + sse.ending(stream))
 
 
-def first_end(stream: bytes, start: int) -> int:
-    """The end of the first blank line after `start`, found in the simplest way."""
-    return next(
-        (
-            at
-            for at in range(start + 1, len(stream) + 1)
-            if stream[at - 1 : at] == b"\n" and sse.at_boundary(stream[:at])
-        ),
-        -1,
-    )
-
-
 def every_stream(most: int) -> list[bytes]:
     """All streams of up to `most` bytes, text being "x"."""
     return [bytes(each) for size in range(most + 1) for each in product(b"x\n\r", repeat=size)]
 
 
-def test_the_end_of_an_event_is_found_across_every_split() -> None:
+def ends(stream: bytes) -> list[int]:
+    """Where events end, found in the simplest way: line by line, where a CR waits for what follows it."""
+    found: list[int] = []
+    at, after_line = 0, False
+    while at < len(stream):
+        if stream[at : at + 2] == b"\r\n":
+            width = 2
+        elif stream[at : at + 1] == b"\n":
+            width = 1
+        elif stream[at : at + 1] == b"\r":
+            width = 1 if at + 1 < len(stream) else 0
+        else:
+            after_line, at = False, at + 1
+            continue
+        if not width:
+            break
+        at += width
+        if after_line:
+            found.append(at)
+        after_line = not after_line
+    return found
+
+
+def cut(parts: list[bytes]) -> list[bytes]:
+    """The events of a stream as a splitter gives them; the open one comes last."""
+    splitter, open_event, events = sse.EventSplitter(), b"", list[bytes]()
+    for part in parts:
+        rest, ended, whole, start = splitter.cut(part)
+        assert rest + whole + start == part
+        assert ended or not (whole or start) or not open_event
+        open_event += rest
+        if ended:
+            events.append(open_event)
+            open_event = b""
+        events += sse.split(whole)
+        open_event += start
+    return [*events, open_event]
+
+
+def test_events_end_where_the_simplest_reader_finds_them() -> None:
+    for stream in every_stream(7):
+        at = [0, *ends(stream), len(stream)]
+        assert sse.split(stream) == [event for a, b in pairwise(at) if (event := stream[a:b])]
+
+
+def test_a_stream_is_cut_into_the_same_events_at_every_split() -> None:
     for stream in every_stream(6):
+        whole = [event for event in cut([stream]) if event.strip(b"\r\n")]
         for at in range(len(stream) + 1):
-            before, data = stream[:at], stream[at:]
-            for start in range(len(data) + 1):
-                expected = first_end(stream, at + start)
-                assert sse.end_of_event(data, start, before) == (expected - at if expected >= 0 else -1)
+            pieces = cut([stream[:at], stream[at:]])
+            assert b"".join(pieces) == stream
+            # Blank lines between events may go with the one before or the one behind.
+            assert [event.strip(b"\r\n") for event in pieces if event.strip(b"\r\n")] == [
+                event.strip(b"\r\n") for event in whole
+            ]
 
 
-def test_of_what_went_before_only_the_last_bytes_matter() -> None:
-    for stream in every_stream(5):
-        assert sse.end_of_event(b"x\n" + stream, 2, b"long before") == sse.end_of_event(b"x\n" + stream, 2, b"")
-        for before in (b"\n", b"\r\n", b"x\n\r\n"):
-            expected = sse.end_of_event(stream, 0, before)
-            assert sse.end_of_event(stream, 0, b"x" * 9 + before) == expected
-
-
-def test_an_event_is_held_once_a_blank_line_is_there() -> None:
+def test_each_byte_alone_is_cut_no_differently() -> None:
     for stream in every_stream(6):
-        for start in range(-4, len(stream) + 1):
-            looked_at = stream[max(0, start) :]
-            assert sse.holds_event(stream, start) is any(end in looked_at for end in (b"\n\n", b"\n\r\n", b"\r\r"))
+        alone = [bytes([byte]) for byte in stream]
+        assert b"".join(cut(alone)) == stream
+        assert [event.strip(b"\r\n") for event in cut(alone) if event.strip(b"\r\n")] == [
+            event.strip(b"\r\n") for event in cut([stream]) if event.strip(b"\r\n")
+        ]
+
+
+def fields(parts: list[bytes]) -> list[tuple[bytes, bytes]]:
+    reader, pieces = sse.FieldReader(), list[tuple[bytes, bytes]]()
+    for part in parts:
+        pieces += reader.feed(part)
+    assert b"".join(value for _, value in pieces) == b"".join(parts)
+    return [
+        (name, b"".join(value for _, value in group)) for name, group in groupby(pieces, key=lambda p: p[0]) if name
+    ]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_fields_are_read_at_every_split(end: bytes) -> None:
+    event = end.join(
+        [b"event: x", b": data: c", b"data:a: b", b"id", b"data:  c", b"xdata: d", b"data:", b"data: e", b"", b""]
+    )
+    expected = [(b"event", b"x"), (b"data", b"a: b"), (b"data", b" c"), (b"xdata", b"d"), (b"data", b"e")]
+    assert [value for name, value in expected if name == b"data"] == [line for line in sse.data_lines(event) if line]
+    for at in range(len(event) + 1):
+        assert fields([event[:at], event[at:]]) == expected
+    assert fields([bytes([byte]) for byte in event]) == expected
+
+
+def test_the_name_of_a_field_is_kept_no_longer_than_names_are() -> None:
+    reader = sse.FieldReader()
+    for _ in range(100):
+        reader.feed(b"x" * 1000)
+    assert [name for name, _ in reader.feed(b": value") if name] == [b"x" * 16]
 
 
 def test_a_stream_is_over_exactly_when_its_lines_say_so() -> None:

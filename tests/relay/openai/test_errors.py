@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from relay.errors import ErrorKind
-from relay.openai import errors
+from relay.openai import errors, masking
 
 
 @pytest.mark.parametrize(
@@ -46,24 +46,27 @@ from relay.openai import errors
     ],
 )
 def test_a_code_decides_what_an_error_means(error: dict[str, Any], kind: ErrorKind, code: str) -> None:
-    meaning = errors.meaning(error)
+    meaning = errors.to_relay_error(error)
     assert (meaning.kind, meaning.code) == (kind, code)
     assert meaning.text == kind.spec.text
 
 
 def test_the_text_passes_where_it_is_about_the_request() -> None:
     error = {"type": "invalid_request_error", "message": "Too long.", "param": "messages"}
-    meaning = errors.meaning(error)
+    meaning = errors.to_relay_error(error)
     assert (meaning.text, meaning.param) == ("Too long.", "messages")
 
 
 @pytest.mark.parametrize("code", ["server_error", "invalid_api_key", "server_is_overloaded", "new_thing"])
 def test_the_text_does_not_pass_where_it_is_not(code: str) -> None:
-    assert "secret" not in errors.meaning({"code": code, "message": "secret"}).text
+    assert "secret" not in errors.to_relay_error({"code": code, "message": "secret"}).text
 
 
 def test_what_the_code_does_not_tell_the_status_may() -> None:
-    assert errors.meaning({"code": "new_thing"}, ErrorKind.UPSTREAM_RATE_LIMIT).kind is ErrorKind.UPSTREAM_RATE_LIMIT
+    assert (
+        errors.to_relay_error({"code": "new_thing"}, ErrorKind.UPSTREAM_RATE_LIMIT).kind
+        is ErrorKind.UPSTREAM_RATE_LIMIT
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,16 +80,16 @@ def test_what_the_code_does_not_tell_the_status_may() -> None:
     ],
 )
 def test_ids_of_the_organisation_and_pieces_of_keys_are_taken_out(secret: str) -> None:
-    text = errors.public(f"Rate limit reached for gpt-5 in organization {secret} on tokens per min.")
+    text = masking.mask_text(f"Rate limit reached for gpt-5 in organization {secret} on tokens per min.")
     assert text == "Rate limit reached for gpt-5 in organization [...] on tokens per min."
-    assert secret not in errors.meaning({"code": "slow_down", "message": f"in {secret}."}).text
+    assert secret not in errors.to_relay_error({"code": "slow_down", "message": f"in {secret}."}).text
 
 
 @pytest.mark.parametrize(
     "text", ["an org-wide limit", "the project proj_x", "risk-free", "sk-", "task-abcdefghijk", "gpt-5"]
 )
 def test_ordinary_words_stay(text: str) -> None:
-    assert errors.public(text) == text
+    assert masking.mask_text(text) == text
 
 
 @pytest.mark.parametrize(

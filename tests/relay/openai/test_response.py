@@ -209,8 +209,8 @@ def test_after_the_end_upstream_has_a_second_to_close() -> None:
 
 def test_of_several_images_none_is_cut_off() -> None:
     image = b'data: {"type":"image_generation.completed"}\n\n'
-    assert passed(image, image, meter=EventMeter(stream_formats.IMAGES, answers=2)) == (image * 2, None)
-    assert passed(image, image, image, meter=EventMeter(stream_formats.IMAGES, answers=2)) == (image * 2, None)
+    assert passed(image, image, meter=EventMeter(stream_formats.IMAGES, choices=2)) == (image * 2, None)
+    assert passed(image, image, image, meter=EventMeter(stream_formats.IMAGES, choices=2)) == (image * 2, None)
 
 
 def test_a_body_that_is_no_stream_ends_with_its_transport() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from relay.errors import ErrorKind, RelayError
-from relay.openai import stream_formats, transforms
+from relay.openai import masking, stream_formats, transforms
 from relay.openai.transforms import Transform, events, only_text, without_usage
 
 TEXTS = [
@@ -199,7 +199,8 @@ def test_a_failure_comes_after_everything_that_was_received(transform: Transform
             got.extend(transform(failing(*split(WITHOUT[:at], at // 2))))
         assert caught.value.kind is ErrorKind.DEADLINE
         whole = WITHOUT[: WITHOUT[:at].rfind(b"\n\n") + 2] if b"\n\n" in WITHOUT[:at] else b""
-        assert b"".join(got).startswith(b"".join(transform(iter([whole] if whole else []))))
+        if whole:
+            assert b"".join(got).startswith(b"".join(transform(iter([whole]))))
         if transform is not text_of_chat:
             assert b"".join(got) == WITHOUT[:at]
 
@@ -244,11 +245,20 @@ def test_memory_stays_bounded_in_an_event_without_end() -> None:
 
 
 def test_the_chain_is_made_for_the_request() -> None:
-    assert transforms.for_request(strip_usage=False, text_of=None) == []
-    assert transforms.for_request(strip_usage=True, text_of=None) == [without_usage]
-    [text] = transforms.for_request(strip_usage=False, text_of=stream_formats.CHAT)
+    def chain(kind: str, *, strip_usage: bool = False, text_of: stream_formats.StreamFormat | None = None) -> list[Any]:
+        return transforms.for_response(content_type=kind, strip_usage=strip_usage, text_of=text_of)
+
+    events_kind = "text/event-stream; charset=utf-8"
+    assert chain(events_kind) == [masking.mask_events]
+    assert chain("Application/JSON") == [masking.mask_json]
+    assert chain("audio/mpeg") == chain("text/plain") == []
+    assert chain(events_kind, strip_usage=True) == [masking.mask_events, without_usage]
+    [mask, text] = chain(events_kind, text_of=stream_formats.CHAT)
+    assert mask == masking.mask_events
     assert isinstance(text, partial)
     stream: Iterator[bytes] = iter([WITH])
-    for transform in transforms.for_request(strip_usage=True, text_of=stream_formats.CHAT):
+    for transform in transforms.for_response(
+        content_type="text/event-stream", strip_usage=True, text_of=stream_formats.CHAT
+    ):
         stream = transform(stream)
     assert b"".join(stream).decode() == "".join(TEXTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import tracemalloc
 from collections.abc import Iterable
 from typing import Any
 
@@ -77,12 +78,12 @@ RESPONSES = (
 
 def met(
     stream: bytes | Iterable[bytes],
-    dialect: StreamFormat = stream_formats.CHAT,
+    stream_format: StreamFormat = stream_formats.CHAT,
     *,
-    answers: int = 1,
+    choices: int = 1,
     failure: Exception | None = None,
 ) -> EventMeter:
-    meter = EventMeter(dialect, answers=answers)
+    meter = EventMeter(stream_format, choices=choices)
     for part in [stream] if isinstance(stream, bytes) else stream:
         meter.feed(part)
     meter.finish(failure)
@@ -150,9 +151,9 @@ def test_counts_before_the_end_are_replaced_and_not_added() -> None:
 
 def test_of_several_answers_that_broke_off_one_is_not_enough() -> None:
     image = event({"type": "image_generation.completed"})
-    assert not met(image, stream_formats.IMAGES, answers=2, failure=CUT).ended
-    assert met(image, stream_formats.IMAGES, answers=2).ended
-    assert met(image, stream_formats.IMAGES, answers=1, failure=CUT).ended
+    assert not met(image, stream_formats.IMAGES, choices=2, failure=CUT).ended
+    assert met(image, stream_formats.IMAGES, choices=2).ended
+    assert met(image, stream_formats.IMAGES, choices=1, failure=CUT).ended
 
 
 def test_an_error_is_not_forgotten_by_what_follows() -> None:
@@ -240,22 +241,23 @@ def test_other_fields_called_error_are_none(fields: dict[str, Any]) -> None:
 def test_what_comes_after_the_end_is_told_apart() -> None:
     meter = EventMeter(stream_formats.CHAT)
     meter.feed(b"data: a\n\ndata: [DONE]\n")
-    assert meter.surplus == 0
+    assert meter.surplus is None
     meter.feed(b"\ndata: more")
-    assert meter.surplus == len(b"\ndata: more")
-    meter = EventMeter(stream_formats.CHAT)
-    meter.feed(b"data: [DONE]\r\n\r\ndata: more")
-    assert meter.surplus == len(b"\r\n\r\ndata: more") - 1  # a CRLF counts as ended at its CR
+    assert meter.surplus == len(b"data: more")
+    for blank_line in (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n"):
+        meter = EventMeter(stream_formats.CHAT)
+        meter.feed(b"data: [DONE]" + blank_line + b"data: more")
+        assert meter.surplus == len(b"data: more")
 
 
 def test_a_stream_of_several_images_is_over_with_the_last_of_them() -> None:
     image = event(
         {"type": "image_generation.completed", "b64_json": "x", "usage": {"input_tokens": 1, "output_tokens": 2}}
     )
-    meter = EventMeter(stream_formats.IMAGES, answers=2)
+    meter = EventMeter(stream_formats.IMAGES, choices=2)
     meter.feed(image)
     assert (meter.ended, meter.surplus) == (True, None)
-    assert meter.usage == Usage(input=1, output=2)
+    assert meter.usage is None, "the second one is not counted yet, and may be billed"
     meter.feed(image)
     assert meter.surplus is not None
     assert meter.usage == Usage(input=2, output=4)
@@ -275,7 +277,7 @@ def test_what_follows_the_end_is_counted_the_same_at_every_split() -> None:
         meter.feed(CHAT[:at])
         assert meter.surplus is None
         meter.feed(CHAT[at:] + b"more")
-        assert meter.surplus == len(b"\nmore")
+        assert meter.surplus == len(b"more")
 
 
 @given(st.binary(), st.sampled_from([stream_formats.CHAT, stream_formats.RESPONSES, stream_formats.IMAGES]))
@@ -296,7 +298,9 @@ def test_a_line_of_megabytes_is_read_at_its_ends(size: int) -> None:
     parts = [stream[at : at + size] for at in range(0, len(stream), size)]
     meter = met(parts, stream_formats.RESPONSES)
     assert meter.ended
-    assert meter.usage == Usage(input=20, cached_input=4, cache_write=1, output=10, reasoning=6)
+    assert meter.usage == Usage(
+        input=20, cached_input=4, cache_write=1, output=10, reasoning=6, model="gpt-5", service_tier="flex"
+    )
 
 
 @pytest.mark.parametrize("length", [100, 8_000, 8_192, 8_193, 20_000, 200_000])
@@ -305,9 +309,9 @@ def test_behind_and_before_a_long_text_everything_is_seen(length: int) -> None:
     assert met(text + text + CHAT + text).usage == READ_CHAT_USAGE
     assert met(data(chunk("x" * length, usage=CHAT_USAGE)) + b"data: [DONE]\n\n" + text).usage == READ_CHAT_USAGE
     meter = met(text + data({"error": {"message": "x" * length}}) + text)
-    assert (meter.ended, meter.surplus) == (True, len(text) + 1)
+    assert (meter.ended, meter.surplus) == (True, len(text))
     meter = met(event(completed(output=[{"text": "x" * length}])) + b"x" * length, stream_formats.RESPONSES)
-    assert (meter.ended, meter.surplus) == (True, length + 1)
+    assert (meter.ended, meter.surplus) == (True, length)
     assert not met(text + data(chunk("x" * length + '"[DONE]" "error" "usage":{} .done"'))).ended
 
 
@@ -334,11 +338,19 @@ def test_lines_of_any_length_read_the_same_at_once_and_one_by_one(pieces: list[b
 
 
 def test_memory_stays_bounded_while_a_line_has_no_end() -> None:
-    meter = EventMeter(stream_formats.RESPONSES)
-    for _ in range(64):
-        meter.feed(b"data: " + b"x" * (1 << 18))
-    held = sum(len(part) for part in meter._line.take())
-    assert held <= (1 << 20) + (1 << 18)
+    chunk = b"x" * (1 << 16)
+    for begin in (b"data: ", b"data: {", b'data: {"usage":{"', b'data: {"error":"', b"event: ", b"", b'data: {"'):
+        meter = EventMeter(stream_formats.RESPONSES)
+        meter.feed(begin)
+        tracemalloc.start()
+        try:
+            for _ in range(64):
+                meter.feed(chunk)
+            held, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 1 << 18
+        assert peak < 1 << 20
 
 
 @pytest.mark.parametrize(
@@ -446,7 +458,7 @@ def test_usage_in_a_body_is_read_at_every_split(fields: dict[str, Any], usage: U
 
 def test_a_long_body_is_read_at_its_end() -> None:
     body = json.dumps({"data": [LONG], "model": "m", "usage": {"prompt_tokens": 8, "total_tokens": 8}}).encode()
-    assert body_met(body).usage == Usage(input=8)
+    assert body_met(body).usage == Usage(input=8, model="m")
     assert body_met(body + b"\n").ended
     assert not body_met(body[:-1]).ended
     assert not body_met(body, failure=CUT).ended
@@ -459,5 +471,6 @@ def test_json_is_told_by_its_content_type_in_any_spelling(kind: str) -> None:
 
 def test_of_other_bodies_only_the_transport_knows_the_end() -> None:
     assert body_met(b"\0\1", kind="audio/mpeg").ended
-    assert body_met(b"", kind="").ended
+    assert not body_met(b"", kind="").ended, "an empty body is never a success"
+    assert not body_met([b"", b""], kind="audio/mpeg").ended
     assert not body_met(b"\0\1", failure=CUT, kind="audio/mpeg").ended

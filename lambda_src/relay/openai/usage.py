@@ -1,0 +1,60 @@
+"""The usage that OpenAI reports in a response or an event: which members carry it, and what it counts. Pure.
+
+Source: platform.openai.com/docs/api-reference: chat/object (usage), responses/object (usage, service_tier),
+images/object, audio/json-object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from relay.models import Json, Usage
+
+
+def usage_in(fields: Mapping[str, Json]) -> Usage | None:
+    """The usage that an event or a body carries, at its top or (Responses) in its `response`; None when it has none."""
+    for holder in (fields, fields.get("response")):
+        if isinstance(holder, dict) and isinstance(counts := holder.get("usage"), dict):
+            return _usage(counts, holder)
+    return None
+
+
+def _usage(counts: Mapping[str, Json], holder: Mapping[str, Json]) -> Usage | None:
+    into = _details(counts, "prompt_tokens_details", "input_tokens_details", "input_token_details")
+    out = _details(counts, "completion_tokens_details", "output_tokens_details", "output_token_details")
+    if not any(isinstance(counts.get(name), int) for name in ("prompt_tokens", "input_tokens")):
+        return None
+    return Usage(
+        input=_count(counts, "prompt_tokens", "input_tokens"),
+        cached_input=_count(into, "cached_tokens"),
+        cache_write=_count(into, "cache_write_tokens", "cache_creation_tokens"),
+        audio_input=_count(into, "audio_tokens"),
+        image_input=_count(into, "image_tokens"),
+        output=_count(counts, "completion_tokens", "output_tokens"),
+        reasoning=_count(out, "reasoning_tokens"),
+        audio_output=_count(out, "audio_tokens"),
+        image_output=_count(out, "image_tokens"),
+        model=_word(holder.get("model")),
+        service_tier=_word(holder.get("service_tier")),
+    )
+
+
+def _details(counts: Mapping[str, Json], *names: str) -> Mapping[str, Json]:
+    for name in names:
+        details = counts.get(name)
+        if isinstance(details, dict):
+            return details
+    return {}
+
+
+def _count(counts: Mapping[str, Json], *names: str) -> int:
+    for name in names:
+        count = counts.get(name)
+        # By type, because True is an int too.
+        if type(count) is int:
+            return max(0, count)
+    return 0
+
+
+def _word(value: Json) -> str:
+    return value if isinstance(value, str) else ""
