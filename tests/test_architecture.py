@@ -113,8 +113,6 @@ LONG_FILES = {
     "lambda_src/relay/lambda_runtime/loop.py": 270,
     "lambda_src/relay/ledger/writes.py": 300,
     "lambda_src/relay/limits/admission.py": 290,
-    "lambda_src/relay/openai/transport.py": 440,
-    "lambda_src/relay/openai/usage_meter.py": 330,
     "emulator/local_deploy/deployment.py": 275,
     "emulator/runtime/api.py": 305,
     "emulator/fakes/raw_upstream.py": 265,
@@ -128,8 +126,6 @@ WITHOUT_REASON = {
     "lambda_src/relay/app.py",
     "lambda_src/relay/lambda_runtime/loop.py",
     "lambda_src/relay/net/connect.py",
-    "lambda_src/relay/openai/transforms.py",
-    "lambda_src/relay/openai/transport.py",
 }
 
 

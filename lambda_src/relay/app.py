@@ -46,8 +46,8 @@ def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
     from relay.handler import Relay
     from relay.lambda_runtime.loop import Runtime
     from relay.lambda_runtime.reply import Timing
+    from relay.openai.client import Upstream
     from relay.openai.credentials import Keys
-    from relay.openai.transport import Upstream
 
     settings = Settings.from_environ(os.environ)
     stop.on(signal.SIGTERM)

@@ -20,8 +20,8 @@ from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Request, Response
 from relay.openai import errors, response, transforms
+from relay.openai.client import Call, Upstream, UpstreamResponse
 from relay.openai.credentials import Keys
-from relay.openai.transport import Call, Upstream, UpstreamResponse
 from relay.openai.usage_meter import BodyMeter, EventMeter, Meter
 from relay.request import endpoints, upstream_request
 from relay.request.upstream_request import UpstreamRequest

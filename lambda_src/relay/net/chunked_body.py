@@ -25,6 +25,8 @@ _FINAL = re.compile(rb"HTTP/1\.[01] [2-9]")
 _BODILESS = re.compile(rb"HTTP/1\.[01] (?:204|304)")
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n)", re.IGNORECASE)
+# More informational responses than anybody has a reason to send; 100 and 103 come once each. Whoever reads ends it there.
+MOST_INTERIM = 16
 _LINE_BREAK = b"\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 # Fifteen digits, because sixteen could be more than any real length; extensions are left to the library.
@@ -36,7 +38,7 @@ _UNFINISHED_NEXT = re.compile(rb"\r?|\r\n[0-9a-fA-F]{0,15}\r?")
 
 class AnswerFraming:
     """One answer's bytes, from its head on: `feed` takes what was read and returns the body in it that goes past the
-    library, `take_rest` gives what the library is to read.
+    library, `take_rest` gives what the library is to read. `interim` counts the informational responses (1xx) before it.
 
     Body comes after all that was to be read when the body began, and before all that is to be read later. `in_body`:
     more of it may come.
@@ -45,6 +47,7 @@ class AnswerFraming:
     def __init__(self) -> None:
         self.feed: Callable[[bytes], bytes] = self._head
         self.in_body = False
+        self.interim = 0
         self._seen = b""
         self._held = b""
         self._left = 0
@@ -75,8 +78,11 @@ class AnswerFraming:
                 self._rest.append(data[: end - before])
                 self._begin(seen[start:end])
                 return self.feed(seen[end:]) if end < len(seen) else b""
-            # It was an informational response, of which any number may come (RFC 9110, section 15.2); the real one follows.
+            # It was an informational response (RFC 9110, section 15.2), and the real one follows.
             start = look_from = end
+            self.interim += 1
+            if self.interim > MOST_INTERIM:
+                break
         self._seen = seen[start:]
         if len(self._seen) > _HEAD_BYTES:
             self.feed = self._as_it_is

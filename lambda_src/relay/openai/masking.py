@@ -62,7 +62,7 @@ def mask_events(chunks: Iterator[bytes]) -> Iterator[bytes]:
             passed += _masked(events) + event.feed(start)
             if passed:
                 yield passed
-    except Exception:
+    except Exception:  # whatever it was: it is raised again behind what had come
         if held := event.cut_off():
             yield held
         raise
@@ -77,7 +77,7 @@ def mask_json(chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             if passed := body.feed(chunk):
                 yield passed
-    except Exception:
+    except Exception:  # whatever it was: it is raised again behind what had come
         if held := body.cut_off():
             yield held
         raise

@@ -14,8 +14,8 @@ from relay.models import Json, JsonObject, Response
 from relay.net import sse
 from relay.net.wait import Wait
 from relay.openai import errors
+from relay.openai.client import UpstreamResponse
 from relay.openai.masking import mask
-from relay.openai.transport import UpstreamResponse
 from relay.openai.usage_meter import EventMeter, Meter
 
 SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}

@@ -120,7 +120,7 @@ def whole_events(chunks: Iterator[bytes]) -> Iterator[bytes]:
             if start:
                 held.append(start)
                 size = len(start)
-    except Exception:
+    except Exception:  # whatever it was: it is raised again behind what had come
         if block := b"".join(held):
             yield block
         raise

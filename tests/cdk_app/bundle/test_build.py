@@ -142,8 +142,8 @@ def test_every_source_is_compiled(bundle: Path) -> None:
 def test_the_bundle_imports_where_nothing_can_be_written(bundle: Path, python: Path) -> None:
     """Under bootstrap's flags, with a TLS context made: what was pruned too far would show, also where 3.13 is absent."""
     script = (
-        "import relay.aws.client, relay.handler, relay.net.tls, relay.openai.transport, relay.settings; "
-        "relay.openai.transport.Upstream('https://api.openai.com/v1', relay.net.tls.context()); "
+        "import relay.aws.client, relay.handler, relay.net.tls, relay.openai.client, relay.settings; "
+        "relay.openai.client.Upstream('https://api.openai.com/v1', relay.net.tls.context()); "
         "print(relay.settings.AwsSettings.from_environ({'AWS_REGION': 'eu-central-1'}).secrets_manager_url)"
     )
     told = run_in(bundle, script, python)

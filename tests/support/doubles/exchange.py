@@ -13,7 +13,7 @@ from relay.errors import RelayError
 from relay.lambda_runtime.client import Invocation
 from relay.lambda_runtime.reply import Reply, Timing
 from relay.lambda_runtime.response_stream import ResponseStream
-from relay.openai.transport import UpstreamResponse
+from relay.openai.client import UpstreamResponse
 
 
 class Wire:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from relay.errors import ErrorKind, RelayError
 from relay.net.wait import Wait
-from relay.openai.transport import Call, Upstream, UpstreamResponse
+from relay.openai.client import Call, Upstream, UpstreamResponse
 
 from emulator.fakes.raw_upstream import (
     EVENT_STREAM,
