@@ -26,11 +26,12 @@ RELAY = {
     "formats": "frozen errors models",
     "request": "frozen errors models formats limits.cost_bound limits.policy limits.prices",
     "openai": "frozen errors models net aws.errors",
+    "response": "frozen errors models net openai.client",
     "aws": "frozen errors models net",
     "limits": "frozen errors models log request_log ledger.ledger",
     "ledger": "frozen errors models aws.dynamodb aws.errors aws.update_expression",
     "settings": "frozen errors models limits.policy limits.prices request.policy",
-    "handler": "frozen errors models log request_log settings net lambda_runtime doors request openai limits",
+    "handler": "frozen errors models log request_log settings net lambda_runtime doors request openai response limits",
 }
 CDK_APP = {
     "config": "",
@@ -66,9 +67,8 @@ SIDEWAYS = {
     "relay.ledger.writes -> relay.limits.policy",
     "relay.limits.admission -> relay.ledger.account",
     "relay.limits.decision -> relay.ledger.account",
-    "relay.limits.settlement -> relay.openai.usage_meter",
-    "relay.openai.response -> relay.lambda_runtime.loop",
-    "relay.request.endpoints -> relay.openai.stream_formats",
+    "relay.limits.settlement -> relay.response.usage_meter",
+    "relay.request.endpoints -> relay.response.stream_formats",
     "relay.request_log -> relay.lambda_runtime.client",
     "relay.request_log -> relay.lambda_runtime.loop",
 }
@@ -89,7 +89,7 @@ ALWAYS_PURE = {
     "relay.settings",
     "relay.net.sse",
     "relay.doors.function_url",
-    "relay.openai.transforms",
+    "relay.response.transforms",
 }
 # What would make them impure: everything that waits, looks at a clock or at the machine, and all that is not Python's.
 IMPURE = {
@@ -117,7 +117,7 @@ LONG_FILES = {
     "emulator/runtime/api.py": 305,
     "emulator/fakes/raw_upstream.py": 265,
 }
-LARGE_ROOMS = {"relay.openai": 1400}
+LARGE_ROOMS: dict[str, int] = {}
 # Files in which a broad `except` has no reason beside it yet. This set only shrinks.
 WITHOUT_REASON = {
     "emulator/local_deploy/ministack_account.py",

@@ -19,13 +19,13 @@ from relay.limits.admission import Admission, AdmissionRequest, Permit
 from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Request, Response
-from relay.openai import errors, response, transforms
 from relay.openai.client import Call, Upstream, UpstreamResponse
 from relay.openai.credentials import Keys
-from relay.openai.usage_meter import BodyMeter, EventMeter, Meter
 from relay.request import endpoints, upstream_request
 from relay.request.upstream_request import UpstreamRequest
 from relay.request_log import RequestLog
+from relay.response import errors, passing, transforms
+from relay.response.usage_meter import BodyMeter, EventMeter, Meter
 from relay.settings import Settings
 
 
@@ -71,7 +71,7 @@ class Relay:
         record.model(str(wanted.fields.get("model", "")), stream=wanted.wants_stream)
         _check_time(reply)
         if wanted.endpoint is endpoints.USAGE:
-            return response.own(self._admission.usage(request.caller))
+            return passing.own(self._admission.usage(request.caller))
         settlement = Settlement(self._permit(request, wanted, invocation), record)
         reply.closing.push(lambda kind, failure, trace: settlement.close(failure))
         if wanted.wants_stream:
@@ -133,18 +133,18 @@ class Relay:
     ) -> Response:
         record.upstream(answer.status)
         if not 200 <= answer.status < 300:
-            if response.is_unbilled(answer):
+            if passing.is_unbilled(answer):
                 settlement.free()
-            return response.refusal(answer, begun=reply.begun)
+            return passing.refusal(answer, begun=reply.begun)
         if wanted.endpoint.body == "none":
-            return response.models(answer, self._allows(request), wanted.id)
-        response.check(answer, wants_stream=wanted.wants_stream, kinds=wanted.endpoint.content_types)
-        headers = settlement.headers(response.passed_headers(answer))
+            return passing.models(answer, self._allows(request), wanted.id)
+        passing.check(answer, wants_stream=wanted.wants_stream, kinds=wanted.endpoint.content_types)
+        headers = settlement.headers(passing.passed_headers(answer))
         meter = _meter(wanted, headers.get("content-type", ""))
         settlement.metered(meter)
         # Before the settlement and the record, which read it.
         reply.closing.callback(_note_usage, record, meter)
-        chunks = response.to_the_end(answer.chunks, meter, reply.wait)
+        chunks = passing.to_the_end(answer.chunks, meter, reply.wait)
         if wanted.wants_stream:
             chunks = chain(_first_event(chunks, meter, reply, settlement), chunks)
             headers |= _stream_headers(wanted)
@@ -171,7 +171,7 @@ def _note_usage(record: RequestLog, meter: Meter) -> None:
 
 def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, settlement: Settlement) -> Iterator[bytes]:
     try:
-        return response.first_event(chunks, meter, lambda: reply.begun)
+        return passing.first_event(chunks, meter, lambda: reply.begun)
     except RelayError:
         if meter.error is not None and errors.is_unbilled(meter.error):
             settlement.free()  # a refusal in the form of an event
@@ -179,7 +179,7 @@ def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, settlement
 
 
 def _stream_headers(wanted: UpstreamRequest) -> dict[str, str]:
-    return response.TEXT_HEADERS if wanted.as_text else response.SSE_HEADERS
+    return passing.TEXT_HEADERS if wanted.as_text else passing.SSE_HEADERS
 
 
 def _transformed(chunks: Iterator[bytes], wanted: UpstreamRequest, answer: UpstreamResponse) -> Iterator[bytes]:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from relay.limits import decision
 from relay.limits.admission import Permit
 from relay.models import Usage
-from relay.openai.usage_meter import Meter
 from relay.request_log import RequestLog, outcome_of
+from relay.response.usage_meter import Meter
 
 
 class Settlement:

@@ -1,4 +1,4 @@
-"""OpenAI's API: its transport, its credentials, its streams and errors, and the usage it reports.
+"""OpenAI's API: the client that sends a request, the connection below it, and the keys.
 
-Knows nothing of Lambda, AWS or callers.
+Knows nothing of Lambda, AWS or callers, and does not read what a response says.
 """

@@ -15,10 +15,10 @@ from relay.frozen import Frozen
 from relay.limits import cost_bound
 from relay.limits.cost_bound import CostBound
 from relay.models import Json
-from relay.openai import stream_formats
-from relay.openai.stream_formats import StreamFormat
 from relay.request import body_rules, known_fields
 from relay.request.body_rules import BodyRules
+from relay.response import stream_formats
+from relay.response.stream_formats import StreamFormat
 
 
 class Endpoint(Frozen):

@@ -13,10 +13,10 @@ from relay.errors import ErrorKind, RelayError
 from relay.models import Json, JsonObject, Response
 from relay.net import sse
 from relay.net.wait import Wait
-from relay.openai import errors
 from relay.openai.client import UpstreamResponse
-from relay.openai.masking import mask
-from relay.openai.usage_meter import EventMeter, Meter
+from relay.response import errors
+from relay.response.masking import mask
+from relay.response.usage_meter import EventMeter, Meter
 
 SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 TEXT_HEADERS = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-cache"}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from relay.errors import ErrorKind, RelayError
-from relay.openai import masking
-from relay.openai.masking import mask, mask_events, mask_json
+from relay.response import masking
+from relay.response.masking import mask, mask_events, mask_json
 
 ORG = "org-AbCdEfGhIjKlMnOpQrStUvWx"
 PROJECT = "proj_AbCdEfGhIjKlMnOpQrStUvWx"

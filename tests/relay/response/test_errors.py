@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from relay.errors import ErrorKind
-from relay.openai import errors, masking
+from relay.response import errors, masking
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from relay.errors import ErrorKind, RelayError
 from relay.models import Usage
-from relay.openai import stream_formats
-from relay.openai.stream_formats import StreamFormat
-from relay.openai.usage_meter import BodyMeter, EventMeter
+from relay.response import stream_formats
+from relay.response.stream_formats import StreamFormat
+from relay.response.usage_meter import BodyMeter, EventMeter
 
 CUT = RelayError(ErrorKind.UPSTREAM_BROKEN)
 CHAT_USAGE = {

@@ -12,9 +12,9 @@ from typing import Protocol
 from relay.models import Json, Usage
 from relay.net import sse
 from relay.net.json_outline import MemberReader
-from relay.openai import errors
-from relay.openai.stream_formats import StreamFormat
-from relay.openai.usage import usage_in
+from relay.response import errors
+from relay.response.stream_formats import StreamFormat
+from relay.response.usage import usage_in
 
 _BODY_MEMBERS = frozenset({"usage", "model", "service_tier"})
 _EVENT_MEMBERS = _BODY_MEMBERS | {

@@ -12,8 +12,8 @@ from relay.errors import ErrorKind, RelayError
 from relay.models import Response
 from relay.net import sse
 from relay.net.wait import Wait
-from relay.openai import response, stream_formats
-from relay.openai.usage_meter import BodyMeter, EventMeter, Meter
+from relay.response import passing, stream_formats
+from relay.response.usage_meter import BodyMeter, EventMeter, Meter
 
 from tests.support.doubles.exchange import Wire, answer
 
@@ -40,7 +40,7 @@ def passed(
 ) -> tuple[bytes, RelayError | None]:
     """What a caller gets of a stream, and what ended it."""
     got = b""
-    chunks = response.to_the_end(
+    chunks = passing.to_the_end(
         answer(*parts, failure=failure).chunks, meter or EventMeter(stream_formats.CHAT), watch()
     )
     try:
@@ -60,7 +60,7 @@ def raised(*parts: bytes, status: int, begun: bool = False, **headers: str) -> R
 
 def refused(*parts: bytes, status: int, begun: bool = False, **headers: str) -> Response:
     given = {name.replace("_", "-"): text for name, text in headers.items()}
-    return response.refusal(answer(*parts, status=status, headers=given), begun=begun)
+    return passing.refusal(answer(*parts, status=status, headers=given), begun=begun)
 
 
 # ---- headers
@@ -89,7 +89,7 @@ def test_only_headers_of_the_list_pass() -> None:
         "strict-transport-security": "x",
         "location": "https://x",
     }
-    assert response.passed_headers(answer(headers=headers)) == {
+    assert passing.passed_headers(answer(headers=headers)) == {
         "content-type": "application/json",
         "retry-after": "5",
         "retry-after-ms": "5000",
@@ -103,14 +103,14 @@ def test_only_headers_of_the_list_pass() -> None:
 
 @pytest.mark.parametrize("value", ["a\tb", "é", "\x7f", "x" * 513])
 def test_values_that_are_no_plain_text_do_not_pass(value: str) -> None:
-    assert response.passed_headers(answer(headers={"x-ratelimit-x": value, "openai-version": "1"})) == {
+    assert passing.passed_headers(answer(headers={"x-ratelimit-x": value, "openai-version": "1"})) == {
         "openai-version": "1"
     }
 
 
 def test_all_that_pass_fit_into_a_prelude() -> None:
     headers = {"content-type": "application/json", **{f"x-ratelimit-{n}": "x" * 500 for n in range(200)}}
-    assert response.passed_headers(answer(headers=headers)) == JSON
+    assert passing.passed_headers(answer(headers=headers)) == JSON
 
 
 # ---- form
@@ -118,9 +118,9 @@ def test_all_that_pass_fit_into_a_prelude() -> None:
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "text/event-stream; charset=utf-8", "Text/Event-Stream"])
 def test_a_stream_is_a_stream(kind: str) -> None:
-    response.check(answer(headers={"content-type": kind}), wants_stream=True, kinds=("application/json",))
+    passing.check(answer(headers={"content-type": kind}), wants_stream=True, kinds=("application/json",))
     with pytest.raises(RelayError):
-        response.check(answer(headers={"content-type": kind}), wants_stream=False, kinds=("application/json",))
+        passing.check(answer(headers={"content-type": kind}), wants_stream=False, kinds=("application/json",))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_stream_is_a_stream(kind: str) -> None:
 def test_what_is_not_json_where_json_is_due_is_broken(kind: str) -> None:
     for wants_stream in (True, False):
         with pytest.raises(RelayError) as caught:
-            response.check(
+            passing.check(
                 answer(headers={"content-type": kind}), wants_stream=wants_stream, kinds=("application/json",)
             )
         assert caught.value.kind is ErrorKind.UPSTREAM_BROKEN
@@ -137,7 +137,7 @@ def test_what_is_not_json_where_json_is_due_is_broken(kind: str) -> None:
 
 def test_any_sound_is_sound() -> None:
     for kind in ("audio/mpeg", "audio/wav", "application/octet-stream"):
-        response.check(
+        passing.check(
             answer(headers={"content-type": kind}), wants_stream=False, kinds=("audio/", "application/octet-stream")
         )
 
@@ -145,14 +145,14 @@ def test_any_sound_is_sound() -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "identity, gzip"])
 def test_an_encoded_answer_is_broken(encoding: str) -> None:
     with pytest.raises(RelayError):
-        response.check(
+        passing.check(
             answer(headers={**JSON, "content-encoding": encoding}), wants_stream=False, kinds=("application/json",)
         )
 
 
 @pytest.mark.parametrize("encoding", ["", "identity", "Identity"])
 def test_one_that_is_not_is_fine(encoding: str) -> None:
-    response.check(
+    passing.check(
         answer(headers={**JSON, "content-encoding": encoding}), wants_stream=False, kinds=("application/json",)
     )
 
@@ -201,7 +201,7 @@ def test_an_error_on_which_no_sdk_raises_is_followed_by_one_of_ours() -> None:
 
 def test_after_the_end_upstream_has_a_second_to_close() -> None:
     limits = watch()
-    chunks = response.to_the_end(answer(DONE, b"x").chunks, EventMeter(stream_formats.CHAT), limits)
+    chunks = passing.to_the_end(answer(DONE, b"x").chunks, EventMeter(stream_formats.CHAT), limits)
     next(chunks)
     next(chunks, None)
     assert limits.deadline < time.monotonic() + 1.1
@@ -224,7 +224,7 @@ def test_a_body_that_is_no_stream_ends_with_its_transport() -> None:
 def test_a_long_sound_keeps_its_deadline() -> None:
     limits = watch()
     before = limits.deadline
-    assert list(response.to_the_end(answer(b"a", b"b").chunks, BodyMeter("audio/mpeg"), limits)) == [b"a", b"b"]
+    assert list(passing.to_the_end(answer(b"a", b"b").chunks, BodyMeter("audio/mpeg"), limits)) == [b"a", b"b"]
     assert limits.deadline == before
 
 
@@ -238,7 +238,7 @@ def test_an_abandoned_stream_is_closed_at_every_stage() -> None:
             finally:
                 closed.append(True)
 
-        chunks = response.to_the_end(source(), EventMeter(stream_formats.CHAT), watch())
+        chunks = passing.to_the_end(source(), EventMeter(stream_formats.CHAT), watch())
         for _ in range(taken):
             next(chunks)
         chunks.close()  # type: ignore[attr-defined]
@@ -251,8 +251,8 @@ def test_an_abandoned_stream_is_closed_at_every_stage() -> None:
 
 def first(*parts: bytes, begun: bool = False, failure: RelayError | None = None) -> bytes:
     meter = EventMeter(stream_formats.CHAT)
-    chunks = response.to_the_end(answer(*parts, failure=failure).chunks, meter, watch())
-    return b"".join(response.first_event(chunks, meter, lambda: begun))
+    chunks = passing.to_the_end(answer(*parts, failure=failure).chunks, meter, watch())
+    return b"".join(passing.first_event(chunks, meter, lambda: begun))
 
 
 def test_the_first_event_is_let_go_as_soon_as_it_is_whole() -> None:
@@ -302,7 +302,7 @@ def test_once_begun_what_came_precedes_the_failure() -> None:
         begun.append(True)  # by a heartbeat, while the rest is awaited
         raise cut()
 
-    body = response.first_event(response.to_the_end(source(), meter, watch()), meter, lambda: bool(begun))
+    body = passing.first_event(passing.to_the_end(source(), meter, watch()), meter, lambda: bool(begun))
     assert next(body) == b"data: "
     with pytest.raises(RelayError):
         next(body)
@@ -410,7 +410,7 @@ def test_of_a_huge_error_only_the_beginning_is_read() -> None:
     given = answer(status=400)
     given.chunks = flood()
     with pytest.raises(RelayError):
-        response.refusal(given, begun=False)
+        passing.refusal(given, begun=False)
     assert len(read) < 20
 
 
@@ -435,7 +435,7 @@ def listed(*ids: Any) -> bytes:
 
 
 def models(body: bytes, id: str = "") -> Any:
-    made = response.models(answer(body, headers=JSON), lambda name: name in ("gpt-5", "a/b"), id)
+    made = passing.models(answer(body, headers=JSON), lambda name: name in ("gpt-5", "a/b"), id)
     assert made.headers == JSON
     return json.loads(b"".join(made.body))
 
@@ -469,6 +469,6 @@ def test_entries_that_are_no_models_are_left_out() -> None:
 
 
 def test_an_answer_of_our_own_is_json() -> None:
-    made = response.own({"a": "é"})
+    made = passing.own({"a": "é"})
     assert (made.status, made.headers) == (200, JSON)
     assert json.loads(b"".join(made.body)) == {"a": "é"}

@@ -15,9 +15,9 @@ from functools import partial
 from relay.errors import ErrorKind, RelayError
 from relay.models import Json, JsonObject
 from relay.net import sse
-from relay.openai import errors
-from relay.openai.masking import mask_events, mask_json
-from relay.openai.stream_formats import StreamFormat
+from relay.response import errors
+from relay.response.masking import mask_events, mask_json
+from relay.response.stream_formats import StreamFormat
 
 Transform = Callable[[Iterator[bytes]], Iterator[bytes]]
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from relay.errors import ErrorKind, RelayError
-from relay.openai import masking, stream_formats, transforms
-from relay.openai.transforms import Transform, events, only_text, without_usage
+from relay.response import masking, stream_formats, transforms
+from relay.response.transforms import Transform, events, only_text, without_usage
 
 TEXTS = [
     "Hé",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from relay.errors import ErrorKind, RelayError
 from relay.models import Json
-from relay.openai.masking import mask_text
+from relay.response.masking import mask_text
 
 # 429s that no waiting helps against.
 _EXHAUSTED = ("insufficient_quota", "credit_balance_exhausted", "organization_usage_limit_exceeded")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from relay.openai import stream_formats
-from relay.openai.stream_formats import StreamFormat
+from relay.response import stream_formats
+from relay.response.stream_formats import StreamFormat
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from relay.frozen import Frozen
 from relay.models import Json
-from relay.openai import errors
+from relay.response import errors
 
 
 def _no_text(fields: Mapping[str, Json]) -> str:
