@@ -1,4 +1,4 @@
-"""What `bootstrap` starts, with -I -S: puts the task folder on the path and leaves the rest to `wiring`.
+"""Starts the process: `bootstrap` runs this with -I -S; it puts the task folder on the path and leaves the rest to `app`.
 
 Python keeps no compiled file of what it is started with, but parses and compiles it every time, so this is short.
 """

@@ -77,8 +77,14 @@ def _tls_contexts(settings: Settings) -> "tuple[ssl.SSLContext | None, ssl.SSLCo
 
     secure = any(url.startswith("https:") for url in (settings.openai_base_url, settings.aws.secrets_manager_url))
     bundled = tls.context() if secure else None
+    if not settings.aws.ca_file:
+        return bundled, bundled
     # As in all AWS SDKs: for endpoints of one's own with a certificate of one's own. It does not vouch for OpenAI.
-    return bundled, tls.context(settings.aws.ca_file) if settings.aws.ca_file else bundled
+    try:
+        return bundled, tls.context(settings.aws.ca_file)
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+        raise SettingsError(f"AWS_CA_BUNDLE: no certificates in {settings.aws.ca_file!r}: {cause}") from error
 
 
 def _aws_client(service: "Service", url: str, settings: AwsSettings, tls_context: "ssl.SSLContext | None") -> "Client":

@@ -122,10 +122,14 @@ class Settings(Frozen):
 
 
 def _aws_url(environ: Mapping[str, str], service: str, variable: str) -> str:
-    given = environ.get(variable) or environ.get("AWS_ENDPOINT_URL")
+    for name in (variable, "AWS_ENDPOINT_URL"):
+        if given := environ.get(name):
+            if not _URL.fullmatch(given):
+                raise SettingsError(f"{name} is not an http(s) URL without query and credentials: {given!r}")
+            return given
     region = environ.get("AWS_REGION", "")
     suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return given or f"https://{service}.{region}.{suffix}"
+    return f"https://{service}.{region}.{suffix}"
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:

@@ -16,7 +16,19 @@ import pytest
 
 from cdk_app.bundle import certificates
 from cdk_app.bundle.build import CERTIFICATES
-from emulator.fakes.raw_upstream import BlackHole, Close, RawUpstream, Reset, Send, Stall, chat_stream, chunk, head
+from emulator.fakes.raw_upstream import (
+    BlackHole,
+    Close,
+    RawUpstream,
+    Reset,
+    Send,
+    Stall,
+    chat_stream,
+    chunk,
+    head,
+    json_answer,
+)
+from tests.support.harness import canaries
 from tests.support.harness.fault_cases import EVENTS, GOOD, WHOLE
 from tests.support.harness.faults_table import fault
 from tests.support.harness.outcomes import HEARTBEAT, Cut, Refused, Whole
@@ -101,6 +113,30 @@ def test_unknown_certificate(new_rig: NewRig, node: EventSourceParser, authority
     with new_rig(upstream=RawUpstream(tls=authority.server)) as rig:
         UNREACHABLE.check(rig.serve(), b"", node)
         assert not rig.upstream.requests
+
+
+@fault("bad TLS: a certificate for another name", "handshake", UNREACHABLE.text)
+def test_wrong_name(new_rig: NewRig, node: EventSourceParser, authority: Authority, trusting_bundle: Path) -> None:
+    """Anybody can get a certificate; that it is for OpenAI's name is what counts."""
+    with RawUpstream(tls=authority.server) as upstream:
+        settings = {"OPENAI_BASE_URL": f"https://127.0.0.1:{upstream.port}/v1"}
+        with new_rig(settings=settings, bundle=trusting_bundle) as rig:
+            UNREACHABLE.check(rig.serve(), b"", node)
+            assert not upstream.requests
+
+
+def test_the_authority_of_awss_endpoints_does_not_vouch_for_openai(
+    new_rig: NewRig, node: EventSourceParser, authority: Authority
+) -> None:
+    """AWS_CA_BUNDLE: the secret is read over TLS that it verifies, and OpenAI behind the same authority is not trusted."""
+    secret = json_answer(200, {"SecretString": canaries.KEY})
+    with RawUpstream(tls=authority.server, path="") as secrets:
+        secrets.answer(*secret)
+        settings = {"AWS_CA_BUNDLE": str(authority.certificate), "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets.url}
+        with new_rig(upstream=RawUpstream(tls=authority.server), settings=settings) as rig:
+            UNREACHABLE.check(rig.serve(), b"", node)
+            assert len(secrets.requests) == 1
+            assert not rig.upstream.requests
 
 
 @fault("bad TLS: no TLS at all", "handshake", UNREACHABLE.text)

@@ -478,6 +478,8 @@ def test_frozen_past_the_deadline(rig: Rig) -> None:
 INIT = {
     "no secret is named": ({"OPENAI_SECRET_ARN": ""}, "OPENAI_SECRET_ARN"),
     "a base URL that is none": ({"OPENAI_BASE_URL": "ftp://x"}, "OPENAI_BASE_URL"),
+    "an endpoint that is none": ({"AWS_ENDPOINT_URL": "nonsense"}, "AWS_ENDPOINT_URL"),
+    "certificates that are not there": ({"AWS_CA_BUNDLE": "/nonexistent"}, "AWS_CA_BUNDLE"),
     "a number that is none": ({"HEARTBEAT_SECONDS": "soon"}, "HEARTBEAT_SECONDS"),
 }
 

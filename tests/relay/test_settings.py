@@ -133,6 +133,13 @@ def test_endpoints_are_found_as_aws_sdks_do(environ: dict[str, str], secrets_man
     assert (settings.secrets_manager_url, settings.dynamodb_url) == (secrets_manager, dynamodb)
 
 
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_DYNAMODB"])
+@pytest.mark.parametrize("value", ["nonsense", "http://", "http://a:b@c", "http://a?b"])
+def test_an_endpoint_that_is_no_url_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is not"):
+        read(**{name: value})
+
+
 def test_credentials_are_held_and_not_shown() -> None:
     settings = read(AWS_ACCESS_KEY_ID="ASIAEXAMPLE", AWS_SECRET_ACCESS_KEY="hidden", AWS_SESSION_TOKEN="hidden too")
     assert settings.aws.access_key_id == "ASIAEXAMPLE"

@@ -1,4 +1,4 @@
-"""The one TLS context of the process: made once and shared.
+"""TLS contexts, which verify the peer's name and chain: made once and shared.
 
 A bundle holds the trusted certificates as a folder in which OpenSSL finds the one that it needs. Where there is no
 bundle, they come as one file, which takes 20 ms to read.
@@ -14,13 +14,17 @@ _BUNDLED = Path(__file__).parent.parent.parent / "certificates"
 
 
 def context(ca_file: str | None = None, *, bundled: Path = _BUNDLED) -> ssl.SSLContext:
-    """Verifies against `ca_file`, or against the certificates in the bundle: what a Lambda's system has may be old."""
+    """A client's context: verifies name and chain, TLS 1.2 or newer.
+
+    Trusts the certificates in `ca_file`, or those in the bundle: what a Lambda's system has may be old. Raises OSError
+    when `ca_file` cannot be read (ssl.SSLError when it holds no certificates).
+    """
     if ca_file is None and bundled.is_dir():
-        made = ssl.create_default_context(capath=bundled)
+        client = ssl.create_default_context(capath=bundled)
     else:
-        made = ssl.create_default_context(cafile=ca_file or _file())
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    return made
+        client = ssl.create_default_context(cafile=ca_file or _file())
+    client.minimum_version = ssl.TLSVersion.TLSv1_2
+    return client
 
 
 def _file() -> str:
