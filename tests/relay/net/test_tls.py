@@ -30,5 +30,5 @@ def test_a_file_of_ones_own_takes_the_place_of_the_bundles(tmp_path: Path) -> No
 def test_a_file_that_holds_none_is_an_error(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         tmp_path.joinpath("ca.pem").write_text(content)
-    with pytest.raises(OSError, match=r"."):
+    with pytest.raises(OSError, match=r".+"):
         tls.context(str(tmp_path / "ca.pem"))
