@@ -185,7 +185,7 @@ def _settings_in(text: str) -> list[str]:
 
 
 # What AWS writes into a refusal, in lower case, and what to do; the first that fits counts.
-_ADVICE = (
+ADVICE = (
     (("token included in the request is expired", "expiredtoken"), f"The AWS credentials have expired: {_LOG_IN}."),
     (
         ("token included in the request is invalid",),
@@ -219,7 +219,7 @@ _ADVICE = (
 def advice(message: str) -> str:
     """Return what to do about a refusal in AWS's words, or "" when nothing is known."""
     lower = message.lower()
-    return next((text for parts, text in _ADVICE if any(part in lower for part in parts)), "")
+    return next((text for parts, text in ADVICE if any(part in lower for part in parts)), "")
 
 
 def openai_error(body: bytes, kind: str = "") -> bytes | None:

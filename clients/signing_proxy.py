@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import hmac
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from botocore.exceptions import BotoCoreError
 from yarl import URL
 
@@ -92,7 +94,7 @@ class Proxy:
             request.method,
             URL(self.target + request.raw_path, encoded=True),  # as signed; aiohttp would encode it in its own way
             headers=_end_to_end(request.headers) | signed,
-            data=body,
+            data=body or None,  # b"" would add a content-length to GET
             allow_redirects=False,  # what signs for one host must not travel to another
             proxy=via.with_user(None) if via else None,
             proxy_auth=aiohttp.BasicAuth(via.user, via.password or "") if via and via.user else None,
@@ -108,6 +110,8 @@ class Proxy:
             return _error(403, "Web pages may not use this proxy.")
         if not request.raw_path.startswith("/"):
             return _error(400, "The request target must be a path: this is not a proxy for other hosts.")
+        if not (request.raw_path + request.headers.get("content-type", "")).isascii():
+            return _error(400, "The request target and content-type must be ASCII: they are signed.")
         if self.token and not any(hmac.compare_digest(key, self.token.encode()) for key in _keys(request.headers)):
             return _error(401, "Send the proxy's --token as the API key.")
         if request.headers.get("upgrade", "").lower() == "websocket":
@@ -168,6 +172,7 @@ async def serve(proxy: Proxy, port: int) -> None:
     # A caller that leaves ends the request to the target at once, not with the next token.
     runner = web.AppRunner(proxy.application(), access_log=None, handler_cancellation=True, auto_decompress=False)
     await runner.setup()
+    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
     stop = asyncio.Event()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -177,6 +182,11 @@ async def serve(proxy: Proxy, port: int) -> None:
         await stop.wait()
     finally:
         await runner.cleanup()
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Leave out what callers send that is no HTTP: it was answered with 400, and a traceback helps nobody."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _on_signals(stop: asyncio.Event) -> None:

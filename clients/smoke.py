@@ -19,10 +19,18 @@ from typing import Any
 
 import httpx
 from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError
 
 from clients import EXAMPLE_MODEL
-from clients.signing import Signer, endpoint, signer
+from clients.signing import (
+    CREDENTIAL_ERRORS,
+    FUNCTION_URL_HOST,
+    Signer,
+    advice,
+    endpoint,
+    is_loopback,
+    openai_error,
+    signer,
+)
 
 CHAT = "/v1/chat/completions"
 # Two reads closer together than this came in one piece somewhere on the way.
@@ -31,11 +39,13 @@ TOGETHER_SECONDS = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One promise, whether it was kept, and what was seen."""
+    """One promise, whether it was kept, and what was seen. `cure`: what to do; `final`: nothing more can be checked."""
 
     promise: str
     kept: bool
     seen: str
+    cure: str = ""
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +99,25 @@ def errors(at: Endpoint) -> Iterator[Finding]:
         ("a body that is not JSON is a 400 in OpenAI's shape", 400, b"{", CHAT),
     ):
         answer = at.http.send(at.request(body, at.signer, path))
+        if openai_error(answer.content) is not None:
+            yield _refused_by_aws(at, answer)
+            return
         kept = answer.status_code == status and _openai_error(answer.text)
         yield Finding(promise=promise, kept=kept, seen=f"{answer.status_code} {answer.text[:80]!r}")
+
+
+def _refused_by_aws(at: Endpoint, answer: httpx.Response) -> Finding:
+    fields = answer.json()
+    message = str(fields.get("Message", fields.get("message")))
+    cures = [advice(message)]
+    if not at.signer.host and not FUNCTION_URL_HOST.match(answer.request.url.host) and not is_loopback(at.url):
+        cures.append(
+            "The URL is not a Function URL's: behind CloudFront, give the Function URL's host with --sign-host."
+        )
+    return Finding(
+        promise=f"a request signed for {at.signer.host or answer.request.url.host} in {at.signer.region} is let in",
+        kept=False, seen=f"{answer.status_code} {message!r}", cure=" ".join(filter(None, cures)), final=True,
+    )  # fmt: skip
 
 
 def streaming(at: Endpoint) -> Iterator[Finding]:
@@ -105,7 +132,8 @@ def streaming(at: Endpoint) -> Iterator[Finding]:
     yield Finding(
         promise="a signed request is answered with an event stream",
         kept=answer.status_code == 200 and kind.startswith("text/event-stream"),
-        seen=f"{answer.status_code} {kind}" + ("" if answer.status_code == 200 else f" {text[:120]!r}"),
+        seen=f"{answer.status_code} {kind}" + ("" if answer.status_code == 200 else f" {text[:400]!r}"),
+        cure="Choose a model that this environment allows with --model." if answer.status_code in (400, 404) else "",
     )
     if answer.status_code == 200:
         yield Finding(
@@ -160,35 +188,57 @@ CHECKS: tuple[Callable[[Endpoint], Iterator[Finding]], ...] = (unsigned, errors,
 
 
 def check(at: Endpoint) -> Iterator[Finding]:
-    """Every promise in turn; trouble in reaching the endpoint is a finding, too."""
-    for one in CHECKS:
+    """Check every promise in turn, up to a finding that is final; trouble in reaching the endpoint is a finding, too."""
+    for promises in CHECKS:
         try:
-            yield from one(at)
+            for finding in promises(at):
+                yield finding
+                if finding.final:
+                    return
         except httpx.HTTPError as failure:
-            yield Finding(promise=f"{one.__name__} can be checked", kept=False, seen=f"{failure!r}")
+            cure = f"Check {at.url}, the network, HTTPS_PROXY and NO_PROXY." if _is_unreachable(failure) else ""
+            yield Finding(promise=f"{promises.__name__} can be checked", kept=False, seen=f"{failure!r}", cure=cure)
+
+
+def _is_unreachable(failure: httpx.HTTPError) -> bool:
+    return isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError)
 
 
 def main(arguments: list[str]) -> int:
+    """Check and report. Returns 0 when every promise is kept, 1 when one is not, 2 when nothing could be checked."""
     parser = argparse.ArgumentParser(prog="python -m clients.smoke", description=__doc__)
     parser.add_argument("url", help="the Function URL, or the distribution in front of it")
     parser.add_argument("--sign-host", default="", help="the Function URL's host, when the URL is another")
     parser.add_argument("--region", default="", help="default: the one in the Function URL, else the profile's")
-    parser.add_argument("--model", default=EXAMPLE_MODEL)
+    parser.add_argument("--profile", help="the AWS profile to sign with")
+    parser.add_argument("--model", default=EXAMPLE_MODEL, help="one that the environment allows (default: %(default)s)")
     given = parser.parse_args(arguments)
-    url = endpoint(given.url)
     try:
-        signs = signer(url, sign_host=given.sign_host, region=given.region)
-    except BotoCoreError as failure:
+        url = endpoint(given.url)
+        signs = signer(url, sign_host=given.sign_host, region=given.region, profile=given.profile)
+        findings = list(_reported(url, signs, given.model))
+    except CREDENTIAL_ERRORS as failure:
         print(f"smoke: {failure}", file=sys.stderr)
         return 2
-    kept = True
+    broken = sum(not finding.kept for finding in findings)
+    print(
+        f"{broken} of {len(findings)} promises are broken"
+        if broken
+        else f"all {len(findings)} promises are kept by {url}"
+    )
+    return 1 if broken else 0
+
+
+def _reported(url: str, signs: Signer, model: str) -> Iterator[Finding]:
     # One connection per request: a kept one would hide what a new caller sees.
     limits = httpx.Limits(max_keepalive_connections=0)
-    with httpx.Client(timeout=httpx.Timeout(120, connect=10), limits=limits) as http:
-        for finding in check(Endpoint(url=url, model=given.model, http=http, signer=signs)):
+    timeout = httpx.Timeout(120, connect=10)
+    with httpx.Client(timeout=timeout, limits=limits, trust_env=not is_loopback(url)) as http:
+        for finding in check(Endpoint(url=url, model=model, http=http, signer=signs)):
             print(f"{'ok  ' if finding.kept else 'FAIL'}  {finding.promise}\n      {finding.seen}", flush=True)
-            kept = kept and finding.kept
-    return 0 if kept else 1
+            if finding.cure and not finding.kept:
+                print(f"      {finding.cure}", flush=True)
+            yield finding
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ SLOW_FILES = (
     "tests/cdk_app/pipelines/test_trust.py",
     "tests/load/test_contention.py",
     "tests/relay/ledger/test_ledger.py",
-    "tests/clients/test_clients.py",
+    "tests/clients/test_signing_proxy.py",
 )
 
 

@@ -8,9 +8,11 @@ import subprocess
 
 import httpx
 import pytest
-from botocore.exceptions import NoCredentialsError, NoRegionError
+from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError, NoCredentialsError, NoRegionError, SSOTokenLoadError
 
-from clients.signing import endpoint, signer
+from clients.signed_openai import client
+from clients.signing import Signer, endpoint, openai_error, signer
 from tests.support.signed_door import CHAT, REGION, SECRET, Door, unsigned
 
 
@@ -59,3 +61,85 @@ def test_curl_signs_the_way_the_readme_says(door: Door) -> None:
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, check=True)
     assert done.stdout.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "foo", "abc.lambda-url.eu-central-1.on.aws", "ftp://h", "https://", "https:///v1", "http://[::1", "https://h:0",
+     "https://h:x", "https://user@h", "https://h/v1?a=b", "https://h/#x", "h:9000"],
+)  # fmt: skip
+def test_what_is_no_url_is_told_in_one_line(url: str) -> None:
+    for use in (endpoint, signer, client):
+        with pytest.raises(
+            ValueError, match=r"^the URL is .*; allowed: one with scheme and host, such as https://[^\n]*$"
+        ):
+            use(url)
+
+
+@pytest.mark.parametrize("written", ["https://abc.lambda-url.us-east-2.on.aws/", "ABC.lambda-url.us-east-2.on.aws"])
+def test_the_signing_host_may_be_written_as_a_url(written: str) -> None:
+    signs = signer("https://d1.cloudfront.net", sign_host=written)
+    assert (signs.host, signs.region) == ("abc.lambda-url.us-east-2.on.aws", "us-east-2")
+
+
+@pytest.mark.parametrize(
+    ("message", "cure"),
+    [
+        ("The security token included in the request is expired", "aws sso login"),
+        ("The security token included in the request is invalid.", "AWS_SESSION_TOKEN"),
+        ("Credential should be scoped to a valid region (eu-central-1).", "region"),
+        ("Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z", "clock"),
+        ("Signature not yet current: 20260101T000000Z is still later", "clock"),
+        ("The request signature we calculated does not match the signature you provided.", "AWS_SECRET_ACCESS_KEY"),
+        ("Missing Authentication Token", "Authorization"),
+        (
+            "Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws",
+            "InvokeFunctionUrl",
+        ),
+        ("User: arn:aws:iam::1:role/x is not authorized to perform: lambda:InvokeFunction", "lambda:InvokeFunction."),
+        ("Rate Exceeded.", "reserved_concurrency"),
+    ],
+)
+def test_awss_refusals_are_told_with_the_cure(message: str, cure: str) -> None:
+    for name in ("Message", "message"):
+        told = openai_error(json.dumps({name: message}).encode(), "AccessDeniedException:http://x")
+        assert told is not None
+        error = json.loads(told)["error"]
+        assert error["message"].startswith(f"AWS: {message}")
+        assert cure in error["message"]
+        assert (error["type"], error["param"], error["code"]) == ("aws_error", None, "AccessDeniedException")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"Internal Server Error", b"[]", b"{}", b'{"Message": null}', b'{"error": {"message": "x"}}', b"\xff"]
+)
+def test_other_bodies_are_not_awss(body: bytes) -> None:
+    assert openai_error(body) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "cure"),
+    [
+        ({"AWS_PROFILE": "gone"}, "AWS_PROFILE"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_CONFIG_FILE": __file__}, "AWS_CONFIG_FILE"),
+    ],
+)
+def test_settings_that_do_not_work_are_named(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], cure: str
+) -> None:
+    for name, text in settings.items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(BotoCoreError) as raised:
+        signer("https://abc.lambda-url.ap-south-1.on.aws/")
+    assert cure in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_single_sign_on_that_is_over_is_told_when_signing() -> None:
+    class Expired(Credentials):  # type: ignore[misc]
+        def get_frozen_credentials(self) -> Credentials:
+            raise SSOTokenLoadError(error_msg="Token for x does not exist")
+
+    with pytest.raises(SSOTokenLoadError, match="aws sso login"):
+        Signer(credentials=Expired("", ""), region=REGION).sign("GET", "https://h/v1/models", b"")

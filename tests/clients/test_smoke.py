@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import httpx
+import pytest
 
 from clients import smoke
 from clients.signing import signer
@@ -49,3 +50,50 @@ def test_smoke_sees_an_unlocked_door() -> None:
     with httpx.Client(transport=httpx.MockTransport(open_door)) as http:
         at = smoke.Endpoint(url="http://x", model="m", http=http, signer=signer("http://x"))
         assert not any(finding.kept for finding in smoke.check(at))
+
+
+def test_smoke_says_at_the_end_that_all_is_well(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    pacing = threading.Thread(target=_pace, args=(door,))
+    pacing.start()
+    status = smoke.main([door.url])
+    pacing.join()
+    assert capsys.readouterr().out.splitlines()[-1] == f"all 7 promises are kept by {door.url}"
+    assert status == 0
+
+
+@pytest.mark.parametrize("wrong", [["--region", "eu-west-9"], ["--sign-host", "other.lambda-url.eu-central-1.on.aws"]])
+def test_smoke_ends_at_a_refusal_by_aws_and_says_why(
+    door: Door, capsys: pytest.CaptureFixture[str], wrong: list[str]
+) -> None:
+    assert smoke.main([door.url, *wrong]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "1 of 3 promises are broken"
+    assert lines[-4].startswith("FAIL  a request signed for ")
+    assert "Forbidden: " in lines[-3]
+    assert "lambda:InvokeFunctionUrl" in lines[-2]
+
+
+def test_smoke_asks_for_the_function_urls_host() -> None:
+    def edge(request: httpx.Request) -> httpx.Response:
+        text = "The request signature we calculated does not match the signature you provided."
+        return httpx.Response(403, json={"message": text})
+
+    with httpx.Client(transport=httpx.MockTransport(edge)) as http:
+        url = "https://d1.cloudfront.net"
+        at = smoke.Endpoint(url=url, model="m", http=http, signer=signer(url))
+        last = list(smoke.check(at))[-1]
+    assert "--sign-host" in last.cure
+    assert last.final
+
+
+@pytest.mark.parametrize("arguments", [["foo"], [""], ["https://h", "--profile", "gone"]])
+def test_smoke_that_cannot_begin_says_so_in_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert smoke.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("smoke: ")
+
+
+def test_smoke_says_what_cannot_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    assert smoke.main(["http://127.0.0.1:1"]) == 1
+    assert "Check http://127.0.0.1:1, the network, HTTPS_PROXY and NO_PROXY." in capsys.readouterr().out

@@ -16,7 +16,7 @@ import pytest
 from relay.ledger import writes
 from relay.ledger.account import account_of
 
-from tests.support import dynamo
+from tests.support import child_process, dynamo
 
 PROCESSES, EACH, ROOM = 8, 64, 20
 # One for everybody, as many as are promised for `--thorough`.
@@ -64,7 +64,10 @@ class Crowd:
 
     def close(self) -> None:
         for process in self._all:
-            process.communicate(timeout=20)
+            child_process.end(process)
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                pipe.close()
 
 
 @pytest.mark.timeout(900)

@@ -20,6 +20,7 @@ from relay.aws.dynamodb import DynamoDb, Store
 from relay.aws.errors import StoreError
 
 from emulator.signing.identities import Identity
+from tests.support.child_process import child
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEYS = ("pk", "sk")
@@ -41,15 +42,10 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def _server(command: list[str], port: int, environ: Mapping[str, str]) -> Iterator[str]:
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with child(command, cwd=ROOT, env={**os.environ, **environ}, **streams) as process:
         _until_listening(port, process)
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def _until_listening(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -20,6 +20,8 @@ import httpx_sse
 import openai
 from openai._streaming import SSEDecoder
 
+from tests.support import child_process
+
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
 # (event, data); events without data are left out, because nobody acts on them.
@@ -58,7 +60,7 @@ class EventSourceParser:
         assert self._node.stdin is not None
         assert self._node.stdout is not None
         self._node.stdin.close()
-        self._node.wait(5)
+        child_process.end(self._node)
         self._node.stdout.close()
 
     def __call__(self, pieces: Sequence[bytes]) -> list[Event]:
