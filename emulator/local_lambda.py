@@ -73,7 +73,7 @@ class LocalLambda:
         self._loop = LoopThread()
         try:
             self._loop.run(self._start())
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: neither thread nor processes may stay
             self._end()
             raise
         return self

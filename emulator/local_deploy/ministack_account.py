@@ -65,7 +65,7 @@ class Cloud:
         try:
             health = f"{self.url}/_ministack/health"
             wait_until_it_answers(NAME, self._process, log, health, mark=mark, ca_file=self.ca_file)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: the child process must not stay
             self.__exit__(None, None, None)
             raise
         return self

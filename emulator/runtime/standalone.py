@@ -117,7 +117,7 @@ def threading_future(work: Callable[[], T]) -> concurrent.futures.Future[T]:
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:
+        except BaseException as error:  # the future carries it to whoever waits
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()

@@ -32,7 +32,7 @@ def main() -> int:
     except SettingsError as error:
         log.error("settings", detail=str(error))
         return _fail_init(api, "Runtime.BadSettings", str(error))
-    except Exception as error:
+    except Exception as error:  # whatever it is, Lambda has to show it as an init error
         log.error("init_failed", failure=error)
         return _fail_init(api, "Runtime.InitFailed", f"the relay could not start: {type(error).__name__}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from relay.frozen import EMPTY, Frozen
 
@@ -12,6 +12,9 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 JsonObject: TypeAlias = "dict[str, Json]"
 """A JSON object. A parameter that is only read is better typed `Mapping[str, Json]`, which takes any mapping."""
+
+EdgeMode = Literal["off", "optional", "required"]
+"""Whether requests have to come through CloudFront: not at all, also, or always."""
 
 
 class Caller(Frozen):

@@ -13,10 +13,10 @@ from relay.frozen import Frozen
 from relay.limits import policy, prices
 from relay.limits.policy import Policies
 from relay.limits.prices import PriceList
+from relay.models import EdgeMode
 from relay.request.policy import RequestPolicy
 
 T = TypeVar("T")
-EdgeMode = Literal["off", "optional", "required"]
 
 _URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/%-]*)?")
 _LOOPBACK = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\])([:/]|\Z)")

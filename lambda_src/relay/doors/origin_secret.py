@@ -14,7 +14,7 @@ from typing import Literal
 
 from relay.aws.errors import SecretError
 from relay.errors import ErrorKind, RelayError
-from relay.settings import EdgeMode
+from relay.models import EdgeMode
 
 HEADER = "x-relay-origin-secret"
 """What the distribution adds; what a caller sends under this name, CloudFront replaces."""

@@ -38,7 +38,7 @@ def connect(host: str, port: int, wait: Wait, resolver: Resolver = system_resolv
             sock.close()
             last = error
             continue
-        except BaseException:
+        except BaseException:  # a request to stop, too: nobody else knows the socket yet
             sock.close()
             raise
         return sock
@@ -65,12 +65,12 @@ def wrap_tls(sock: socket.socket, context: ssl.SSLContext, host: str | None, wai
     try:
         sock.setblocking(False)
         tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-    except BaseException:
+    except BaseException:  # whatever it is: nobody else knows the socket yet
         sock.close()
         raise
     try:
         _shake_hands(tls, wait)
-    except BaseException:
+    except BaseException:  # a request to stop, too: nobody else knows the socket yet
         tls.close()
         raise
     return tls
@@ -127,7 +127,7 @@ class Ahead:
             wait.readable(self._thread.fd)
         except TimeoutError:
             pass
-        except BaseException:
+        except BaseException:  # a request to stop, too: the thread's socket would stay open
             self.drop()
             raise
         return self._hand_over()

@@ -6,7 +6,7 @@ import pytest
 from relay.aws.errors import SecretError
 from relay.doors.origin_secret import HEADER, OriginSecretCheck
 from relay.errors import ErrorKind, RelayError
-from relay.settings import EdgeMode
+from relay.models import EdgeMode
 
 OLD, NEW, WRONG = "old" * 20, "new" * 20, "bad" * 20
 
