@@ -43,6 +43,8 @@ def inspect(body: dict[str, Json], policy: RequestPolicy, known: frozenset[str])
             contents.models.append(model_name(part["model"], (place, "model"), policy))
         if not policy.stateful:
             stored_references.refuse(place, part)
+        elif place is not None and stored_references.stands_for_another(part):
+            contents.fills_context = True
         _weigh(place, part, known, contents)
     return contents
 
@@ -88,13 +90,11 @@ def _weigh(place: Place, part: Part, known: frozenset[str], contents: Contents) 
     if kind is not None and not isinstance(kind, str):
         kind = type(kind).__name__
     unknown = part.keys() - (known if place is None else known_fields.TEXT_FIELDS)
-    brings = {name for name in unknown if part[name] is not None}
+    brings = {name for name in unknown if part[name] is not None} if unknown else unknown
     if kind and kind not in known_fields.TEXT_TYPES:
         brings -= _media(kind, place, part, contents)
     elif kind in known_fields.TEXT_IN:
         brings -= known_fields.TEXT_IN[kind]
-    if place is not None and stored_references.stands_for_another(part):
-        contents.fills_context = True
     if brings & known_fields.FILE_FIELDS:
         contents.fills_context = True
         brings -= known_fields.FILE_FIELDS

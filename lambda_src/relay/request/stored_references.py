@@ -18,6 +18,7 @@ _SEND_THE_ITEM = (
 # Ids that tie together parts of one request or name a service of OpenAI's. Every other field that ends in "_id" may stand for
 # something that another caller has stored, whether or not it is known today.
 WITHIN_REQUEST = frozenset({"call_id", "tool_call_id", "caller_id", "approval_request_id", "connector_id"})
+_ENDS = ("_id", "_ids")
 # Items that OpenAI completes from its store by their id when they come without this.
 _COMPLETED = {"reasoning": "encrypted_content", "compaction": "encrypted_content", "image_generation_call": "result"}
 
@@ -25,7 +26,7 @@ _COMPLETED = {"reasoning": "encrypted_content", "compaction": "encrypted_content
 def refuse(place: Place, part: Part) -> None:
     """Raises RelayError if `part`, which stands at `place`, reads what is stored at OpenAI."""
     for name, value in part.items():
-        if name.endswith(("_id", "_ids")) and name not in WITHIN_REQUEST and value is not None:
+        if name.endswith(_ENDS) and name not in WITHIN_REQUEST and value is not None:
             raise not_allowed(path((place, name)), f"it may name something stored, and {NOTHING_IS_STORED}")
     if isinstance(part.get("container"), str):
         raise not_allowed(path((place, "container")), NOTHING_IS_STORED)
