@@ -6,7 +6,6 @@ Tokens of what is text are bounded by its bytes; what is not known to be text is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,11 @@ from relay.limits.cost_bound import Contents
 from relay.models import Json
 from relay.request import known_fields, stored_references
 from relay.request.body_walk import Part, Place, objects, path
-from relay.request.policy import RequestPolicy, invalid, no_such_model, not_allowed
+from relay.request.policy import NAME, RequestPolicy, invalid, no_such_model, not_allowed
 
 if TYPE_CHECKING:
     from relay.formats import multipart
 
-# As OpenAI spells them, with those of compatible hosts ("openai/gpt-5", "ft:gpt-5:org:name:id"). The name is stored and
-# shown; 500 requests of one caller with names of this length are 130 KB of the 400 KB that DynamoDB allows an item.
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 # Items that tell what tools a server had; they give the model none.
 _TOLD = ("mcp_list_tools",)
 # Objects of these names are weighed with the part that they stand in.
@@ -53,7 +49,7 @@ def model_name(name: Json, place: Place, policy: RequestPolicy) -> str:
     """`name` if it can be a model's name and the environment allows it. Raises RelayError."""
     if not isinstance(name, str):
         raise invalid(path(place), "it has to be a string")
-    if not MODEL_NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise invalid(path(place), "a model's name has 1 to 128 letters, digits and any of . _ : / @ + -")
     if not policy.allows_model(name):
         raise no_such_model(name, path(place))

@@ -17,8 +17,9 @@ from openai.types import embedding_create_params, image_generate_params, moderat
 from openai.types.audio import speech_create_params, transcription_create_params
 from openai.types.chat import completion_create_params
 from openai.types.responses import response_create_params
-from relay.request import contents, known_fields
+from relay.request import known_fields
 from relay.request.body_walk import CALLERS_OWN
+from relay.request.policy import NAME
 from relay.request.stored_references import WITHIN_REQUEST
 from typing_extensions import get_type_hints, is_typeddict
 
@@ -135,7 +136,7 @@ def test_every_id_is_looked_at() -> None:
 def test_the_models_that_the_sdk_names_are_names() -> None:
     named = [name for kind in (CHAT, RESPONSES) for name in literals(get_type_hints(kind)["model"])]
     assert len(named) > 20
-    assert all(contents.MODEL_NAME.fullmatch(name) for name in named)
+    assert all(NAME.fullmatch(name) for name in named)
 
 
 def test_the_lists_were_held_against_this_release() -> None:

@@ -44,7 +44,7 @@ def test_every_field_can_be_set() -> None:
         ('{"models": [""]}', "models"),
         ('{"models": [5]}', "models"),
         ('{"models": null}', "models"),
-        ('{"max_output_tokens": 15}', "16"),
+        ('{"max_output_tokens": 15}', "max_output_tokens"),
         ('{"max_output_tokens": 0}', "max_output_tokens"),
         ('{"max_output_tokens": -1}', "max_output_tokens"),
         ('{"max_output_tokens": 1.5}', "max_output_tokens"),
