@@ -63,7 +63,7 @@ def one_of(literal: object) -> Check:
 
 
 def _names(value: object) -> bool:
-    return isinstance(value, tuple) and all(matches(r"[\w.:/-]{1,128}")(name) for name in value)
+    return isinstance(value, tuple) and all(matches(r"[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,127}")(name) for name in value)
 
 
 def _base_url(value: object) -> bool:

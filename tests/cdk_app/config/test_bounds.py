@@ -119,7 +119,20 @@ def test_what_is_not_set_has_one_default() -> None:
     assert vars(bare.request_policy) == asdict(environment.requests)
 
 
-NAMES = ["gpt-5", "ft:gpt-5:org::id", "a" * 128, "a" * 129, "", "two words", "a\nb", "x\x1b[0m", "modèle", "a;b"]
+NAMES = [
+    "gpt-5",
+    "ft:gpt-5:org::id",
+    "a" * 128,
+    "a" * 129,
+    "",
+    "two words",
+    "a\nb",
+    "x\x1b[0m",
+    "modèle",
+    "a;b",
+    "openai/gpt-5@1+x",
+    "-a",
+]
 
 
 @pytest.mark.parametrize("field", ["models", "tools", "service_tiers"])
