@@ -32,6 +32,10 @@ ASK_NOTHING := $(if $(YES),--require-approval never)
 # CDK CLI's options as variables (another app or output folder), npm's (what to leave out, where to install). Where
 # packages come from, proxies, certificates and AWS's own variables do.
 unexport $(filter-out CDK_PROFILE,$(filter PYTHON% CDK_% PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_DRY_RUN PIP_PYTHON PIP_REQUIRE_VIRTUALENV NODE_ENV,$(.VARIABLES)))
+# A temporary folder that is not there: Python would take another one, Node would fail.
+ifeq ($(and $(TMPDIR),$(wildcard $(TMPDIR))),)
+unexport TMPDIR
+endif
 export PYTHONUTF8 := 1
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
 
@@ -67,6 +71,7 @@ synth: $(BASE) $(NODE) ## the CloudFormation templates of ENV, offline, into cdk
 
 snapshots: $(DEV) $(NODE) ## accept the templates as they are now (then look at the difference: git diff tests/snapshots)
 	@$(BIN)/pytest -q tests/cdk_app -k 'accepted or documented' --accept-snapshots
+	@$(BIN)/pytest -q tests/docs --accept-snapshots
 	@$(BIN)/python -m bench.cost >/dev/null
 
 bootstrap: $(BASE) $(NODE) ## prepare ENV's account for `deploy`, once: its region, and us-east-1 where there is an edge

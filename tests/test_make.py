@@ -128,6 +128,7 @@ FOREIGN = {
     "PIP_TARGET": "/nowhere",
     "PIP_REQUIRE_VIRTUALENV": "1",
     "NODE_ENV": "production",
+    "TMPDIR": "/nowhere",
 }
 MEANT = {
     "AWS_PROFILE": "mine",
@@ -216,6 +217,22 @@ def test_without_it_a_python_on_the_path_with_the_cdk_runs(checkout: Path) -> No
     _python(checkout / "bin" / "python3", "path", has_cdk=True)
     done = _launch(checkout, "app.py", PATH=f"{checkout / 'bin'}:/bin")
     assert done.stdout == "path runs app.py\n"
+
+
+def test_a_temporary_folder_that_is_not_there_is_not_passed_on(checkout: Path) -> None:
+    _python(checkout / ".venv" / "bin" / "python", "venv", has_cdk=True)
+    checkout.joinpath(".venv", "bin", "python").write_text('#!/bin/sh\necho "${TMPDIR-none}"\n')
+    for folder, kept in (("/nowhere/at/all", "none"), (str(checkout), str(checkout))):
+        done = _launch(checkout, "app.py", PATH="/usr/bin:/bin", TMPDIR=folder)
+        assert done.stdout.splitlines()[-1] == kept
+
+
+@pytest.mark.parametrize("home", ["/nowhere/at/all", "/dev/null", ""])
+def test_without_a_home_the_cdk_keeps_no_packages_there(home: str, checkout: Path) -> None:
+    _python(checkout / ".venv" / "bin" / "python", "venv", has_cdk=True)
+    checkout.joinpath(".venv", "bin", "python").write_text('#!/bin/sh\necho "${JSII_RUNTIME_PACKAGE_CACHE-kept}"\n')
+    assert _launch(checkout, "app.py", PATH="/usr/bin:/bin", HOME=home).stdout.splitlines()[-1] == "disabled"
+    assert _launch(checkout, "app.py", PATH="/usr/bin:/bin", HOME=str(checkout)).stdout.splitlines()[-1] == "kept"
 
 
 def test_without_any_there_is_one_line_that_says_what_to_do(checkout: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cdk_app.config import mistakes
-from cdk_app.config.rules import LEAST_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS, matches, whole
+from cdk_app.config.rules import LEAST_OUTPUT_TOKENS, matches, whole
 
 Usd = int | float | str
 """US dollars: 5, 2.5 or "0.25", with 12 decimals at most. 0.1 + 0.2, which has 17, is refused as unintended."""
@@ -192,7 +192,7 @@ _COUNTS = {
     "requests_per_minute": (1, None),
     "concurrent": (1, MOST_CONCURRENT),
     "tokens_per_day": (1, None),
-    "output_cap": (LEAST_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS),
+    "output_cap": (LEAST_OUTPUT_TOKENS, None),
 }
 
 

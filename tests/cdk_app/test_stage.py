@@ -9,9 +9,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cfnlint.api
@@ -306,17 +307,37 @@ def test_a_template_that_the_guards_refuse_is_refused(tmp_path: Path) -> None:
 # app.py as the CDK CLI runs it.
 
 
-def _start_app(environment: str, out: Path) -> subprocess.Popen[str]:
+# What another machine's shell may have set: none of it may change a template.
+HOSTILE = {
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:1"),
+    **dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE"), "/nowhere"),
+    **{"AWS_PROFILE": "gone", "AWS_REGION": "xx-nowhere-9", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
+    **{"CDK_DEFAULT_ACCOUNT": "999999999999", "CDK_DEFAULT_REGION": "xx-nowhere-9"},
+    **{"PIP_INDEX_URL": "http://127.0.0.1:1", "PIP_USER": "1", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_TARGET": "/nowhere"},
+    **{
+        "npm_config_prefix": "/nowhere",
+        "npm_config_cache": "/nowhere",
+        "NODE_ENV": "production",
+        "NODE_PATH": "/nowhere",
+    },
+    **{"TZ": "America/Los_Angeles", "LANG": "C", "LC_ALL": "C", "SOURCE_DATE_EPOCH": "1", "PYTHONHASHSEED": "7"},
+    **{"PYTHONPATH": "/nowhere", "PYTHONUSERBASE": "/nowhere", "PYTHONOPTIMIZE": "1"},
+    **{"PYENV_VERSION": "2.7", "VIRTUAL_ENV": "/nowhere"},
+}
+
+
+def _start_app(environment: str, out: Path, machine: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen[str]:
     """Without credentials, without the user's settings and, where the machine lets us, without a network."""
     offline = ["unshare", "-n"] if _may_unshare() else []
     context = json.loads(ROOT.joinpath("cdk.json").read_text())["context"]
     given = {
-        "PATH": os.environ["PATH"],
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(Path.home()),  # where pyenv is
         "CDK_CONTEXT_JSON": json.dumps({**context, "env": environment}),
         "CDK_OUTDIR": str(out),
+        **machine,
     }
-    command = [*offline, sys.executable, "app.py"]
+    command = [*offline, *json.loads(ROOT.joinpath("cdk.json").read_text())["app"].split()]
     return subprocess.Popen(command, cwd=ROOT, env=given, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
@@ -325,8 +346,9 @@ def _may_unshare() -> bool:
 
 
 @pytest.mark.usefixtures("bundle")
-def test_synth_is_deterministic_offline_and_without_credentials(tmp_path: Path) -> None:
-    for run in [_start_app("prod", tmp_path / out) for out in ("first", "second")]:
+def test_synth_is_deterministic_offline_without_credentials_and_on_every_machine(tmp_path: Path) -> None:
+    machines = {"first": {}, "second": HOSTILE}
+    for run in [_start_app("prod", tmp_path / out, machine) for out, machine in machines.items()]:
         _, errors = run.communicate()
         assert run.returncode == 0, errors
     assert _contents(tmp_path / "first") == _contents(tmp_path / "second")

@@ -54,7 +54,7 @@ CALLER_NUMBERS: dict[str, dict[int, bool]] = {
     "requests_per_minute": {-1: False, 0: False, 1: True, 10**9: True},
     "concurrent": {0: False, 1: True, 500: True, 501: False},
     "tokens_per_day": {0: False, 1_000_001: True, 10**12: True},
-    "output_cap": {0: False, 16: True, 1_000_000: True},
+    "output_cap": {0: False, 15: False, 16: True, 1_000_000: True},
 }
 CHOICES = {
     "edge": {"off": True, "optional": True, "required": True, "on": False, "Off": False},

@@ -118,6 +118,16 @@ def test_every_environment_of_ours_gets_a_role(tmp_path: Path) -> None:
         ({"repository": "octo-org/*"}, "repository is 'octo-org/\\*'"),
         ({"repository": "octo-org@1/octo-repo"}, "repository is"),
         ({"repository": "octo-org/octo-repo:environment"}, "repository is"),
+        ({"repository": "octo-org/."}, "repository is"),
+        ({"repository": "octo-org@1/..@2"}, "repository is"),
+        ({"repository": "-octo/repo"}, "repository is"),
+        ({"repository": ".octo/repo"}, "repository is"),
+        ({"repository": "octo.org/repo"}, "repository is"),
+        ({"repository": "octo-org/répo"}, "repository is"),
+        ({"repository": "octo-org/repo name"}, "repository is"),
+        ({"repository": "octo-org/re/po"}, "repository is"),
+        ({"repository": f"octo-org/{'r' * 101}"}, "repository is"),
+        ({"repository": "octo-org/repo\n"}, "repository is"),
         ({"provider": "maybe"}, "provider is 'maybe'; allowed: 'create' or 'exists'"),
         ({"qualifier": "*"}, "qualifier is"),
     ],
@@ -125,6 +135,15 @@ def test_every_environment_of_ours_gets_a_role(tmp_path: Path) -> None:
 def test_a_value_that_would_trust_others_is_refused(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         check(replace(OURS, **changes))
+
+
+@pytest.mark.parametrize("owner", ["octo-org", "octocat", "0cto", "name_acme", "a"])
+@pytest.mark.parametrize(
+    "name", [".github", ".github-private", "_infra", "-dash", "a.b", "...", "..x", "repo", "R_e-p.o9"]
+)
+def test_every_name_that_github_gives_is_taken(owner: str, name: str) -> None:
+    check(replace(OURS, repository=f"{owner}/{name}"))
+    check(replace(OURS, repository=f"{owner}@1/{name}@2"))
 
 
 @pytest.mark.skipif(PIPELINE.repository != "OWNER/REPOSITORY", reason="the repository has been named")

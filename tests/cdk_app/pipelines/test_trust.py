@@ -33,7 +33,10 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("roles")
     template = synthesise(replace(OURS, provider="exists"), [HERE], folder)
     with Cloud() as cloud:
-        _bootstrap(cloud, folder)
+        output = _bootstrap(cloud, folder)
+        # As `make bootstrap ENV=prod` does it: whatever regions the environment's stacks are in.
+        for region in ("eu-central-1", "us-east-1"):
+            assert f"aws://{ACCOUNT}/{region} bootstrapped" in output
         formation = cloud.client("cloudformation")
         named = ["CAPABILITY_NAMED_IAM"]
         formation.create_stack(StackName="roles", TemplateBody=json.dumps(template), Capabilities=named)
@@ -41,20 +44,21 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield cloud
 
 
-def _bootstrap(cloud: Cloud, folder: Path) -> None:
+def _bootstrap(cloud: Cloud, folder: Path) -> str:
+    """What the CLI prints. It is called by hand, so it is cdk.json that finds the Python for the app."""
     theirs = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
     command = [
         str(ROOT / "node_modules" / ".bin" / "cdk"),
         "bootstrap",
         "--no-notices",
         "--ci",
-        f"aws://{ACCOUNT}/{REGION}",
+        *("--output", str(folder / "cdk.out"), "-c", "env=prod"),
     ]
-    # Not in the project's folder, where the CLI would start the app.
     done = subprocess.run(
-        command, cwd=folder, env={**theirs, **cloud.environment()}, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env={**theirs, **cloud.environment()}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def _token(*, subject: str = SUBJECT, audience: str = "sts.amazonaws.com") -> str:
