@@ -133,5 +133,6 @@ async function inOpenaiShape(response) {
   const code = (response.headers.get("x-amzn-errortype") ?? "").split(":")[0] || "aws";
   const headers = new Headers(response.headers);
   for (const name of ["content-length", "content-encoding", "transfer-encoding"]) headers.delete(name);
-  return new Response(openaiError(`AWS: ${message} ${advice(message)}`.trim(), code), { status: response.status, headers });
+  const told = [`AWS: ${message.replace(/\.+$/, "")}.`, advice(message)].filter(Boolean).join(" ");
+  return new Response(openaiError(told, code), { status: response.status, headers });
 }

@@ -236,7 +236,8 @@ def openai_error(body: bytes, kind: str = "") -> bytes | None:
     message = fields.get("Message", fields.get("message"))
     if not isinstance(message, str):
         return None
-    return error_body(f"AWS: {message} {advice(message)}".strip(), kind.partition(":")[0] or "aws")
+    told = " ".join(filter(None, (f"AWS: {message.rstrip('.')}.", advice(message))))
+    return error_body(told, kind.partition(":")[0] or "aws")
 
 
 def error_body(message: str, code: str) -> bytes:

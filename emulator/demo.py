@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import httpx
 from rich.console import Console
+from rich.text import Text
 
 from emulator.local_lambda import LocalLambda
 
@@ -33,16 +34,16 @@ class Shown:
 
 
 def ask(relay: LocalLambda, *, upstream: str, prompt: str, model: str, out: TextIO) -> Shown:
-    console = Console(file=out, highlight=False, soft_wrap=True)
+    console = Console(file=out, markup=False, emoji=False, highlight=False, soft_wrap=True)
     path = "/v1/chat/completions"
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}]}).encode()
     headers = relay.sign("POST", path, body=body, headers={"content-type": "application/json"})
     url = (relay.edge_url or relay.url) + path
-    console.print(f"[dim]POST {url}, signed by {relay.identities[0].arn}[/]")
+    console.print(f"POST {url}, signed by {relay.identities[0].arn}", style="dim")
     if relay.edge_url:
-        console.print(f"[dim]through the edge, signed for {relay.url}[/]")
-    console.print(f"[dim]upstream: {upstream}[/]\n")
-    console.print(f"[bold]> {prompt}[/]\n", markup=True)
+        console.print(f"through the edge, signed for {relay.url}", style="dim")
+    console.print(f"upstream: {printable(upstream)}\n", style="dim")
+    console.print(f"> {printable(prompt)}\n", style="bold")
     shown, began = Shown(), time.monotonic()
     try:
         with httpx.stream("POST", url, content=body, headers=headers, timeout=120) as response:
@@ -55,6 +56,7 @@ def ask(relay: LocalLambda, *, upstream: str, prompt: str, model: str, out: Text
     except httpx.HTTPError as error:
         shown.problem = f"the stream broke: {error}"
     shown.duration = time.monotonic() - began
+    shown.problem, shown.request_id = printable(shown.problem), printable(shown.request_id)
     summarise(console, relay, shown)
     return shown
 
@@ -74,11 +76,18 @@ def show(response: httpx.Response, shown: Shown, out: TextIO, began: float) -> N
             text = choice.get("delta", {}).get("content") or ""
             if text and not shown.first_token:
                 shown.first_token = time.monotonic() - began
-            out.write(text)
+            out.write(printable(text))
             out.flush()
             shown.finish_reason = choice.get("finish_reason") or shown.finish_reason
     if not shown.done or not shown.finish_reason:
         shown.problem = shown.problem or "the stream ended without [DONE] or without a finish reason"
+
+
+def printable(text: str) -> str:
+    """Return what a model, a person or a server wrote so that it cannot steer the terminal: escapes for what is no text."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode("ascii") for char in text
+    )
 
 
 def sse_data(lines: Iterator[str]) -> Iterator[str]:
@@ -92,6 +101,10 @@ def summarise(console: Console, relay: LocalLambda, shown: Shown) -> None:
     starts = relay.init_seconds()
     cold = f", {starts[0]:.2f} s of which started the process" if starts else ""
     console.print("\n")
-    console.print(f"[dim]status[/] {shown.status}   [dim]request[/] {shown.request_id}")
-    console.print(f"[dim]first token after[/] {shown.first_token:.2f} s{cold}")
-    console.print(f"[dim]chunks[/] {shown.chunks} [dim]in[/] {shown.duration:.2f} s")
+    rows = (
+        (("status", str(shown.status)), ("request", shown.request_id)),
+        (("first token after", f"{shown.first_token:.2f} s{cold}"),),
+        (("chunks", str(shown.chunks)), ("in", f"{shown.duration:.2f} s")),
+    )
+    for row in rows:
+        console.print(Text("   ").join(Text.assemble((name, "dim"), f" {value}") for name, value in row))

@@ -1,7 +1,7 @@
 // OpenAI's JavaScript SDK against the relay: every endpoint once, what came of it as one JSON object on stdout.
 // Arguments: the endpoint, the region. Credentials come from the environment.
 import OpenAI, { toFile } from "openai";
-import { signedFetch } from "../../clients/signed_fetch.mjs";
+import { signedFetch } from "../../../clients/signed_fetch.mjs";
 
 const [url, region] = process.argv.slice(2);
 const sdk = new OpenAI({ baseURL: `${url}/v1`, apiKey: "signed-with-aws", maxRetries: 0, fetch: signedFetch({ region }) });
