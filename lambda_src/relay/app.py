@@ -47,7 +47,7 @@ def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
     from relay.lambda_runtime.loop import Runtime
     from relay.lambda_runtime.reply import Timing
     from relay.openai.client import Upstream
-    from relay.openai.credentials import Keys
+    from relay.openai.credentials import ApiKeys
 
     settings = Settings.from_environ(os.environ)
     stop.on(signal.SIGTERM)
@@ -58,7 +58,7 @@ def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
     handler = Relay(
         settings=settings,
         upstream=Upstream(settings.openai_base_url, openai_tls),
-        keys=Keys(openai_secret.read, warn=lambda cause: log.warn("key_not_refreshed", cause=cause)),
+        keys=ApiKeys(openai_secret.read, warn=lambda cause: log.warn("key_not_refreshed", cause=cause)),
         edge=OriginSecretCheck(
             settings.edge, read=edge_secret.read, read_previous=edge_secret.read_previous, clock=time.monotonic
         ),

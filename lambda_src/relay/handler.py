@@ -20,7 +20,7 @@ from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Request, Response
 from relay.openai.client import Call, Upstream, UpstreamResponse
-from relay.openai.credentials import Keys
+from relay.openai.credentials import ApiKeys
 from relay.request import endpoints, upstream_request
 from relay.request.upstream_request import UpstreamRequest
 from relay.request_log import RequestLog
@@ -37,7 +37,7 @@ class Relay:
         *,
         settings: Settings,
         upstream: Upstream,
-        keys: Keys,
+        keys: ApiKeys,
         edge: OriginSecretCheck,
         admission: Admission,
         log: Log,
@@ -119,7 +119,7 @@ class Relay:
                 settlement.free()
             raise
         if answer.status == 401:
-            self._keys.refused(key)
+            self._keys.refuse(key)
         return answer
 
     def _respond(

@@ -1,4 +1,4 @@
-"""The OpenAI key: read when needed, kept for a while, replaced without a restart. Knows the secret's shape, not its store."""
+"""The OpenAI keys: read when needed, kept for a while, replaced without a restart. Knows the secret's shape, not its store."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ _BACKOFF_SECONDS = 15.0
 _SHAPE = re.compile(r"sk-[A-Za-z0-9_\-]{8,500}")
 
 
-class Keys:
-    """The key to use now. `fetch` reads the secret's text by a given time (time.monotonic()'s clock), or raises SecretError.
+class ApiKeys:
+    """The OpenAI key to use now. `fetch` reads the secret's text by a given time (time.monotonic()'s clock), or raises
+    SecretError. `warn` is told when the secret cannot be read anew.
 
-    The secret is one key, or {"keys": ["sk-...", ...]}: the first is used, the next when OpenAI has refused the first,
-    so that an old and a new key overlap while they are rotated. `warn` is told when the secret cannot be read anew.
+    The secret is one key, or {"keys": ["sk-...", ...]}, so that an old and a new key overlap while they are rotated. The
+    first is used until OpenAI refuses it, then the next, and after the last the first again: whichever works is found
+    within as many requests as there are keys, and is used until it is refused itself.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class Keys:
         self._fetch = fetch
         self._clock = clock
         self._warn = warn
-        self._keys: tuple[str, ...] = ()
-        self._refused: set[str] = set()
-        self._fresh_until = 0.0
+        self._listed: tuple[str, ...] = ()
+        # The same keys, those that were refused last at the end.
+        self._in_turn: list[str] = []
+        self._fresh_until = -math.inf
+        self._not_read_before = -math.inf
 
     def current(self, *, until: float = math.inf, meanwhile: Callable[[], None] = lambda: None) -> str:
-        """A key that OpenAI has not refused, if there is one. Raises RelayError(KEY_UNAVAILABLE).
+        """The key that OpenAI has not refused, or not for the longest time. Raises RelayError(KEY_UNAVAILABLE).
 
         `meanwhile` is called before the secret is waited for, if it has to be, which ends at `until` at the latest
         (time.monotonic()'s clock).
@@ -50,27 +54,33 @@ class Keys:
         if self._clock() >= self._fresh_until:
             meanwhile()
             self._refresh(until)
-        return next((key for key in self._keys if key not in self._refused), self._keys[0])
+        return self._in_turn[0]
 
-    def refused(self, key: str) -> None:
-        """OpenAI has answered 401 to `key`: the next request reads the secret again."""
-        self._refused.add(key)
-        self._fresh_until = 0.0
+    def refuse(self, key: str) -> None:
+        """Puts `key`, to which OpenAI has answered 401, behind all others. The next request reads the secret again.
+
+        While the secret stays as it is, refusals have it read once in 15 seconds and no more.
+        """
+        if key in self._in_turn:
+            self._in_turn.remove(key)
+            self._in_turn.append(key)
+        self._fresh_until = min(self._fresh_until, self._not_read_before)
+        self._not_read_before = max(self._not_read_before, self._clock() + _BACKOFF_SECONDS)
 
     def _refresh(self, until: float) -> None:
         try:
             keys = parse(self._fetch(until))
         except SecretError as error:
-            if not self._keys:
+            if not self._listed:
                 raise RelayError(ErrorKind.KEY_UNAVAILABLE, log=str(error)) from error
             # An older key most likely still works; a store's outage need not become ours, but somebody should know.
             self._warn(str(error))
             self._fresh_until = self._clock() + _BACKOFF_SECONDS
             return
-        if keys != self._keys:
-            # A key that was put back is worth a new try.
-            self._refused.clear()
-        self._keys = keys
+        if keys != self._listed:
+            # A key that was put back is worth a new try, and a new one that is refused another look.
+            self._listed, self._in_turn = keys, list(keys)
+            self._not_read_before = -math.inf
         self._fresh_until = self._clock() + _LIFETIME_SECONDS
 
 

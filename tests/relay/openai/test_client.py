@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import ssl
@@ -201,6 +202,54 @@ def test_a_failure_closes_at_once_and_not_when_the_caller_has_been_told(
         list(answer.chunks)
     assert server.requests[0].wait_over(1.0) == "peer left"
     answer.close()
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one read", "one by one"])
+def test_informational_responses_without_end_are_broken(
+    server: RawUpstream, upstream: Upstream, together: bool
+) -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+    server.answer(*([Send(interim * 1000)] if together else [Send(interim)] * 40), *json_answer(200, {}))
+    assert failure(upstream).kind is ErrorKind.UPSTREAM_BROKEN
+    server.answer(*json_answer(200, {"next": True}))
+    assert read(upstream.open(CALL, watch())) == b'{"next": true}'
+
+
+def test_some_informational_responses_are_passed_over(server: RawUpstream, upstream: Upstream) -> None:
+    server.answer(Send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 16), *json_answer(200, {}))
+    assert read(upstream.open(CALL, watch())) == b"{}"
+
+
+@pytest.mark.parametrize("ahead", [True, False], ids=["connected ahead", "connected when needed"])
+def test_a_dead_path_ends_a_connection_after_five_seconds_and_small_writes_leave_at_once(
+    server: RawUpstream, upstream: Upstream, ahead: bool
+) -> None:
+    if ahead:
+        upstream.connect_ahead()
+        connected(server, 1)
+    answer = upstream.open(CALL, watch())
+    sock = connection_to(server.port)
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    sock.close()
+    read(answer)
+    assert server.connections == 1
+
+
+def connection_to(port: int) -> socket.socket:
+    """This process's own end of the connection to `port`, as a second descriptor: what the kernel knows of it."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            sock = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        try:
+            if sock.getpeername()[1] == port:
+                return sock
+        except (OSError, IndexError):
+            pass
+        sock.close()
+    raise AssertionError(f"no connection to {port}")
 
 
 # -- connections

@@ -12,7 +12,7 @@ from relay.errors import ErrorKind, RelayError
 from relay.models import Response
 from relay.net import sse
 from relay.net.wait import Wait
-from relay.response import passing, stream_formats
+from relay.response import errors, passing, stream_formats
 from relay.response.usage_meter import BodyMeter, EventMeter, Meter
 
 from tests.support.doubles.exchange import Wire, answer
@@ -425,6 +425,53 @@ def test_of_a_huge_error_only_the_beginning_is_read() -> None:
 )
 def test_once_begun_only_an_event_can_tell(status: int, error: dict[str, Any], kind: ErrorKind) -> None:
     assert raised(error_body(**error), status=status, begun=True).kind is kind
+
+
+# ---- what has certainly cost nothing
+
+UNBILLED = {400, 401, 403, 404, 405, 413, 415, 422, 429}
+
+
+@pytest.mark.parametrize("status", range(300, 600))
+def test_only_refusals_have_certainly_cost_nothing(status: int) -> None:
+    for body in (b"", b"<html>", error_body(code="x", type="server_error")):
+        assert passing.is_unbilled(answer(body, status=status)) is (status in UNBILLED)
+
+
+def test_of_a_503_openais_own_error_tells() -> None:
+    assert passing.is_unbilled(answer(error_body(code="server_is_overloaded"), status=503))
+    for body in (error_body(code="server_error"), error_body(), b"upstream connect error", b"", b"x" * 100_000):
+        assert not passing.is_unbilled(answer(body, status=503))
+    assert not passing.is_unbilled(answer(b'{"error"', status=503, failure=cut()))
+    assert refused_kind(error_body(code="server_is_overloaded"), status=503) is ErrorKind.UPSTREAM_OVERLOADED
+
+
+def refused_kind(body: bytes, status: int) -> ErrorKind:
+    response = answer(body, status=status)
+    passing.is_unbilled(response)
+    with pytest.raises(RelayError) as caught:
+        passing.refusal(response, begun=False)
+    return caught.value.kind
+
+
+@pytest.mark.parametrize(
+    ("error", "unbilled"),
+    [
+        ({"code": "rate_limit_exceeded"}, True),
+        ({"code": "insufficient_quota"}, True),
+        ({"code": "server_is_overloaded"}, True),
+        ({"code": "invalid_api_key"}, True),
+        ({"type": "invalid_request_error", "code": "model_not_found"}, True),
+        ({"type": "server_error", "code": "server_error"}, False),
+        ({"code": "something_new"}, False),
+        ({"type": "error"}, False),
+        ({}, False),
+    ],
+)
+def test_an_error_instead_of_the_first_event_has_cost_nothing_only_where_it_is_a_refusal(
+    error: dict[str, Any], unbilled: bool
+) -> None:
+    assert errors.is_unbilled(error) is unbilled
 
 
 # ---- models

@@ -128,6 +128,95 @@ def test_each_event_goes_out_as_soon_as_it_is_whole() -> None:
     assert seen[:5] == [b"data: 1\n\n", b"asked for more", b"asked for more", b"data: 2\n\n", b"asked for more"]
 
 
+# ---- every mixture of line ends
+
+ENDS = [b"\n", b"\r\n", b"\r"]
+
+
+def mixed(stream: bytes, line_ends: list[bytes]) -> bytes:
+    """The stream with these line ends, in turn. A CR directly before an LF would be one line end: it is a CRLF there."""
+    out = b""
+    for number, line in enumerate(stream.split(b"\n")[:-1]):
+        end = line_ends[number % len(line_ends)]
+        if not line and out.endswith(b"\r") and end == b"\n":
+            end = b"\r\n"
+        out += line + end
+    return out
+
+
+MIXTURES = [list(mixture) for size in (1, 2, 3) for mixture in itertools.product(ENDS, repeat=size)]
+SHORT = (
+    b"".join(
+        b"data: " + json.dumps(fields, separators=(",", ":")).encode() + b"\n\n"
+        for fields in (
+            {"choices": [{"delta": {"content": "Hi"}}], "usage": None},
+            {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}},
+            {"choices": [{"delta": {"content": " you"}}]},
+        )
+    )
+    + b"data: [DONE]\n\n"
+)
+
+
+def lines(stream: bytes) -> list[bytes]:
+    return [line for line in stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n") if line]
+
+
+@pytest.mark.parametrize("mixture", MIXTURES, ids=lambda mixture: b"-".join(mixture).hex())
+def test_of_any_mixture_of_line_ends_only_the_usage_is_taken_out_at_every_split(mixture: list[bytes]) -> None:
+    stream = mixed(SHORT, mixture)
+    whole = b"".join(without_usage(iter([stream])))
+    assert lines(whole) == [
+        b'data: {"choices":[{"delta":{"content":"Hi"}}]}',
+        b'data: {"choices":[{"delta":{"content":" you"}}]}',
+        b"data: [DONE]",
+    ]
+    for at in range(len(stream) + 1):
+        assert b"".join(without_usage(split(stream, at))) == whole, at
+    assert b"".join(without_usage(bytes([byte]) for byte in stream)) == whole
+
+
+@pytest.mark.parametrize("mixture", MIXTURES, ids=lambda mixture: b"-".join(mixture).hex())
+def test_of_any_mixture_of_line_ends_all_the_text_is_passed_at_every_split(mixture: list[bytes]) -> None:
+    stream = mixed(SHORT, mixture)
+    for at in range(len(stream) + 1):
+        assert b"".join(text_of_chat(split(stream, at))) == b"Hi you", at
+
+
+@given(st.lists(st.sampled_from(ENDS), min_size=1, max_size=9), st.lists(st.integers(0, 200), max_size=5))
+def test_nor_does_any_other_mixture_or_split_lose_a_byte(mixture: list[bytes], cuts: list[int]) -> None:
+    stream = mixed(SHORT, mixture)
+    pieces = list(split(stream, *[min(cut, len(stream)) for cut in cuts]))
+    assert lines(b"".join(without_usage(iter(pieces)))) == lines(b"".join(without_usage(iter([stream]))))
+    assert b"".join(text_of_chat(iter(pieces))) == b"Hi you"
+
+
+NOT_UNDERSTOOD = [b"data: words\n\n", b"data: [1]\n\ndata: 5\r\r", b'data: {"a"\n\n', b"data: words\r\rdata: more\r\r"]
+
+
+@pytest.mark.parametrize("stream", NOT_UNDERSTOOD, ids=range(len(NOT_UNDERSTOOD)))
+def test_what_a_filter_does_not_understand_it_passes_on(stream: bytes) -> None:
+    for at in range(len(stream) + 1):
+        assert b"".join(without_usage(split(stream, at))) == stream
+        assert b"".join(text_of_chat(split(stream, at))) == stream
+
+
+@pytest.mark.parametrize(
+    "stream", [b"data: [DONE]\n\n", b": c\n\n", b'data: {"choices":[{"delta":{}}]}\n\ndata: [DONE]\n\n']
+)
+def test_a_stream_without_text_does_not_pass_for_an_empty_text(stream: bytes) -> None:
+    with pytest.raises(RelayError) as caught:
+        list(text_of_chat(iter([stream])))
+    assert caught.value.kind is ErrorKind.UPSTREAM_BROKEN
+    assert "text/plain" in caught.value.text
+
+
+def test_an_event_in_tiny_pieces_is_joined_once() -> None:
+    """Held in a list, not copied at each piece: an event of 1 MB byte by byte is a second, not hours."""
+    event = b'data: {"choices":[{"delta":{"content":"' + b"x" * 300_000 + b'"}}]}\n\n'
+    assert list(without_usage(event[at : at + 1] for at in range(len(event)))) == [event]
+
+
 # ---- text
 
 

@@ -474,3 +474,73 @@ def test_of_other_bodies_only_the_transport_knows_the_end() -> None:
     assert not body_met(b"", kind="").ended, "an empty body is never a success"
     assert not body_met([b"", b""], kind="audio/mpeg").ended
     assert not body_met(b"\0\1", failure=CUT, kind="audio/mpeg").ended
+
+
+# ---- what is certain to be all that was billed
+
+
+def test_a_count_before_the_end_is_none_when_the_stream_breaks_off() -> None:
+    early = event({"type": "response.in_progress", "response": {"usage": {"input_tokens": 5, "output_tokens": 1}}})
+    for failure in (None, CUT):
+        assert met(early, stream_formats.RESPONSES, failure=failure).usage is None
+    assert met(data(chunk("Hi", usage=CHAT_USAGE)), failure=CUT).usage is None, "more may come behind it"
+    assert met(data(chunk(usage=CHAT_USAGE)), failure=CUT).usage == READ_CHAT_USAGE, "the last chunk but [DONE]"
+
+
+@pytest.mark.parametrize("came", [1, 2, 3])
+@pytest.mark.parametrize("end", [b"", data({"error": {"message": "m"}})], ids=["nothing", "an error"])
+def test_of_several_images_fewer_than_all_are_no_count(came: int, end: bytes) -> None:
+    image = event({"type": "image_generation.completed", "usage": {"input_tokens": 1, "output_tokens": 2}})
+    for failure in (None, CUT):
+        assert met(image * came + end, stream_formats.IMAGES, choices=4, failure=failure).usage is None
+    assert met(image * 4, stream_formats.IMAGES, choices=4).usage == Usage(input=4, output=8)
+
+
+def test_an_error_after_a_count_leaves_open_what_was_billed() -> None:
+    early = event({"type": "response.in_progress", "response": {"usage": {"input_tokens": 5, "output_tokens": 1}}})
+    meter = met(early + data({"error": {"message": "m"}}), stream_formats.RESPONSES)
+    assert (meter.ended, meter.usage) == (True, None)
+
+
+@pytest.mark.parametrize("kind", ["response.failed", "response.incomplete"])
+def test_what_a_response_that_failed_says_of_its_usage_counts(kind: str) -> None:
+    usage = met(event(completed(kind)), stream_formats.RESPONSES).usage
+    assert usage is not None
+    assert usage.output == 10
+
+
+def test_of_a_long_body_model_and_tier_are_read_wherever_they_stand() -> None:
+    for fields in (
+        {"service_tier": "priority", "model": "m", "output": [LONG], "usage": {"input_tokens": 8}},
+        {"output": [LONG], "usage": {"input_tokens": 8}, "model": "m", "service_tier": "priority"},
+        {"usage": {"input_tokens": 8}, "output": [LONG], "service_tier": "priority", "x": LONG, "model": "m"},
+    ):
+        assert body_met(json.dumps(fields).encode()).usage == Usage(input=8, model="m", service_tier="priority")
+
+
+# ---- terminal events in every form
+
+
+@pytest.mark.parametrize("kind", ["response.completed", "response.incomplete", "response.failed"])
+@pytest.mark.parametrize("padding", ["", LONG], ids=["short", "long"])
+def test_a_terminal_event_may_say_its_type_anywhere(kind: str, padding: str) -> None:
+    response = {"output": [padding], "usage": {"input_tokens": 1, "output_tokens": 2}}
+    spelled = [
+        data({"type": kind, "response": response}),
+        data({"response": response, "type": kind}),
+        data({"sequence_number": 1, "response": response, "type": kind}).replace(b'"type":"', b'"type" : "'),
+        b"event: " + kind.encode() + b"\n" + data({"response": response}),
+    ]
+    for stream in spelled:
+        for size in (1 << 16, 1 << 22, 777 if not padding else 100_000):
+            parts = [stream[at : at + size] for at in range(0, len(stream), size)]
+            meter = met(parts, stream_formats.RESPONSES)
+            assert meter.ended
+            assert meter.usage == Usage(input=1, output=2)
+
+
+def test_a_terminal_event_that_was_cut_ends_nothing() -> None:
+    stream = event(completed()).rstrip(b"\n")
+    for at in range(len(stream)):
+        assert not met(stream[:at], stream_formats.RESPONSES).ended
+    assert met(stream, stream_formats.RESPONSES).ended
