@@ -148,6 +148,8 @@ class Relay:
         if wanted.wants_stream:
             chunks = chain(_first_event(chunks, meter, reply, settlement), chunks)
             headers |= _stream_headers(wanted)
+        else:
+            chunks = chain(passing.first_piece(chunks), chunks)
         return Response(status=answer.status, headers=headers, body=_transformed(chunks, wanted, answer))
 
 

@@ -143,3 +143,80 @@ def test_usage_that_the_relay_asked_for_is_taken_out(rig: Rig) -> None:
         assert exchange.body == WHOLE, at
     assert json.loads(rig.upstream.requests[-1].body)["stream_options"]["include_usage"] is True
     rig.assert_serves()
+
+
+ORG = "org-AbCdEfGhIjKlMnOpQrStUvWx"
+TOLD = f"Limit reached in organization {ORG} on tokens."
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"type": "error", "error": {"message": TOLD, "code": "slow_down"}},
+        {"type": "error", "code": "slow_down", "message": TOLD},
+        {"type": "response.failed", "response": {"id": "r", "error": {"code": "x", "message": TOLD}, "output": [ORG]}},
+        {
+            "type": "response.incomplete",
+            "response": {"id": "r", "incomplete_details": {"reason": TOLD}, "output": [ORG]},
+        },
+    ],
+    ids=["an error event", "a flat one", "failed", "incomplete"],
+)
+@fault(
+    "an error that names OpenAI's organization",
+    "mid-stream, cut anywhere: an error event, failed, incomplete",
+    "the same without the name",
+)
+def test_errors_in_a_stream_do_not_name_the_organization(rig: Rig, theirs: dict[str, object]) -> None:
+    event = named(theirs)
+    for at in (len(event), event.index(b"org-") + 2, event.index(b"org-") + 20):
+        exchange = responses(rig, named(CREATED), named({**DELTA, "delta": ORG}), event[:at], event[at:])
+        masked = json.dumps(theirs).replace(TOLD, TOLD.replace(ORG, "[...]")).encode()
+        sent = named(CREATED) + named({**DELTA, "delta": ORG}) + event.replace(json.dumps(theirs).encode(), masked)
+        assert exchange.body.startswith(sent)
+        assert ORG.encode() not in exchange.body[len(sent) :]
+    rig.assert_serves()
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\r\n"], ids=["CR", "CRLF"])
+@fault("CR and CRLF line ends", "where the relay asked for usage", "the whole answer without the usage")
+def test_other_line_ends_where_usage_is_taken_out(rig: Rig, end: bytes) -> None:
+    asked = {"model": "gpt-5", "messages": [{"role": "user", "content": canaries.PROMPT}], "stream": True}
+    usage = b'data: {"id":"x","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}\n\n'
+    stream = [each.replace(b"\n", end) for each in (*EVENTS[:-1], usage, EVENTS[-1])]
+    whole = WHOLE.replace(b"\n", end)
+    for pieces in (stream, [b"".join(stream)], [part for each in stream for part in (each[:-1], each[-1:])]):
+        exchange = serve(rig, asked, (Send(head()), *(Send(chunk(piece)) for piece in pieces), Send(LAST_CHUNK)))
+        assert (exchange.status, exchange.body, exchange.trailer_type) == (200, whole, "")
+    rig.assert_serves()
+
+
+@pytest.mark.parametrize("kind", ["response.completed", "response.failed"])
+@fault("a terminal event of 2 MB", "its type at its end", "the whole answer")
+def test_a_long_terminal_event_may_say_its_type_last(rig: Rig, kind: str) -> None:
+    response = {"id": "resp_1", "output": ["x" * (2 << 20)], "error": None}
+    last = b"data: " + json.dumps({"response": response, "type": kind}).encode() + b"\n\n"
+    exchange = responses(rig, named(CREATED), last)
+    assert (exchange.status, exchange.body, exchange.trailer_type) == (200, named(CREATED) + last, "")
+    rig.assert_serves()
+
+
+@fault("usage echoed thousands of times", "in a terminal event of 1.5 MB", "the whole answer, in time")
+def test_echoed_usage_is_read_in_time(rig: Rig) -> None:
+    echo: dict[str, object] = {"tools": [{"parameters": {f"p{number}": {"usage": {}} for number in range(50_000)}}]}
+    last = named({"type": "response.completed", "response": {"output": ["x" * 300_000], **echo}})
+    assert len(last) > 1_300_000
+    exchange = responses(rig, named(CREATED), last)
+    assert (exchange.status, exchange.body, exchange.trailer_type) == (200, named(CREATED) + last, "")
+    rig.assert_serves()
+
+
+@pytest.mark.parametrize("kind", ["audio/mpeg", "application/octet-stream"])
+@fault("an empty body", "status 200, where a sound was asked for", "502 `upstream_broken`")
+def test_an_empty_body_is_no_success(rig: Rig, kind: str) -> None:
+    asked = {"model": "tts-1", "input": canaries.PROMPT, "voice": "alloy"}
+    steps = (Send(head(headers=[("content-type", kind), ("content-length", "0")])),)
+    exchange = serve(rig, asked, steps, path="/v1/audio/speech")
+    assert exchange.status == 502
+    assert json.loads(exchange.body)["error"]["code"] == "upstream_broken"
+    rig.assert_serves()

@@ -124,6 +124,22 @@ def test_rotation_with_overlap(new_rig: Callable[..., AbstractContextManager[Rig
         assert [rig.serve().status for _ in range(3)] == [502, 200, 200]
 
 
+@fault(
+    "one of two keys does not work",
+    "and OpenAI once refuses the other in passing",
+    "two 502 `upstream_key_refused` at most, then the key that works",
+)
+def test_a_passing_refusal(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
+    with new_rig() as rig:
+        rig.secrets.behaviour = Value(json.dumps({"keys": [canaries.OLD_KEY, canaries.KEY]}))
+        rig.upstream.answer_with(accepting(canaries.KEY))
+        assert [rig.serve().status for _ in range(2)] == [502, 200]
+        rig.upstream.answer_with(accepting())
+        assert rig.serve().status == 502
+        rig.upstream.answer_with(accepting(canaries.KEY))
+        assert [rig.serve().status for _ in range(5)] == [502, 200, 200, 200, 200]
+
+
 @fault("a wrong key", "for good", "502 `upstream_key_refused` each time, quickly, without a part of the key")
 def test_wrong_key(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
     with new_rig() as rig:

@@ -25,8 +25,9 @@ _FINAL = re.compile(rb"HTTP/1\.[01] [2-9]")
 _BODILESS = re.compile(rb"HTTP/1\.[01] (?:204|304)")
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n)", re.IGNORECASE)
-# More informational responses than anybody has a reason to send; 100 and 103 come once each. Whoever reads ends it there.
-MOST_INTERIM = 16
+# More informational responses than anybody has a reason to send: any number may come (RFC 9110, section 15.2), and 100 and
+# 103 come once each. Whoever reads ends it there.
+MOST_INTERIM = 2_000
 _LINE_BREAK = b"\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 # Fifteen digits, because sixteen could be more than any real length; extensions are left to the library.

@@ -131,6 +131,15 @@ def first_event(chunks: Iterator[bytes], meter: Meter, begun: Callable[[], bool]
     return iter([bytes(first)] if first else [])
 
 
+def first_piece(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Reads until something of a body has come, because one that is empty or fails before can still become a real status.
+
+    Gives back what it has read.
+    """
+    first = next(chunks, b"")
+    return iter([first] if first else [])
+
+
 def _begins_with_error(data: bytes) -> bool:
     """Whether the first event in `data` is the error; the one read that brought it may have brought others before it."""
     return any(errors.in_event(_object(line)) for line in sse.data_lines(sse.split(data)[0]))

@@ -209,14 +209,14 @@ def test_informational_responses_without_end_are_broken(
     server: RawUpstream, upstream: Upstream, together: bool
 ) -> None:
     interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
-    server.answer(*([Send(interim * 1000)] if together else [Send(interim)] * 40), *json_answer(200, {}))
+    server.answer(*([Send(interim * 2001)] if together else [Send(interim * 50)] * 41), *json_answer(200, {}))
     assert failure(upstream).kind is ErrorKind.UPSTREAM_BROKEN
     server.answer(*json_answer(200, {"next": True}))
     assert read(upstream.open(CALL, watch())) == b'{"next": true}'
 
 
 def test_some_informational_responses_are_passed_over(server: RawUpstream, upstream: Upstream) -> None:
-    server.answer(Send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 16), *json_answer(200, {}))
+    server.answer(Send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000), *json_answer(200, {}))
     assert read(upstream.open(CALL, watch())) == b"{}"
 
 

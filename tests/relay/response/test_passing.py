@@ -308,6 +308,23 @@ def test_once_begun_what_came_precedes_the_failure() -> None:
         next(body)
 
 
+# ---- the first piece of a body
+
+
+@pytest.mark.parametrize("kind", ["application/json", "audio/mpeg", "text/plain"])
+def test_a_body_that_is_empty_or_fails_at_once_is_a_failure_while_a_status_can_still_tell(kind: str) -> None:
+    for failure in (None, cut()):
+        chunks = passing.to_the_end(answer(failure=failure).chunks, BodyMeter(kind), watch())
+        with pytest.raises(RelayError) as caught:
+            passing.first_piece(chunks)
+        assert caught.value.kind is ErrorKind.UPSTREAM_BROKEN
+
+
+def test_what_was_read_of_a_body_is_given_back() -> None:
+    chunks = passing.to_the_end(answer(b"a", b"b").chunks, BodyMeter("audio/mpeg"), watch())
+    assert [*passing.first_piece(chunks), *chunks] == [b"a", b"b"]
+
+
 # ---- refusals
 
 
