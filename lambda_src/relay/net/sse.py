@@ -42,6 +42,8 @@ class EventSplitter:
         """
         tail = self._tail
         if not tail:
+            if chunk.endswith(b"\n\n"):
+                return b"", False, chunk, b""  # the common case: upstream writes whole events
             last = _last_end(chunk)
             self._tail = chunk[last:][-TAIL:]
             return b"", False, chunk[:last], chunk[last:]
@@ -65,7 +67,7 @@ def first_end(data: bytes, tail: bytes = b"") -> int:
 def _last_end(data: bytes) -> int:
     """Where the last event of those that begin in `data` ends; 0 when none does."""
     if data.endswith(b"\n\n"):
-        return len(data)  # the common case: upstream writes whole events
+        return len(data)
     if data.find(b"\r") >= 0:
         return max((found.end() for found in _EVENT_END.finditer(data)), default=0)
     # Finding one byte is fifty times quicker than finding two: a long event has begun behind the last end as a rule.
