@@ -90,7 +90,7 @@ destroy: $(BASE) $(NODE) ## remove ENV (YES=1 asks nothing)
 	@$(CDK) destroy --no-notices $(if $(YES),--force) -c env=$(ENV) '**'
 
 deploy-local: $(BASE) $(NODE) ## deploy ENV to an AWS account that runs on this machine, check it, destroy it
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator rehearse --env $(ENV)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator deploy --env $(ENV)
 
 deploy-roles: $(BASE) $(NODE) ## the roles with which GitHub Actions deploys, in ENV's account: cdk_app/pipelines/repository.py
 	@$(CDK) deploy --no-notices $(ASK_NOTHING) --app 'sh cdk_app/python.sh pipeline_app.py' --output build/pipelines.out -c env=$(ENV) pipelines

@@ -46,7 +46,7 @@ def ask(relay: LocalLambda, *, upstream: str, prompt: str, model: str, out: Text
     console.print(f"> {printable(prompt)}\n", style="bold")
     shown, began = Shown(), time.monotonic()
     try:
-        with httpx.stream("POST", url, content=body, headers=headers, timeout=120) as response:
+        with httpx.stream("POST", url, content=body, headers=headers, timeout=120, trust_env=False) as response:
             shown.status = response.status_code
             shown.request_id = response.headers.get("x-request-id", response.headers.get("x-amzn-requestid", ""))
             if response.status_code == 200:

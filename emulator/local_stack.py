@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,17 +30,22 @@ PLACE = ROOT / "build"
 EDGE_SETTING = "EDGE_SECRET_ARN"  # the setting that names the secret which the distribution sends
 
 
-class Session:
-    """A context manager; inside it, `relay` is the local Lambda and `upstream_name` says whom it talks to."""
+class LocalStack:
+    """A context manager; inside it, `relay` is the local Lambda and `upstream_name` says whom it talks to.
+
+    Entering raises OSError for a port that is taken, StandInError, SynthesisError and TemplateError.
+    """
 
     def __init__(
         self,
         *,
         environment: str,
         region: str,
+        assembly: Path | None,
         port: int,
         openai_key: str,
         upstream: str,
+        fixtures: Path | None,
         disconnects: Disconnects,
         timeout: float | None,
         overrides: Mapping[str, str],
@@ -49,9 +55,11 @@ class Session:
     ) -> None:
         self._environment = environment
         self._region = region
+        self._assembly = assembly
         self._port = port
         self._key = openai_key
         self._upstream = upstream
+        self._fixtures = fixtures
         self._disconnects = disconnects
         self._timeout = timeout
         self._overrides = dict(overrides)
@@ -63,6 +71,7 @@ class Session:
         self.upstream_name = upstream
 
     def __enter__(self) -> Self:
+        check_port(self._port)
         with self._stack as started:
             function = self._function(started)
             local = LocalLambda(
@@ -88,17 +97,32 @@ class Session:
         edge = f" edge={self.relay.edge_url}" if self.relay.edge_url else ""
         return f"ready {self.relay.url} region={self._region} {keys}{edge}"
 
-    def hints(self) -> list[str]:
+    def variables(self) -> dict[str, str]:
+        """What a shell needs to call it."""
         who = self.relay.identities[0]
+        given = {
+            "URL": self.relay.url,
+            "REGION": self._region,
+            "ACCESS_KEY": who.access_key,
+            "SECRET_KEY": who.secret_key,
+            "SESSION_TOKEN": who.session_token,
+            "EDGE_URL": self.relay.edge_url,
+        }
+        return {name: text for name, text in given.items() if text}
+
+    def hints(self, local_env: Path) -> list[str]:
+        """Lines for a person: how to call the endpoint, and how to look at the table."""
         # Signed for the Function URL, sent to the edge.
         edge = self.relay.edge_url.replace("http://", f"--connect-to {self.relay.url.removeprefix('http://')}:")
         through = [f"    {edge} \\"] if edge else []
+        token = ['    -H "x-amz-security-token: $SESSION_TOKEN" \\'] if self.relay.identities[0].session_token else []
         body = {"model": EXAMPLE_MODEL, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
         return [
             f"The relay's {self._environment} environment, talking to {self.upstream_name}. Ctrl-C ends it. Try:",
-            f'  curl -N --aws-sigv4 "aws:amz:{self._region}:lambda" --user "{who.access_key}:{who.secret_key}" \\',
+            f'  . {local_env}; curl -N --aws-sigv4 "aws:amz:$REGION:lambda" --user "$ACCESS_KEY:$SECRET_KEY" \\',
             *through,
-            f"    -H 'content-type: application/json' {self.relay.url}/v1/chat/completions \\",
+            *token,
+            "    -H 'content-type: application/json' \"$URL/v1/chat/completions\" \\",
             f"    -d '{json.dumps(body)}'",
             *self._operator_hints(),
         ]
@@ -119,10 +143,7 @@ class Session:
     def _function(self, started: contextlib.ExitStack) -> Function:
         openai = self._stand_in(started)
         aws = self._aws = started.enter_context(AwsStandIn(region=self._region))
-        PLACE.mkdir(exist_ok=True)
-        out = started.enter_context(tempfile.TemporaryDirectory(dir=PLACE, prefix="local-"))
-        print(f"synthesising {self._environment} ...", file=sys.stderr, flush=True)
-        assembly = synthesise(self._environment, Path(out))
+        assembly = self._assembly or self._synthesise(started)
         deployed = read(assembly)
         self._distribution = distribution(assembly)
         python = target_python.find()
@@ -146,6 +167,12 @@ class Session:
             timeout=self._timeout,
         )
 
+    def _synthesise(self, started: contextlib.ExitStack) -> Path:
+        PLACE.mkdir(exist_ok=True)
+        out = started.enter_context(tempfile.TemporaryDirectory(dir=PLACE, prefix="local-"))
+        print(f"synthesising {self._environment} ...", file=sys.stderr, flush=True)
+        return synthesise(self._environment, Path(out))
+
     def _edge(self, function: Function) -> Edge | None:
         """The distribution as the template has it, with the secret as it is at each request."""
         found = self._distribution
@@ -166,4 +193,16 @@ class Session:
             return None
         self.upstream_name = "the stand-in for OpenAI (set OPENAI_API_KEY to talk to OpenAI itself)"
         self._key = f"sk-local-{secrets.token_hex(12)}"
-        return started.enter_context(OpenAIStandIn(key=self._key))
+        return started.enter_context(OpenAIStandIn(key=self._key, fixtures=self._fixtures))
+
+
+def check_port(port: int) -> None:
+    """Raises OSError, saying what helps, before anything slow is begun."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise OSError(f"port {port} may not be used by this user: take one over 1023, or PORT=0") from None
+        except OSError:
+            raise OSError(f"port {port} is in use: end what listens there, or pick a free one with PORT=0") from None

@@ -45,17 +45,20 @@ CDK_APP = {
     "stage": "config relay edge monitoring",
 }
 EMULATOR = {
+    "errors": "",
     "processes": "",
     "net": "",
     "signing": "",
     "runtime": "processes net signing",
     "front": "processes net signing runtime",
-    "fakes": "processes net signing",
-    "assembly": "processes signing runtime front fakes",
+    "fakes": "errors processes net signing",
+    "assembly": "errors processes signing runtime front fakes",
     "local_lambda": "processes signing runtime front",
     "local_stack": "processes signing runtime front fakes assembly local_lambda",
-    "local_deploy": "processes signing runtime front fakes assembly local_lambda",
+    "local_deploy": "errors processes signing runtime front fakes assembly local_lambda",
     "demo": "local_lambda",
+    "local_env": "",
+    "command_line": "errors processes signing front assembly local_stack local_deploy local_env demo",
 }
 # Arrows between rooms that are to go: `module -> room or module`. This set only shrinks.
 SIDEWAYS = {

@@ -7,41 +7,45 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import subprocess
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from emulator.assembly.template import Attributes, Deployed, TemplateError, resolve
+from emulator.errors import EmulatorError
 from emulator.fakes.aws import AwsStandIn
+from emulator.processes import child_process, machine
 from emulator.runtime.function import Function
 from emulator.signing.identities import ACCOUNT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEY_SETTING = "OPENAI_SECRET_ARN"  # the one setting whose meaning has to be known: it names the secret to fill
 
-STDERR = 2  # the descriptor: stdout is for the one line that others read
 BOOTSTRAP = "/var/runtime/bootstrap.py"  # the managed client's file, which the wrapper is told and leaves alone
 
 
-class SynthesisError(Exception):
+class SynthesisError(EmulatorError):
     """`app.py` failed; it has said why on stderr."""
 
 
 def synthesise(environment: str, out: Path) -> Path:
     """Runs app.py as the CDK CLI would, into `out`. Needs node on PATH; takes some seconds."""
     context = json.loads((ROOT / "cdk.json").read_text()).get("context", {})
+    if shutil.which("node") is None:
+        raise SynthesisError("node is not on PATH: Node >= 20 runs the CDK")
     variables = {
-        **{name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "CDK_"))},
+        **machine.taken_over(os.environ),
         "CDK_OUTDIR": str(out),
         "CDK_CONTEXT_JSON": json.dumps({**context, "env": environment}),
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": os.environ.get(
             "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20"
         ),
     }
-    done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=variables, stdout=STDERR, check=False)
-    if done.returncode != 0:
+    # stdout is for the one line that others read.
+    status = child_process.run([sys.executable, "app.py"], env=variables, cwd=ROOT, stdout=sys.stderr.fileno())
+    if status != 0:
         raise SynthesisError(f"`python app.py` for the environment {environment!r} failed (see above)")
     return out
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emulator.errors import EmulatorError
 from emulator.signing.identities import ACCOUNT
 
 Attributes = Mapping[str, str]  # "Ref", "Arn", ... of one resource
 
 
-class TemplateError(Exception):
+class TemplateError(EmulatorError):
     """The assembly does not describe something that can be run here. The text is one line for a person."""
 
 

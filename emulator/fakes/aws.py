@@ -23,7 +23,7 @@ from typing import Any, Self
 import httpx
 
 from emulator.fakes.aws_door import SERVICES, AwsDoor
-from emulator.fakes.readiness import wait_until_it_listens
+from emulator.fakes.readiness import StandInError, wait_until_it_listens
 from emulator.processes import child_process
 from emulator.processes.loop_thread import LoopThread
 from emulator.signing.identities import ACCOUNT, local_role_session, local_user
@@ -32,7 +32,7 @@ NAME = "the AWS stand-in (MiniStack)"
 LONGEST_FOLDER = 80  # characters: the path of a socket has at most 103 on every system
 
 
-class AwsStandInError(Exception):
+class AwsStandInError(StandInError):
     """The stand-in refused a call. The text is one line for a person."""
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import httpx
 
+from emulator.errors import EmulatorError
+
 START_SECONDS = 30.0  # each starts in one or two, on a busy machine in ten
 
 
-class StandInError(Exception):
+class StandInError(EmulatorError):
     """A stand-in did not start. The text is one line for a person."""
 
 

@@ -102,7 +102,7 @@ def ask(relay: LocalLambda, url: str) -> httpx.Response:
         {"model": EXAMPLE_MODEL, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
     ).encode()
     signed = relay.sign("POST", PATH, body=body, headers={"content-type": "application/json"})
-    return httpx.post(url + PATH, content=body, headers=signed, timeout=60)
+    return httpx.post(url + PATH, content=body, headers=signed, timeout=60, trust_env=False)
 
 
 def _update(report: Report, rehearsal: Rehearsal) -> None:

@@ -28,15 +28,17 @@ import httpx
 
 from cdk_app.bundle import target_python
 from emulator.assembly.deployment import ROOT
+from emulator.errors import EmulatorError
 from emulator.front.cloudfront import Edge
 from emulator.local_deploy.ministack_account import REGION, Cloud
 from emulator.local_deploy.permissions import Attempt, Deployed, attempts
 from emulator.local_lambda import LocalLambda
+from emulator.processes import machine
 from emulator.runtime.function import Function
 from emulator.signing.identities import ACCOUNT
 
 
-class RehearsalError(Exception):
+class RehearsalError(EmulatorError):
     """A step failed. The text is for a person and ends with what the CLI said."""
 
 
@@ -186,13 +188,12 @@ class Rehearsal:
         return self._start(*arguments, "--app", str(self._assembly))
 
     def _start(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        theirs = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
         command = [str(ROOT / "node_modules" / ".bin" / "cdk"), *arguments]
         fixed = ["--no-notices", "--no-color", "--ci", "-c", f"env={self._environment}"]
         return subprocess.run(
             [*command, *fixed],
             cwd=ROOT,
-            env={**theirs, **self.cloud.environment()},
+            env={**machine.taken_over(os.environ), **self.cloud.environment()},
             capture_output=True,
             text=True,
             check=False,
@@ -249,7 +250,9 @@ class Rehearsal:
         location = self.cloud.client("lambda").get_function(FunctionName=name)["Code"]["Location"]
         # MiniStack names itself by another host, and without TLS.
         parts = urlsplit(location)
-        answer = httpx.get(f"{self.cloud.url}{parts.path}?{parts.query}", verify=self.cloud.tls_context())
+        answer = httpx.get(
+            f"{self.cloud.url}{parts.path}?{parts.query}", verify=self.cloud.tls_context(), trust_env=False
+        )
         answer.raise_for_status()
         with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
             for info in archive.infolist():

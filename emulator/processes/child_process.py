@@ -58,6 +58,24 @@ async def stop(process: asyncio.subprocess.Process) -> int:
     return await process.wait()
 
 
+def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdout: int) -> int:
+    """Runs a command to its end and returns its status. Ctrl-C is ours alone: the command is killed without a word."""
+    process = subprocess.Popen(
+        list(command),
+        env=dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        start_new_session=True,
+        preexec_fn=die_with_parent(),  # noqa: PLW1509  (nothing but prctl, getppid and _exit runs there)
+    )
+    try:
+        return process.wait()
+    finally:
+        signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def start_logged(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     """A child of a plain thread, stdout and stderr in one file: for stand-ins."""
     with log.open("wb") as out:

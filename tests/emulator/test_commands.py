@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from emulator import demo
-from emulator.__main__ import main
+from emulator.command_line import main
 from emulator.fakes.raw_upstream import RawUpstream, chat_chunk, chat_events, chat_stream
 from emulator.local_lambda import LocalLambda
 from emulator.runtime.function import Function

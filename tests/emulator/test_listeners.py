@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from emulator.fakes.aws import AwsStandIn
+from emulator.fakes.openai import OpenAIStandIn
 from emulator.front.cloudfront import Edge
 from emulator.local_lambda import LocalLambda
 from emulator.runtime.function import Function
@@ -29,13 +30,14 @@ from emulator.signing.identities import Identity, local_role_session, local_user
 DOUBLE = Path(__file__).parent.parent / "support" / "doubles" / "raw_runtime.py"
 USER, ROLE = local_user(), local_role_session()
 KEY = "sk-the-real-key"
-DOORS = ("function url", "edge", "invoke api", "aws")
+DOORS = ("function url", "edge", "invoke api", "aws", "openai")
 
 
 @dataclass(frozen=True, slots=True)
 class Everything:
     local: LocalLambda
     aws: AwsStandIn
+    openai: OpenAIStandIn
     secret: str
 
     def port(self, door: str) -> int:
@@ -44,6 +46,7 @@ class Everything:
             "edge": self.local.edge_url,
             "invoke api": self.local.invoke_url,
             "aws": self.aws.url,
+            "openai": self.openai.url.removesuffix("/v1"),
         }
         return int(urls[door].rpartition(":")[2])
 
@@ -58,9 +61,10 @@ def everything() -> Iterator[Everything]:
     edge = Edge(header="x-origin", secret=lambda: "s")
     with (
         AwsStandIn() as aws,
+        OpenAIStandIn(key=KEY) as openai,
         LocalLambda(function, identities=(USER, ROLE), direct_invokers=(USER,), edge=edge) as local,
     ):
-        yield Everything(local, aws, aws.put_secret(KEY))
+        yield Everything(local, aws, openai, aws.put_secret(KEY))
 
 
 def exchange(port: int, request: bytes) -> tuple[int, str]:
@@ -103,7 +107,7 @@ def test_a_page_of_another_origin_may_neither_call_nor_read(everything: Everythi
     """POST as text/plain is what a page may send anywhere without asking."""
     lines = [b"Origin: https://evil.example", b"Content-Type: text/plain", b"Access-Control-Request-Method: POST"]
     status, text = exchange(everything.port(door), head(method, "/", *lines, b"Content-Length: 0"))
-    assert status in (400, 403)
+    assert status in (400, 401, 403)
     assert "access-control" not in text.lower()
 
 
@@ -138,7 +142,7 @@ def test_bytes_above_ascii_are_refused_in_awss_words(
     name = line.partition(b":")[0].lower()
     others = [f"{key}: {text}".encode() for key, text in signed.items() if key.lower().encode() != name]
     status, text = exchange(everything.port(door), head("POST", "/", line, *others, b"Content-Length: 0"))
-    assert status in (400, 403)
+    assert status in (400, 401, 403)
     assert '"message"' in text.lower()
     assert "Traceback" not in capfd.readouterr().err
 
@@ -282,6 +286,15 @@ def test_ministack_itself_listens_where_only_this_user_can_go(everything: Everyt
         if row[6] in inodes and row[-1].endswith("/socket")
     }
     assert stat.S_IMODE(Path(path).parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("key", ["", "sk-wrong", KEY.upper()])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions", "/__aimock/journal", "/health"])
+def test_the_openai_stand_in_serves_whoever_has_this_runs_key(everything: Everything, key: str, path: str) -> None:
+    origin = everything.openai.url.removesuffix("/v1")
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    assert httpx.post(origin + path, json={"model": "m"}, headers=headers).status_code == 401
+    assert httpx.get(origin + "/v1/models", headers={"authorization": f"Bearer {KEY}"}).status_code == 200
 
 
 def runtime_api(local: LocalLambda) -> str:

@@ -48,11 +48,18 @@ def test_the_openai_stand_in_streams_to_those_who_have_its_key() -> None:
 
 
 def test_a_stand_in_that_does_not_start_says_why(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
     with (
         pytest.raises(StandInError, match=r"aimock.*ended with status"),
-        OpenAIStandIn(key="sk-x", fixtures=tmp_path / "none.json") as openai,
+        OpenAIStandIn(key="sk-x", fixtures=broken) as openai,
     ):
         _ = openai.url
+    with (
+        pytest.raises(StandInError, match=r"no file .*none.json.*--fixtures"),
+        OpenAIStandIn(key="sk-x", fixtures=tmp_path / "none.json"),
+    ):
+        pass
 
 
 def test_the_secret_of_the_template_holds_the_key(aws: AwsStandIn) -> None:
