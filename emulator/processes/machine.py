@@ -21,4 +21,7 @@ def taken_over(environ: Mapping[str, str]) -> dict[str, str]:
     for name in ("NO_PROXY", "no_proxy"):
         kept[name] = ",".join(text for text in (environ.get(name, ""), _LOOPBACK) if text)
     fixed = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    home = environ.get("HOME", "")
+    if home and not os.access(home, os.W_OK):
+        fixed["JSII_RUNTIME_PACKAGE_CACHE"] = "disabled"  # which waits for ever for a lock that it cannot take there
     return {**kept, **fixed, "TMPDIR": tempfile.gettempdir()}

@@ -18,7 +18,7 @@ from emulator.assembly.deployment import synthesise
 from emulator.fakes.raw_upstream import RawUpstream, chat_stream
 from emulator.processes import machine
 
-pytestmark = pytest.mark.timeout(300)  # app.py takes seconds on a quiet machine
+pytestmark = pytest.mark.timeout(600)  # app.py takes seconds on a quiet machine
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCAL_ENV = ROOT / "build" / "local.env"
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
@@ -100,11 +100,14 @@ def test_the_demo_works_whatever_the_environment_says(name: str, assembly: Path,
     assert "Traceback" not in errors
 
 
-def test_a_whole_start_with_everything_hostile_at_once() -> None:
-    """With a synthesis of its own and the OpenAI stand-in. Python's own variables are make's to take away."""
+def test_a_whole_start_with_everything_hostile_at_once(assembly: Path) -> None:
+    """With a synthesis of its own and the OpenAI stand-in; `assembly` has fetched the bundle's packages before.
+
+    Python's own variables are make's to take away.
+    """
     changes = {key: text for case in HOSTILE.values() for key, text in case.items() if not key.startswith("PYTHON")}
     process = emulator("demo", "--prompt", "Does it work?", **changes)
-    out, errors = process.communicate(timeout=280)
+    out, errors = process.communicate(timeout=570)
     assert process.returncode == 0, out + errors
     assert "these words travel back through it one by one" in out
     assert "Traceback" not in errors
@@ -119,12 +122,15 @@ def test_nothing_of_the_shells_aws_is_taken_over() -> None:
         "NODE_OPTIONS": "x",
         "OPENAI_API_KEY": "sk-x",
         "PATH": "/bin",
+        "HOME": "/proc/nowhere",
         "HTTPS_PROXY": CLOSED,
         "NO_PROXY": "a.example",
     }
     kept = machine.taken_over(given)
     assert kept == {
         "PATH": "/bin",
+        "HOME": "/proc/nowhere",
+        "JSII_RUNTIME_PACKAGE_CACHE": "disabled",
         "HTTPS_PROXY": CLOSED,
         "NO_PROXY": "a.example,127.0.0.1,localhost,::1",
         "no_proxy": "127.0.0.1,localhost,::1",
