@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     once.set_defaults(run=run_demo)
     add_common(once)
     once.add_argument("--port", type=port, default=0, help=argparse.SUPPRESS)
-    once.add_argument("--prompt", default="Why do streamed answers feel faster? Answer in three sentences.")
+    once.add_argument("--prompt", default="Why do streamed responses feel faster? Answer in three sentences.")
     once.add_argument("--model", default=EXAMPLE_MODEL)
     deploy = commands.add_parser("deploy", help="deploy to an AWS account of MiniStack's, check, destroy")
     deploy.set_defaults(run=run_deploy)
