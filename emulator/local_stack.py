@@ -18,10 +18,10 @@ from clients import EXAMPLE_MODEL
 from emulator.assembly.deployment import ROOT, deploy, synthesise
 from emulator.assembly.template import Distribution, distribution, read
 from emulator.fakes.aws import AwsStandIn
-from emulator.fakes.openai import OpenAIStandIn
 from emulator.front.cloudfront import Edge
 from emulator.front.function_url import Disconnects
 from emulator.local_lambda import LocalLambda
+from emulator.openai.stand_in import OpenAIStandIn
 from emulator.processes.log import LogSink
 from emulator.runtime.function import Function
 from emulator.signing.identities import Identity

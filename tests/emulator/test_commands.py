@@ -123,7 +123,7 @@ import pathlib, sys, time
 from emulator.fakes.aws import AwsStandIn
 from emulator.runtime.function import Function
 from emulator.local_lambda import LocalLambda
-from emulator.fakes.openai import OpenAIStandIn
+from emulator.openai.stand_in import OpenAIStandIn
 double = pathlib.Path(sys.argv[1])
 function = Function(command=(sys.executable, "-I", "-S", str(double)), task_root=double.parent)
 with OpenAIStandIn(key="sk-x"), AwsStandIn(), LocalLambda(function) as relay:

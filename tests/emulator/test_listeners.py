@@ -21,9 +21,9 @@ import httpx
 import pytest
 
 from emulator.fakes.aws import AwsStandIn
-from emulator.fakes.openai import OpenAIStandIn
 from emulator.front.cloudfront import Edge
 from emulator.local_lambda import LocalLambda
+from emulator.openai.stand_in import OpenAIStandIn
 from emulator.runtime.function import Function
 from emulator.signing.identities import Identity, local_role_session, local_user
 

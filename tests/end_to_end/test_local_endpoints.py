@@ -19,8 +19,8 @@ from clients import EXAMPLE_MODEL
 from clients.signed_openai import NO_KEY, LambdaAuth
 from clients.signing import Signer
 from emulator.fakes.aws import AwsStandIn
-from emulator.fakes.openai import OpenAIStandIn
 from emulator.local_lambda import LocalLambda
+from emulator.openai.stand_in import OpenAIStandIn
 from emulator.runtime.function import Function
 
 KEY = "sk-" + "x" * 40

@@ -12,8 +12,8 @@ import pytest
 from emulator.assembly.deployment import create_resources, deploy
 from emulator.assembly.template import Deployed, TemplateError
 from emulator.fakes.aws import AwsStandIn
-from emulator.fakes.openai import OpenAIStandIn
 from emulator.fakes.readiness import StandInError
+from emulator.openai.stand_in import OpenAIStandIn
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from emulator.fakes import openai_media as media
-from emulator.fakes import openai_text as text
 from emulator.net.listener import Listener, read_body
+from emulator.openai import media, text
 
 Json = dict[str, Any]
 EVENTS = "text/event-stream; charset=utf-8"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from emulator.fakes.openai_door import form_fields
-from emulator.fakes.openai_text import example, reply_to
+from emulator.openai.door import form_fields
+from emulator.openai.text import example, reply_to
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 OTHER = {"type": "function", "function": {"name": "g"}}

@@ -17,8 +17,8 @@ from typing import Any, Self
 
 import httpx
 
-from emulator.fakes.openai_door import OpenAIDoor
 from emulator.fakes.readiness import StandInError, wait_for_text
+from emulator.openai.door import OpenAIDoor
 from emulator.processes import child_process
 from emulator.processes.loop_thread import LoopThread
 
