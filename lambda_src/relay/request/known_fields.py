@@ -48,7 +48,7 @@ TRANSCRIPTIONS = _names(
 TEXT_FIELDS = _names(
     """
     action actions allowed_callers allowed_tools annotations approval_request_id approve arguments async audio bytes
-    call_id caller caller_id categories code command commands content context custom defer_loading definition
+    call_id caller caller_id categories code command commands content context created_by custom defer_loading definition
     description detail diff effort encrypted_content end_index env error execution exit_code filters fingerprint format
     function function_call generate_summary grammar id include_obfuscation include_usage index input_schema
     input json_schema keys logprob logprobs logs max_output_length message mode moderation_details moderation_stage name

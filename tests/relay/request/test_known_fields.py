@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from openai.types import embedding_create_params, image_generate_params, moderation_create_params
+from openai.types import embedding_create_params, image_generate_params, moderation_create_params, responses
 from openai.types.audio import speech_create_params, transcription_create_params
 from openai.types.chat import completion_create_params
 from openai.types.responses import response_create_params
@@ -124,6 +124,25 @@ def test_every_type_of_an_object_is_looked_at() -> None:
     assert sorted(types - known_fields.TEXT_TYPES - media - words(DEAR_TYPES)) == []
     assert known_fields.TEXT_TYPES & (words(DEAR_TYPES) | media) == set()
     assert known_fields.CLIENT_SIDE_TOOLS <= known_fields.TEXT_TYPES
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        responses.ResponseOutputMessage,
+        responses.ResponseOutputText,
+        responses.ResponseReasoningItem,
+        responses.ResponseFunctionToolCall,
+        responses.ResponseFunctionToolCallOutputItem,
+        responses.ResponseCustomToolCall,
+        responses.ResponseApplyPatchToolCall,
+        responses.ResponseFunctionShellToolCall,
+        responses.ResponseToolSearchCall,
+        responses.ResponseFunctionWebSearch,
+    ],
+)
+def test_what_a_response_holds_may_be_sent_back(item: Any) -> None:
+    assert set(item.model_fields) - {"async_"} <= known_fields.TEXT_FIELDS
 
 
 def test_every_id_is_looked_at() -> None:
