@@ -16,7 +16,7 @@ from emulator.local_lambda import LocalLambda
 
 
 @dataclass(slots=True, kw_only=True)
-class Shown:
+class DemoResult:
     """What was seen of the answer; times are seconds since the request was sent."""
 
     status: int = 0
@@ -33,7 +33,7 @@ class Shown:
         return self.status == 200 and self.done and bool(self.finish_reason) and not self.problem
 
 
-def ask(relay: LocalLambda, *, upstream: str, prompt: str, model: str, out: TextIO) -> Shown:
+def ask(relay: LocalLambda, *, upstream: str, prompt: str, model: str, out: TextIO) -> DemoResult:
     console = Console(file=out, markup=False, emoji=False, highlight=False, soft_wrap=True)
     path = "/v1/chat/completions"
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}]}).encode()
@@ -44,7 +44,7 @@ def ask(relay: LocalLambda, *, upstream: str, prompt: str, model: str, out: Text
         console.print(f"through the edge, signed for {relay.url}", style="dim")
     console.print(f"upstream: {printable(upstream)}\n", style="dim")
     console.print(f"> {printable(prompt)}\n", style="bold")
-    shown, began = Shown(), time.monotonic()
+    shown, began = DemoResult(), time.monotonic()
     try:
         with httpx.stream("POST", url, content=body, headers=headers, timeout=120, trust_env=False) as response:
             shown.status = response.status_code
@@ -61,7 +61,7 @@ def ask(relay: LocalLambda, *, upstream: str, prompt: str, model: str, out: Text
     return shown
 
 
-def show(response: httpx.Response, shown: Shown, out: TextIO, began: float) -> None:
+def show(response: httpx.Response, shown: DemoResult, out: TextIO, began: float) -> None:
     """Writes the tokens as they arrive and fills `shown`."""
     for data in sse_data(response.iter_lines()):
         if data == "[DONE]":
@@ -97,7 +97,7 @@ def sse_data(lines: Iterator[str]) -> Iterator[str]:
             yield line[5:].strip()
 
 
-def summarise(console: Console, relay: LocalLambda, shown: Shown) -> None:
+def summarise(console: Console, relay: LocalLambda, shown: DemoResult) -> None:
     starts = relay.init_seconds()
     cold = f", {starts[0]:.2f} s of which started the process" if starts else ""
     console.print("\n")

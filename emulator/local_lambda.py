@@ -12,11 +12,11 @@
   invoke_url          Lambda's Invoke and InvokeWithResponseStream, for the identities in `direct_invokers=`
   logs                LogSink: lines(), text(), wait_for(...): the processes' output and the platform's lines
   pids(), calls()     the processes that live now, and what each called on its Runtime API, in order
-  counters()          what the door and the fleet counted; init_seconds(): process start to first `/next`
+  counters()          what the door and the pool of environments counted; init_seconds(): process start to first `/next`
   warm(n)             have n processes waiting, as provisioned concurrency would
   refuse_next_response(...)   a fault of the Runtime API, for every process that lives now
 `disconnects=Disconnects.TOLD` makes a leaving caller visible to the function, which Lambda never does.
-`runtime_api_only.RuntimeApiOnly` is the Runtime API alone.
+`runtime.standalone.RuntimeApiOnly` is the Runtime API alone.
 
 Everything runs in one thread with its own event loop; all methods here are for other threads.
 """
@@ -36,7 +36,7 @@ from emulator.front.invoke_api import InvokeApi
 from emulator.processes.log import LogSink
 from emulator.processes.loop_thread import LoopThread
 from emulator.runtime.api import EarlyRefusal
-from emulator.runtime.environment_pool import Fleet
+from emulator.runtime.environment_pool import EnvironmentPool
 from emulator.runtime.function import Function
 from emulator.signing.identities import Identity, local_role_session, local_user
 from emulator.signing.signature import Verifier
@@ -121,37 +121,37 @@ class LocalLambda:
         return signer.sign(method, self.url + path, region=self.region, body=body, headers=headers)
 
     def pids(self) -> list[int]:
-        return self._loop.call(lambda: [one.pid for one in self._fleet.environments])
+        return self._loop.call(lambda: [one.pid for one in self._pool.environments])
 
     def calls(self) -> dict[int, list[str]]:
-        return self._loop.call(lambda: {one.pid: list(one.api.calls) for one in self._fleet.environments})
+        return self._loop.call(lambda: {one.pid: list(one.api.calls) for one in self._pool.environments})
 
     def counters(self) -> dict[str, int]:
-        return self._loop.call(lambda: {**self._door.counters, "cold starts": self._fleet.cold_starts})
+        return self._loop.call(lambda: {**self._door.counters, "cold starts": self._pool.cold_starts})
 
     def init_seconds(self) -> list[float]:
         """Process start to first `/next`, for each process that got there."""
-        return self._loop.call(lambda: list(self._fleet.init_seconds))
+        return self._loop.call(lambda: list(self._pool.init_seconds))
 
     def warm(self, count: int) -> None:
-        self._loop.run(self._fleet.warm(count))
+        self._loop.run(self._pool.warm(count))
 
     def refuse_next_response(self, refusal: EarlyRefusal) -> None:
         """Every process that lives now refuses its next response."""
 
         def tell() -> None:
-            for environment in self._fleet.environments:
+            for environment in self._pool.environments:
                 environment.api.refuse_next_response(refusal)
 
         self._loop.call(tell)
 
     async def _start(self) -> None:
-        self._fleet = Fleet(self.function, self.logs, pathlib.Path(self._home.name))
+        self._pool = EnvironmentPool(self.function, self.logs, pathlib.Path(self._home.name))
         verifier = Verifier(self.identities, self.function.region)
-        self._door = FunctionUrl(self._fleet, verifier, self.logs, disconnects=self._disconnects, clock=self._clock)
+        self._door = FunctionUrl(self._pool, verifier, self.logs, disconnects=self._disconnects, clock=self._clock)
         await self._door.start(self._wanted_port)
         if self._direct_invokers:
-            self._invoke_api = InvokeApi(self._fleet, verifier, invokers=self._direct_invokers, clock=self._clock)
+            self._invoke_api = InvokeApi(self._pool, verifier, invokers=self._direct_invokers, clock=self._clock)
             await self._invoke_api.start()
         if self._edge is not None:
             self._edge_door = EdgeDoor(self._edge, self.url)
@@ -160,7 +160,7 @@ class LocalLambda:
     async def _stop(self) -> None:
         if self._edge_door is not None:
             await self._edge_door.close()
-        await self._fleet.close()
+        await self._pool.close()
         await self._door.close()
         if self._invoke_api is not None:
             await self._invoke_api.close()

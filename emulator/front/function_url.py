@@ -21,9 +21,9 @@ from emulator.front.event import Door, function_url_event
 from emulator.net.listener import Listener, read_body
 from emulator.processes.log import LogSink
 from emulator.runtime import prelude
-from emulator.runtime.environment_pool import Fleet, InitFailedError, ThrottledError
+from emulator.runtime.environment_pool import EnvironmentPool, InitFailedError, ThrottledError
 from emulator.runtime.execution_environment import Environment
-from emulator.runtime.invocation import Answer, Ending
+from emulator.runtime.invocation import Ending, InvocationResponse
 from emulator.signing.signature import RefusedError, SignedRequest, Verifier
 
 EVENT_LIMIT = 6_291_556  # what Lambda's own RequestEntityTooLargeException names
@@ -43,7 +43,7 @@ class FunctionUrl:
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: EnvironmentPool,
         verifier: Verifier,
         logs: LogSink,
         *,
@@ -51,7 +51,7 @@ class FunctionUrl:
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
         self.counters: Counter[str] = Counter()
-        self._fleet = fleet
+        self._pool = fleet
         self._verifier = verifier
         self._logs = logs
         self._disconnects = disconnects
@@ -85,7 +85,7 @@ class FunctionUrl:
             return self._refuse(403, refused.kind, str(refused), request_id)
         door = Door(
             url_id=URL_ID,
-            domain=f"{URL_ID}.lambda-url.{self._fleet.function.region}.on.aws",
+            domain=f"{URL_ID}.lambda-url.{self._pool.function.region}.on.aws",
             trace_id=trace_id,
             request_id=request_id,
             source_ip=request.remote or "127.0.0.1",
@@ -100,7 +100,7 @@ class FunctionUrl:
         self, request: web.BaseRequest, event: bytes, request_id: str, trace_id: str
     ) -> web.StreamResponse:
         try:
-            environment, answer = await self._fleet.invoke(event, request_id, trace_id)
+            environment, answer = await self._pool.invoke(event, request_id, trace_id)
         except ThrottledError:
             return self._refuse(429, "TooManyRequestsException", "Rate Exceeded.", request_id)
         except InitFailedError as failed:
@@ -117,7 +117,7 @@ class FunctionUrl:
             raise
 
     async def _pass_on(
-        self, request: web.BaseRequest, answer: Answer, request_id: str, trace_id: str
+        self, request: web.BaseRequest, answer: InvocationResponse, request_id: str, trace_id: str
     ) -> web.StreamResponse:
         reader = prelude.PreludeReader()
         body = await answer.read()
@@ -141,7 +141,7 @@ class FunctionUrl:
         return await self._stream(request, answer, response, body)
 
     async def _stream(
-        self, request: web.BaseRequest, answer: Answer, response: web.StreamResponse, body: bytes
+        self, request: web.BaseRequest, answer: InvocationResponse, response: web.StreamResponse, body: bytes
     ) -> web.StreamResponse:
         await response.prepare(request)
         while True:
@@ -159,7 +159,7 @@ class FunctionUrl:
                 request.transport.close()  # sends what is buffered, then ends without the last chunk
         return response
 
-    def _caller_left(self, environment: Environment, answer: Answer) -> None:
+    def _caller_left(self, environment: Environment, answer: InvocationResponse) -> None:
         self.counters[Ending.CALLER_LEFT.value] += 1
         if self._disconnects is Disconnects.TOLD and answer.outcome is None:
             environment.api.hang_up()
@@ -189,7 +189,7 @@ def begin(head: prelude.Prelude, request_id: str, trace_id: str) -> web.StreamRe
     return response
 
 
-def failed(answer: Answer) -> bool:
+def failed(answer: InvocationResponse) -> bool:
     return answer.outcome is not None and answer.outcome.ending is not Ending.COMPLETE
 
 

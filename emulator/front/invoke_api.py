@@ -21,8 +21,8 @@ from aiohttp import web
 
 from emulator.front.function_url import new_trace_id
 from emulator.net.listener import Listener, read_body
-from emulator.runtime.environment_pool import Fleet, InitFailedError, ThrottledError
-from emulator.runtime.invocation import Answer, Ending, Outcome
+from emulator.runtime.environment_pool import EnvironmentPool, InitFailedError, ThrottledError
+from emulator.runtime.invocation import Ending, InvocationResponse, Outcome
 from emulator.signing.identities import Identity
 from emulator.signing.signature import RefusedError, SignedRequest, Verifier
 
@@ -35,13 +35,13 @@ class InvokeApi:
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: EnvironmentPool,
         verifier: Verifier,
         *,
         invokers: Sequence[Identity],
         clock: Callable[[], datetime.datetime],
     ) -> None:
-        self._fleet = fleet
+        self._pool = fleet
         self._verifier = verifier
         self._allowed = {identity.access_key for identity in invokers}
         self._clock = clock
@@ -73,7 +73,7 @@ class InvokeApi:
                 403,
                 "AccessDeniedException",
                 f"User: {caller.arn} is not authorized to perform: lambda:InvokeFunction "
-                f"on resource: {self._fleet.function.arn}",
+                f"on resource: {self._pool.function.arn}",
             )
         return await self._invoke(request, event or b"{}")
 
@@ -82,19 +82,19 @@ class InvokeApi:
         named = streaming or buffered
         if request.method != "POST" or named is None:
             return _refuse(404, "UnknownOperationException", "only Invoke and InvokeWithResponseStream are served")
-        if named["name"] not in (self._fleet.function.name, self._fleet.function.arn):
+        if named["name"] not in (self._pool.function.name, self._pool.function.arn):
             return _refuse(404, "ResourceNotFoundException", f"Function not found: {named['name']}")
         try:
-            _, answer = await self._fleet.invoke(event, str(uuid.uuid4()), new_trace_id())
+            _, answer = await self._pool.invoke(event, str(uuid.uuid4()), new_trace_id())
         except ThrottledError:
             return _refuse(429, "TooManyRequestsException", "Rate Exceeded.")
         except InitFailedError as failed:
-            answer = Answer()
+            answer = InvocationResponse()
             answer.end(failed.outcome)
         return await (_stream(request, answer) if streaming else _whole(answer))
 
 
-async def _whole(answer: Answer) -> web.Response:
+async def _whole(answer: InvocationResponse) -> web.Response:
     body = b""
     while part := await answer.read():
         body += part
@@ -106,7 +106,7 @@ async def _whole(answer: Answer) -> web.Response:
     return web.Response(text=json.dumps(error), headers=headers)
 
 
-async def _stream(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+async def _stream(request: web.BaseRequest, answer: InvocationResponse) -> web.StreamResponse:
     headers = {"content-type": "application/vnd.amazon.eventstream", "X-Amz-Executed-Version": "$LATEST"}
     response = web.StreamResponse(headers=headers)
     response.enable_chunked_encoding()

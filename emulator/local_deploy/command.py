@@ -13,7 +13,7 @@ from rich.console import Console
 
 from clients import EXAMPLE_MODEL
 from emulator.fakes.raw_upstream import RawUpstream, chat_stream
-from emulator.local_deploy.deployment import Rehearsal
+from emulator.local_deploy.deployment import LocalDeployment
 from emulator.local_deploy.permissions import Attempt
 from emulator.local_lambda import LocalLambda
 
@@ -50,7 +50,7 @@ def run(environment: str, out: TextIO) -> bool:
     with RawUpstream() as upstream, ExitStack() as started:
         upstream.answer(*chat_stream("It ", "works."))
         with report.step("synth, and an AWS account of MiniStack's"):
-            rehearsal = started.enter_context(Rehearsal(environment))
+            rehearsal = started.enter_context(LocalDeployment(environment))
         _deploy(report, rehearsal)
         _check_permissions(report, rehearsal)
         _call(report, rehearsal, upstream)
@@ -62,7 +62,7 @@ def run(environment: str, out: TextIO) -> bool:
     return report.is_good
 
 
-def _deploy(report: Report, rehearsal: Rehearsal) -> None:
+def _deploy(report: Report, rehearsal: LocalDeployment) -> None:
     with report.step("cdk bootstrap"):
         rehearsal.bootstrap()
     with report.step("cdk deploy"):
@@ -77,7 +77,7 @@ def _deploy(report: Report, rehearsal: Rehearsal) -> None:
     report.say("  the key was set, as the output SetKeyCommand says")
 
 
-def _check_permissions(report: Report, rehearsal: Rehearsal) -> None:
+def _check_permissions(report: Report, rehearsal: LocalDeployment) -> None:
     with report.step("calls under the function's role"):
         seen = list(rehearsal.attempts())
     for attempt in seen:
@@ -88,7 +88,7 @@ def _wish(attempt: Attempt) -> str:
     return f"{'may' if attempt.wanted else 'may not'} {attempt.what}"
 
 
-def _call(report: Report, rehearsal: Rehearsal, upstream: RawUpstream) -> None:
+def _call(report: Report, rehearsal: LocalDeployment, upstream: RawUpstream) -> None:
     with report.step("the relay as it was deployed"), rehearsal.running(upstream.url) as relay:
         direct, through = ask(relay, relay.url), ask(relay, relay.edge_url)
     report.expect("past the edge: refused", direct.status_code == 403, direct.json()["error"]["code"])
@@ -105,7 +105,7 @@ def ask(relay: LocalLambda, url: str) -> httpx.Response:
     return httpx.post(url + PATH, content=body, headers=signed, timeout=60, trust_env=False)
 
 
-def _update(report: Report, rehearsal: Rehearsal) -> None:
+def _update(report: Report, rehearsal: LocalDeployment) -> None:
     value = rehearsal.rotate_origin_secret()
     with report.step("a new origin secret, and cdk deploy of a change"):
         rehearsal.update()

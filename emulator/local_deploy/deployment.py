@@ -1,6 +1,6 @@
 """A deployment rehearsed on this machine: the real CDK CLI against an AWS account that MiniStack plays.
 
-    with Rehearsal("dev") as it:
+    with LocalDeployment("dev") as it:
         it.bootstrap(), it.deploy(), it.differences(), it.attempts(), it.running(...), it.update(), it.destroy()
 
 What is not covered, because MiniStack has it not: whether WAF refuses, CloudFront itself, streaming through a real
@@ -30,7 +30,7 @@ from cdk_app.bundle import target_python
 from emulator.assembly.deployment import ROOT
 from emulator.errors import EmulatorError
 from emulator.front.cloudfront import Edge
-from emulator.local_deploy.ministack_account import REGION, Cloud
+from emulator.local_deploy.ministack_account import REGION, MiniStackAccount
 from emulator.local_deploy.permissions import Attempt, Deployed, attempts
 from emulator.local_lambda import LocalLambda
 from emulator.processes import machine
@@ -38,11 +38,11 @@ from emulator.runtime.function import Function
 from emulator.signing.identities import ACCOUNT
 
 
-class RehearsalError(EmulatorError):
+class LocalDeployError(EmulatorError):
     """A step failed. The text is for a person and ends with what the CLI said."""
 
 
-class Rehearsal:
+class LocalDeployment:
     """A context manager; its methods are the steps, to be called in the order of life."""
 
     def __init__(self, environment: str) -> None:
@@ -51,7 +51,7 @@ class Rehearsal:
 
     def __enter__(self) -> Self:
         with self._stack as started:
-            self.cloud = started.enter_context(Cloud())
+            self.cloud = started.enter_context(MiniStackAccount())
             place = ROOT / "build"
             place.mkdir(exist_ok=True)
             self._folder = Path(started.enter_context(TemporaryDirectory(dir=place, prefix="rehearsal-")))
@@ -202,7 +202,7 @@ class Rehearsal:
     def _checked(self, done: subprocess.CompletedProcess[str]) -> None:
         if done.returncode != 0:
             tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
-            raise RehearsalError(f"cdk {done.args[1]} failed with {done.returncode}:\n{tail}")
+            raise LocalDeployError(f"cdk {done.args[1]} failed with {done.returncode}:\n{tail}")
 
     def _origin(self) -> Any:
         cloudfront = self.cloud.client("cloudfront")

@@ -33,7 +33,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Cloud:
+class MiniStackAccount:
     """`environment()` is for processes that shall meet it, `client()` for Python. Root's credentials, unless others."""
 
     def __enter__(self) -> Self:

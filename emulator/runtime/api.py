@@ -24,7 +24,7 @@ import h11
 
 from emulator.net.h11_connection import Connection, ConnectionLostError, serve
 from emulator.net.listener import names_this_machine
-from emulator.runtime.invocation import Answer, Ending, Invocation, Outcome
+from emulator.runtime.invocation import Ending, Invocation, InvocationResponse, Outcome
 from emulator.runtime.wire import error_outcome, next_headers, outcome_of
 
 STREAM_LIMIT = 200 * 1024 * 1024  # docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html
@@ -59,7 +59,7 @@ class EarlyRefusal:
 @dataclass(slots=True)
 class _Current:
     invocation: Invocation
-    answer: Answer
+    answer: InvocationResponse
     connection: Connection | None = None  # the one that carries the response
     hung_up: bool = False
 
@@ -109,12 +109,12 @@ class RuntimeApi:
 
     # -- the service's side ----------------------------------------------------------------------------------
 
-    def deliver(self, invocation: Invocation) -> Answer:
+    def deliver(self, invocation: Invocation) -> InvocationResponse:
         """Give an invocation to the function that waits in `/next`. Only in phase READY."""
         waiter = next((w for w in reversed(self._waiters) if not w.done()), None)
         if self.phase is not Phase.READY or waiter is None:
             raise RuntimeError(f"nobody waits in /next (phase {self.phase.value})")
-        self._current = _Current(invocation, Answer())
+        self._current = _Current(invocation, InvocationResponse())
         self._enter(Phase.RUNNING)
         waiter.set_result(invocation)
         return self._current.answer
@@ -203,7 +203,7 @@ class RuntimeApi:
                 connection.abort()
             await self._take_body(connection, current.answer)
 
-    async def _take_body(self, connection: Connection, answer: Answer) -> None:
+    async def _take_body(self, connection: Connection, answer: InvocationResponse) -> None:
         try:
             refusal = await self._copy_body(connection, answer)
         except ConnectionLostError as lost:
@@ -226,7 +226,7 @@ class RuntimeApi:
         answer.end(Outcome(ending=Ending.REFUSED, error_type=refusal.error_type, message=message))
         await self._reply(connection, "POST response", refusal.status, refusal.error_type, message)
 
-    async def _copy_body(self, connection: Connection, answer: Answer) -> EarlyRefusal | None:
+    async def _copy_body(self, connection: Connection, answer: InvocationResponse) -> EarlyRefusal | None:
         """Copies until the end, which it tells the answer; or until the response has to be refused."""
         refusal, self._refusal = self._refusal, None
         limit = self.stream_limit if answer.streaming else BUFFERED_LIMIT

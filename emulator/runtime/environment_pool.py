@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from emulator.processes.log import LogSink
 from emulator.runtime.execution_environment import Environment
 from emulator.runtime.function import Function
-from emulator.runtime.invocation import Answer, Outcome
+from emulator.runtime.invocation import InvocationResponse, Outcome
 
 # An environment whose answer has ended asks for its next event within milliseconds. A caller who sends
 # request after request would otherwise always find it busy, which on AWS the network's way hides.
@@ -28,7 +28,7 @@ class InitFailedError(Exception):
         self.outcome = outcome
 
 
-class Fleet:
+class EnvironmentPool:
     def __init__(self, function: Function, logs: LogSink, home: pathlib.Path) -> None:
         self.function = function
         self.cold_starts = 0
@@ -44,7 +44,7 @@ class Fleet:
     def environments(self) -> Sequence[Environment]:
         return tuple(self._environments)
 
-    async def invoke(self, event: bytes, request_id: str, trace_id: str) -> tuple[Environment, Answer]:
+    async def invoke(self, event: bytes, request_id: str, trace_id: str) -> tuple[Environment, InvocationResponse]:
         """Raises ThrottledError and InitFailedError."""
         environment = await self._acquire()
         try:

@@ -18,7 +18,7 @@ from emulator.processes.log import LogLine, LogSink
 from emulator.processes.peer import belongs_to_session
 from emulator.runtime.api import Phase, RuntimeApi
 from emulator.runtime.function import Function, Idle
-from emulator.runtime.invocation import Answer, Ending, Invocation, Outcome
+from emulator.runtime.invocation import Ending, Invocation, InvocationResponse, Outcome
 
 LONGEST_LINE = 256 * 1024  # CloudWatch Logs' limit for one event; a longer line is cut into several
 
@@ -99,7 +99,7 @@ class Environment:
             return self.api.init_error
         return self._exit
 
-    def invoke(self, event: bytes, request_id: str, trace_id: str) -> Answer:
+    def invoke(self, event: bytes, request_id: str, trace_id: str) -> InvocationResponse:
         """Only when idle."""
         timeout = self._function.timeout
         invocation = Invocation(
@@ -182,7 +182,7 @@ class Environment:
         if rest:
             self._log(source, rest)
 
-    async def _report(self, answer: Answer, request_id: str, began: float) -> None:
+    async def _report(self, answer: InvocationResponse, request_id: str, began: float) -> None:
         outcome = await answer.ended()
         took = (time.monotonic() - began) * 1000
         if answer.streaming and outcome.ending is Ending.COMPLETE and answer.size == 0:

@@ -1,6 +1,6 @@
 """One invocation and the answer the function gives to it. Knows nothing of HTTP, sockets or processes.
 
-An `Answer` has one writer (the Runtime API) and one reader (the door). The writer waits when the reader is
+An `InvocationResponse` has one writer (the Runtime API) and one reader (the door). The writer waits when the reader is
 slow, so that a caller who reads slowly slows the function down, as on Lambda.
 """
 
@@ -52,7 +52,7 @@ class Outcome:
     message: str = ""
 
 
-class Answer:
+class InvocationResponse:
     """The response of a function to one invocation, as it arrives."""
 
     def __init__(self) -> None:

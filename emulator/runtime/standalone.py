@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar
 
 from emulator.processes.loop_thread import LoopThread
 from emulator.runtime.api import EarlyRefusal, Phase, RuntimeApi
-from emulator.runtime.invocation import Answer, Invocation, Outcome
+from emulator.runtime.invocation import Invocation, InvocationResponse, Outcome
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class RuntimeApiOnly:
             self._ready.clear()
             await self._ready.wait()
         began = time.monotonic()
-        answer: Answer = self.api.deliver(invocation)
+        answer: InvocationResponse = self.api.deliver(invocation)
         arrivals: list[tuple[float, bytes]] = []
         while data := await answer.read():
             arrivals.append((time.monotonic() - began, data))

@@ -176,7 +176,7 @@ def test_what_is_wrong_is_said_in_one_line(
 # -- the demo's judgement, with a function that does as it is told -----------------------------------------------------
 
 
-def asked(events: list[bytes], *end: list[object]) -> demo.Shown:
+def asked(events: list[bytes], *end: list[object]) -> demo.DemoResult:
     steps: list[list[object]] = [["begin", None]]
     steps += [["write", event.decode()] for event in events]
     steps += end

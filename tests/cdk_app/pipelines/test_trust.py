@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from emulator.local_deploy.ministack_account import REGION, Cloud
+from emulator.local_deploy.ministack_account import REGION, MiniStackAccount
 from emulator.signing.identities import ACCOUNT
 from tests.cdk_app.pipelines.test_roles import OURS, synthesise
 from tests.support.synthesis import EVERYTHING, ROOT
@@ -28,11 +28,11 @@ BOOTSTRAPPED = f"arn:aws:iam::{ACCOUNT}:role/cdk-hnb659fds-{{}}-role-{ACCOUNT}-{
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStackAccount]:
     """An account after `cdk bootstrap` and `make deploy-roles`."""
     folder = tmp_path_factory.mktemp("roles")
     template = synthesise(replace(OURS, provider="exists"), [HERE], folder)
-    with Cloud() as cloud:
+    with MiniStackAccount() as cloud:
         output = _bootstrap(cloud, folder)
         # As `make bootstrap ENV=prod` does it: whatever regions the environment's stacks are in.
         for region in ("eu-central-1", "us-east-1"):
@@ -44,7 +44,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield cloud
 
 
-def _bootstrap(cloud: Cloud, folder: Path) -> str:
+def _bootstrap(cloud: MiniStackAccount, folder: Path) -> str:
     """What the CLI prints. It is called by hand, so it is cdk.json that finds the Python for the app."""
     theirs = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
     command = [
@@ -67,7 +67,7 @@ def _token(*, subject: str = SUBJECT, audience: str = "sts.amazonaws.com") -> st
     return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
 
 
-def _as_a_job(cloud: Cloud, token: str) -> dict[str, str]:
+def _as_a_job(cloud: MiniStackAccount, token: str) -> dict[str, str]:
     sts = cloud.client("sts")
     made = sts.assume_role_with_web_identity(RoleArn=ROLE, RoleSessionName="job", WebIdentityToken=token)["Credentials"]
     return {
@@ -98,11 +98,11 @@ def _refused(call: Callable[[], object]) -> bool:
     ],
     ids=["another environment", "a branch", "a pull request", "the name alone", "a namesake", "longer", "for others"],
 )
-def test_whoever_is_not_a_job_of_the_environment_gets_no_role(cloud: Cloud, token: str) -> None:
+def test_whoever_is_not_a_job_of_the_environment_gets_no_role(cloud: MiniStackAccount, token: str) -> None:
     assert _refused(lambda: _as_a_job(cloud, token))
 
 
-def test_a_job_of_the_environment_can_become_what_deploys_and_do_nothing_by_itself(cloud: Cloud) -> None:
+def test_a_job_of_the_environment_can_become_what_deploys_and_do_nothing_by_itself(cloud: MiniStackAccount) -> None:
     job = _as_a_job(cloud, _token())
     sts = cloud.client("sts", job)
     for role in ("deploy", "file-publishing", "lookup"):

@@ -13,7 +13,7 @@ import pytest
 
 from emulator.fakes.raw_upstream import RawUpstream, chat_events, chat_stream
 from emulator.local_deploy.command import ask
-from emulator.local_deploy.deployment import Rehearsal
+from emulator.local_deploy.deployment import LocalDeployment
 from emulator.local_deploy.permissions import Attempt
 
 pytestmark = pytest.mark.timeout(600)  # the CLI takes seconds for each step on a quiet machine
@@ -41,7 +41,7 @@ class Life:
 
 @pytest.fixture(scope="module")
 def life() -> Iterator[Life]:
-    with Rehearsal("dev") as it, RawUpstream() as upstream:
+    with LocalDeployment("dev") as it, RawUpstream() as upstream:
         upstream.answer(*chat_stream("one ", "two"))
         it.bootstrap()
         it.deploy()
