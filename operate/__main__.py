@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from relay.aws.errors import StoreError
-from relay.limits.policy import PolicyError
+from relay.limits.money import AmountError
 from rich.console import Console
 
 from operate import arguments
@@ -61,7 +61,7 @@ def main(
         return PIPE_CLOSED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (OperatorError, PolicyError, StoreError) as error:
+    except (OperatorError, AmountError, StoreError) as error:
         text = str(error)
     except OSError as error:
         _discard_output()

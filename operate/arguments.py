@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Unit, Window
+
 _ONE = "a caller's name (123456789012:role/ci) or key (123456789012/AROAEXAMPLE)"
 _SOME = "a name, a pattern (*:role/ci-*) or a key; all callers when left out"
 
@@ -50,8 +52,19 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_limits(override: argparse.ArgumentParser) -> None:
-    override.add_argument("--usd-day", help="US dollars today")
-    override.add_argument("--usd-month", help="US dollars this month, as seen today")
-    override.add_argument("--tokens-day", help="tokens today, in and out")
-    override.add_argument("--rpm", help="requests per minute")
-    override.add_argument("--concurrent", help="requests at once")
+    for kind in LIMIT_KINDS:
+        unit = "US dollars" if kind.unit is Unit.USD else kind.unit.name.lower()
+        override.add_argument(option_of(kind), dest=kind.name, metavar="FIGURE", help=f"{unit} {_WINDOWS[kind.window]}")
+
+
+def option_of(kind: LimitKind) -> str:
+    """Return a limit's option of `override`: "--usd-day"."""
+    return "--" + kind.setting.replace("_", "-")
+
+
+_WINDOWS = {
+    Window.MONTH: "this month, as seen today",
+    Window.DAY: "today",
+    Window.MINUTE: "per minute",
+    Window.NOW: "at once",
+}

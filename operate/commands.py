@@ -7,17 +7,22 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TextIO, TypeVar
 
-from relay.limits.policy import MOST_CONCURRENT, amount
+from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Unit
+from relay.limits.money import amount
 from rich.console import Console
 from rich.progress import track
 
 from operate import failed_settlement, tables
+from operate.arguments import option_of
 from operate.aws import OperatorError
 from operate.failed_settlement import UnusableLineError
 from operate.foreign_text import name, prose
 from operate.limits_table import LimitsTable, Period
 
 T = TypeVar("T")
+
+_HIGHEST = 10**15
+"""Of a limit that has no highest figure of its own."""
 
 
 class Terminal:
@@ -174,23 +179,18 @@ def _period(table: LimitsTable, options: argparse.Namespace) -> Period:
 
 
 def _limits(options: argparse.Namespace) -> dict[str, int]:
-    """The limits that `override` was given, by name. Raises OperatorError and PolicyError."""
-    given = {
-        "usd_per_day": None if options.usd_day is None else amount(options.usd_day, "--usd-day"),
-        "usd_per_month": None if options.usd_month is None else amount(options.usd_month, "--usd-month"),
-        "tokens_per_day": _count(options.tokens_day, "--tokens-day", 10**15),
-        "requests_per_minute": _count(options.rpm, "--rpm", 10**9),
-        "concurrent": _count(options.concurrent, "--concurrent", MOST_CONCURRENT),
-    }
-    limits = {name: value for name, value in given.items() if value is not None}
+    """The limits that `override` was given, by name. Raises OperatorError and AmountError."""
+    given = {kind: getattr(options, kind.name) for kind in LIMIT_KINDS}
+    limits = {kind.name: _figure(kind, text) for kind, text in given.items() if text is not None}
     if not limits:
-        raise OperatorError("say which limit: --usd-day, --usd-month, --tokens-day, --rpm or --concurrent")
+        raise OperatorError(f"say which limit: {', '.join(option_of(kind) for kind in LIMIT_KINDS)}")
     return limits
 
 
-def _count(text: str | None, option: str, most: int) -> int | None:
-    if text is None:
-        return None
+def _figure(kind: LimitKind, text: str) -> int:
+    option, most = option_of(kind), kind.most or _HIGHEST
+    if kind.unit is Unit.USD:
+        return amount(text, option)
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and int(text) <= most):
         raise OperatorError(f"{option} is {prose(text)}; allowed: a whole number from 0 to {most:,}")
     return int(text)

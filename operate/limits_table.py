@@ -7,6 +7,7 @@ admission writes (docs/decisions/0031).
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,12 +15,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from relay.aws.update_expression import decode
-from relay.ledger import writes
-from relay.ledger.account import EXPIRED, HALTED, STOPPED, Account, UsageRecord, Windows, account_of
+from relay.ledger import items
+from relay.ledger.account import EXPIRED, HALTED, OVERRIDE, STOPPED, VOIDED, Account, UsageRecord, account_of
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.recovery import stored
+from relay.ledger.limit_kinds import Limits, Windows
 from relay.ledger.table import Table
-from relay.limits.policy import Limits
+from relay.ledger.writes import Writes
 
 from operate.aws import OperatorError
 from operate.dynamodb import Boto3Store
@@ -76,47 +77,42 @@ class LimitsTable:
 
     def callers(self, pattern: str = "*") -> list[Caller]:
         """Return the callers in the table whose key is `pattern` or whose subject matches it."""
-        items = (_plain(item) for item in self._store.query(self._name, "callers", FIRST, LAST))
-        callers = (Caller(key=item["sk"], subject=item["subject"]) for item in items)
+        entries = (_plain(item) for item in self._store.query(self._name, items.DIRECTORY, FIRST, LAST))
+        callers = (Caller(key=item["sk"], subject=item["subject"]) for item in entries)
         return [caller for caller in callers if pattern == caller.key or fnmatchcase(caller.subject, pattern)]
 
     def account(self, caller: Caller) -> Account:
         """Return what is booked and held now."""
-        return account_of(self._read(writes.account_key(caller.key)))
+        return account_of(self._read(items.account_key(caller.key)))
 
     def records(self, caller: Caller, period: Period) -> Iterator[UsageRecord]:
         """Yield the records of requests admitted in `period`, oldest first, then those not yet moved out of the account."""
         seen = set()
         low, high = f"{period.start:013d}", f"{period.end:013d}"
-        for item in self._store.query(self._name, f"usage#{caller.key}", low, high):
-            record = stored(_plain(item)["sk"].partition("#")[2], item)
+        for item in self._store.query(self._name, items.usage_partition(caller.key), low, high):
+            record = items.record_in(item["sk"]["S"].partition("#")[2], item)
             seen.add(record.id)
             yield record
         for record in self.account(caller).done.values():
-            if record.id not in seen and period.start <= record.at < period.end and record.outcome != "withdrawn":
+            if record.id not in seen and period.start <= record.at < period.end and record.outcome != VOIDED:
                 yield record
 
-    def refusals(self, caller: Caller, period: Period) -> dict[str, int]:
-        """Return how often requests were refused in `period`, by "REASON MODEL"."""
-        low, high = (
-            datetime.fromtimestamp(at / 1000, UTC).strftime("refused#%Y-%m-%d") for at in (period.start, period.end)
-        )
-        counts: dict[str, int] = {}
-        for item in self._store.query(self._name, f"usage#{caller.key}", low, high):
-            fields = _plain(item)
-            if fields["sk"] < high:
-                for name, value in fields.items():
-                    if name not in ("pk", "sk", "expires"):
-                        counts[name] = counts.get(name, 0) + value
+    def refusals(self, caller: Caller, period: Period) -> dict[tuple[str, str], int]:
+        """Return how often requests were refused in `period`, by reason and model."""
+        low, high = (items.refusals_prefix(Windows.at(at)) for at in (period.start, period.end))
+        counts: Counter[tuple[str, str]] = Counter()
+        for item in self._store.query(self._name, items.usage_partition(caller.key), low, high):
+            if item["sk"]["S"] < high:
+                counts.update(items.refusals_of(item))
         return counts
 
-    def set_override(self, caller: Caller, fields: Mapping[str, Any], lifted: tuple[str, ...] = ()) -> None:
+    def set_override(self, caller: Caller, fields: Mapping[str, str | int], lifted: tuple[str, ...] = ()) -> None:
         """Write `fields` into a caller's account and remove `lifted`, whether or not the caller was ever admitted."""
-        if not self._read(writes.directory_entry(caller.key)):
-            self._put({**writes.directory_entry(caller.key), "subject": caller.subject})
+        if not self._read(items.directory_key(caller.key)):
+            self._put({**items.directory_key(caller.key), "subject": caller.subject})
         halted = self.halted()
         fields = {**fields, **({HALTED: halted} if halted is not None and HALTED not in lifted else {})}
-        self._store.call("UpdateItem", writes.say(self._name, caller.key, fields, lifted))
+        self._store.call("UpdateItem", Writes(self._name, caller.key).set_overrides(fields, lifted))
 
     def stop(self, caller: Caller, reason: str) -> None:
         """Refuse all of `caller`'s requests from the next one on."""
@@ -128,14 +124,16 @@ class LimitsTable:
 
     def override(self, caller: Caller, limits: Mapping[str, int]) -> None:
         """Replace limits of `caller` for the rest of the UTC day; amounts are in pico-USD."""
-        old = tuple(f"over:{name}" for name in self.account(caller).overrides.limits if name not in limits)
+        old = tuple(f"{OVERRIDE}{name}" for name in self.account(caller).overrides.limits if name not in limits)
         day = Windows.at(self.clock()).day
-        self.set_override(caller, {"over:day": day, **{f"over:{name}": value for name, value in limits.items()}}, old)
+        self.set_override(
+            caller, {f"{OVERRIDE}day": day, **{f"{OVERRIDE}{name}": value for name, value in limits.items()}}, old
+        )
 
     def lift(self, caller: Caller) -> None:
         """Undo `override`."""
         limits = self.account(caller).overrides.limits
-        self.set_override(caller, {}, ("over:day", *(f"over:{name}" for name in limits)))
+        self.set_override(caller, {}, (f"{OVERRIDE}day", *(f"{OVERRIDE}{name}" for name in limits)))
 
     def replay(self, line: Mapping[str, Any]) -> str:
         """Book what a `settle_failed` line of the relay's log says; return the outcome. A second time does nothing.
@@ -149,24 +147,24 @@ class LimitsTable:
         account = self.account(caller)
         if right.id in account.open:
             entry = account.open[right.id]
-            held = Admitted(entry=entry, account=account, limits=Limits(), doubt=False)
+            held = Admitted(entry=entry, account=account, limits=Limits(), in_doubt=False)
             self.ledger.settle(caller.key, held, right)
             return "settled"
         if right.id in account.done:
             return "booked already"
-        item = self._read(writes.record_key(caller.key, right.id, right.at))
+        item = self._read(items.record_key(caller.key, right.id, right.at))
         if not item:
             return "not found"
-        booked = stored(right.id, item)
+        booked = items.record_in(right.id, item)
         if booked.outcome != EXPIRED:
             return "booked already"
         expires = int(decode(item["expires"]))
-        self._store.call("TransactWriteItems", writes.correct(self._name, caller.key, booked, right, expires))
+        self._store.call("TransactWriteItems", Writes(self._name, caller.key).correct(booked, right, expires))
         return "corrected"
 
     def halted(self) -> str | None:
         """Return why everything is stopped, or None."""
-        item = self._read(writes.SWITCH)
+        item = self._read(items.SWITCH)
         return str(decode(item[HALTED])) if item and HALTED in item else None
 
     def halt(self, reason: str) -> Iterator[Caller]:
@@ -174,16 +172,16 @@ class LimitsTable:
 
         Yields each caller as it is stopped; when it ends, nobody is admitted any more.
         """
-        self._put({**writes.SWITCH, HALTED: reason})
+        self._put({**items.SWITCH, HALTED: reason})
         for caller in self.callers():
-            self._store.call("UpdateItem", writes.say(self._name, caller.key, {HALTED: reason}))
+            self._store.call("UpdateItem", Writes(self._name, caller.key).set_overrides({HALTED: reason}))
             yield caller
 
     def resume(self) -> Iterator[Caller]:
         """Undo `halt`."""
-        self._put(dict(writes.SWITCH))
+        self._put(dict(items.SWITCH))
         for caller in self.callers():
-            self._store.call("UpdateItem", writes.say(self._name, caller.key, {}, (HALTED,)))
+            self._store.call("UpdateItem", Writes(self._name, caller.key).set_overrides({}, (HALTED,)))
             yield caller
 
     def find(self, pattern: str) -> Caller:
@@ -199,12 +197,12 @@ class LimitsTable:
         raise OperatorError(f"'{shown_name(pattern)}' is {len(callers)} callers: {names}")
 
     def _read(self, key: Mapping[str, str]) -> Mapping[str, Any] | None:
-        body = {"TableName": self._name, "Key": writes.in_json(key), "ConsistentRead": True}
+        body = {"TableName": self._name, "Key": items.in_json(key), "ConsistentRead": True}
         item: Mapping[str, Any] | None = self._store.call("GetItem", body).get("Item")
         return item
 
     def _put(self, item: Mapping[str, Any]) -> None:
-        self._store.call("PutItem", {"TableName": self._name, "Item": writes.in_json(item)})
+        self._store.call("PutItem", {"TableName": self._name, "Item": items.in_json(item)})
 
 
 def _plain(item: Mapping[str, Any]) -> dict[str, Any]:

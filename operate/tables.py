@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
-from relay.ledger.account import Account, UsageRecord, Windows
-from relay.limits.decision import dollars
+from relay.ledger.account import Account, UsageRecord
+from relay.ledger.limit_kinds import Windows
+from relay.limits.money import dollars
 
 from operate.foreign_text import cell, name, prose
 from operate.limits_table import Caller, Period
@@ -44,13 +45,13 @@ class Sum:
         self.bounds += not record.counts and record.usd > 0
 
 
-def sums(records: Iterable[UsageRecord], refusals: Mapping[str, int]) -> dict[str, Sum]:
+def sums(records: Iterable[UsageRecord], refusals: Mapping[tuple[str, str], int]) -> dict[str, Sum]:
     """Add up records and refusals by model."""
     by_model: dict[str, Sum] = defaultdict(Sum)
     for record in records:
         by_model[record.model or "-"].add(record)
-    for reason, count in refusals.items():
-        by_model[reason.partition(" ")[2] or "-"].refused += count
+    for (_, model), count in refusals.items():
+        by_model[model or "-"].refused += count
     return dict(sorted(by_model.items()))
 
 

@@ -28,7 +28,7 @@ RELAY = {
     "openai": "frozen errors models net aws.errors",
     "response": "frozen errors models net openai.client",
     "aws": "frozen errors models net",
-    "limits": "frozen errors models log request_log ledger.ledger",
+    "limits": "frozen errors models log ledger.account ledger.ledger ledger.limit_kinds",
     "ledger": "frozen errors models aws.dynamodb aws.errors aws.update_expression",
     "settings": "frozen errors models limits.policy limits.prices request.policy",
     "handler": "frozen errors models log request_log settings net lambda_runtime doors request openai response limits",
@@ -62,15 +62,7 @@ EMULATOR = {
     "command_line": "errors processes signing front assembly local_stack local_deploy local_env demo",
 }
 # Arrows between rooms that are to go: `module -> room or module`. This set only shrinks.
-SIDEWAYS = {
-    "relay.ledger.account -> relay.limits.policy",
-    "relay.ledger.ledger -> relay.limits.decision",
-    "relay.ledger.ledger -> relay.limits.policy",
-    "relay.ledger.writes -> relay.limits.policy",
-    "relay.limits.admission -> relay.ledger.account",
-    "relay.limits.decision -> relay.ledger.account",
-    "relay.limits.settlement -> relay.response.usage_meter",
-}
+SIDEWAYS: set[str] = set()
 # Rules between the packages: the relay runs alone, and the local Lambda is a second, independent reading of the wire.
 NEVER = {
     "cdk_app": {"lambda_src", "relay", "emulator", "clients", "operate", "bench", "tests"},
@@ -108,8 +100,6 @@ IMPURE = {
 MOST_FILES, MOST_LINES, LONGEST_FILE, MOST_ANY = 12, 1200, 250, 70
 # Files over the limit, with what they may not pass. This table only shrinks.
 LONG_FILES = {
-    "lambda_src/relay/ledger/writes.py": 300,
-    "lambda_src/relay/limits/admission.py": 290,
     "emulator/local_deploy/deployment.py": 275,
     "emulator/runtime/api.py": 305,
     "emulator/fakes/raw_upstream.py": 265,

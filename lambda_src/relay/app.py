@@ -62,7 +62,7 @@ def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
         edge=OriginSecretCheck(
             settings.edge, read=edge_secret.read, read_previous=edge_secret.read_previous, clock=time.monotonic
         ),
-        admission=_admission(settings, aws_tls, log),
+        admission=_admission(settings, aws_tls, log, stop.fd),
         log=log,
     )
     timing = Timing(heartbeat_seconds=settings.heartbeat_seconds, reserve_seconds=settings.deadline_reserve_seconds)
@@ -95,7 +95,7 @@ def _aws_client(service: "Service", url: str, settings: AwsSettings, tls_context
     return Client(service, url=url, region=settings.region, credentials=credentials, tls_context=tls_context)
 
 
-def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Log) -> "Admission":
+def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Log, stop_fd: int) -> "Admission":
     from relay.aws.client import DYNAMODB
     from relay.aws.dynamodb import DynamoDb
     from relay.ledger.ledger import Ledger
@@ -109,7 +109,9 @@ def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Lo
     ledger = None
     if settings.table_name:
         client = _aws_client(DYNAMODB, settings.aws.dynamodb_url, settings.aws, tls_context)
-        table = Table(DynamoDb(client), name=settings.table_name, monotonic=time.monotonic, sleep=time.sleep)
+        table = Table(
+            DynamoDb(client), name=settings.table_name, monotonic=time.monotonic, sleep=time.sleep, stop_fd=stop_fd
+        )
         ledger = Ledger(table, clock=clock, retention_days=settings.usage_days)
     listed = prices.parse(Path(prices.__file__).with_name("prices.json").read_text(encoding="utf-8"))
     return Admission(

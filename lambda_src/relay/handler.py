@@ -15,7 +15,8 @@ from relay.doors.origin_secret import OriginSecretCheck
 from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import Invocation
 from relay.lambda_runtime.reply import Reply
-from relay.limits.admission import Admission, AdmissionRequest, Permit
+from relay.limits.admission import ADMISSION_SECONDS, Admission, AdmissionRequest
+from relay.limits.money import dollars
 from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Request, Response
@@ -23,7 +24,7 @@ from relay.openai.client import Call, Upstream, UpstreamResponse
 from relay.openai.credentials import ApiKeys
 from relay.request import endpoints, upstream_request
 from relay.request.upstream_request import UpstreamRequest
-from relay.request_log import RequestLog
+from relay.request_log import RequestLog, outcome_of
 from relay.response import errors, passing, transforms
 from relay.response.usage_meter import BodyMeter, EventMeter, Meter
 from relay.settings import Settings
@@ -52,6 +53,8 @@ class Relay:
     def __call__(self, invocation: Invocation, reply: Reply) -> Response:
         """Answers one invocation; what it raises, the loop turns into a response."""
         settings = self._settings
+        # One time for all that AWS is asked before OpenAI: the edge's secret, the ledger, the key.
+        until = min(time.monotonic() + ADMISSION_SECONDS, reply.wait.deadline)
         record = reply.closing.enter_context(
             RequestLog(
                 request_id=invocation.id,
@@ -64,31 +67,28 @@ class Relay:
         # The secret's ARN is known in this account only, and stays the same while keys are rotated.
         identifier = upstream_request.caller_identifier(request.caller, settings.openai_secret_arn)
         record.request(request, identifier)
-        record.through(self._edge.admit(request.headers, until=reply.wait.deadline))
+        record.through(self._edge.admit(request.headers, until=until))
         wanted = upstream_request.prepare(
             request, settings.request_policy, max_body_bytes=settings.max_body_bytes, identifier=identifier
         )
         record.model(str(wanted.fields.get("model", "")), stream=wanted.wants_stream)
         _check_time(reply)
         if wanted.endpoint is endpoints.USAGE:
-            return passing.own(self._admission.usage(request.caller))
-        settlement = Settlement(self._permit(request, wanted, invocation), record)
-        reply.closing.push(lambda kind, failure, trace: settlement.close(failure))
+            return passing.own(self._admission.usage(request.caller, until=until))
+        settlement = self._admit(request, wanted, invocation, until)
+        reply.closing.push(lambda kind, failure, trace: record.cost(dollars(settlement.close(outcome_of(failure)))))
         if wanted.wants_stream:
             reply.expect_stream(settlement.headers(_stream_headers(wanted)))
         # Whatever fails before there is a response closes the connection to OpenAI before the caller is told.
         with ExitStack() as opened:
-            answer = self._send(wanted, request.id, reply, settlement)
+            answer = self._send(wanted, request.id, reply, settlement, until)
             opened.callback(answer.close)
             result = self._respond(request, wanted, answer, reply, record, settlement)
             reply.closing.push(opened.pop_all())
         return result
 
-    def _permit(self, request: Request, wanted: UpstreamRequest, invocation: Invocation) -> Permit:
-        """Leave to send `wanted`, which its bound narrows to the caller's policy. A list of models costs nothing."""
-        if wanted.endpoint.body == "none":
-            self._admission.policy(request.caller)
-            return Permit.free()
+    def _admit(self, request: Request, wanted: UpstreamRequest, invocation: Invocation, until: float) -> Settlement:
+        """Leave to send `wanted`, which its bound narrows to the caller's policy."""
         return self._admission.admit(
             AdmissionRequest(
                 request_id=request.id,
@@ -98,6 +98,7 @@ class Relay:
                 bound=wanted.bound,
                 seconds=invocation.deadline - time.monotonic(),
             ),
+            until=until,
             meanwhile=self._upstream.connect_ahead,
         )
 
@@ -105,9 +106,11 @@ class Relay:
         policy = self._admission.policy(request.caller)
         return lambda model: self._settings.request_policy.allows_model(model) and policy.allows(model)
 
-    def _send(self, wanted: UpstreamRequest, request_id: str, reply: Reply, settlement: Settlement) -> UpstreamResponse:
+    def _send(
+        self, wanted: UpstreamRequest, request_id: str, reply: Reply, settlement: Settlement, until: float
+    ) -> UpstreamResponse:
         body, content_type = wanted.body()
-        key = self._keys.current(until=reply.wait.deadline, meanwhile=self._upstream.connect_ahead)
+        key = self._keys.current(until=until, meanwhile=self._upstream.connect_ahead)
         headers = wanted.headers(key=key, content_type=content_type, request_id=request_id)
         call = Call(method=wanted.endpoint.method, path=wanted.endpoint.upstream, headers=headers, body=body)
         _check_time(reply)
@@ -137,11 +140,12 @@ class Relay:
                 settlement.free()
             return passing.refusal(answer, begun=reply.begun)
         if wanted.endpoint.body == "none":
-            return passing.models(answer, self._allows(request), wanted.id)
+            listed = passing.models(answer, self._allows(request), wanted.id)
+            return listed.changed(headers=settlement.headers(listed.headers))
         passing.check(answer, wants_stream=wanted.wants_stream, kinds=wanted.endpoint.content_types)
         headers = settlement.headers(passing.passed_headers(answer))
         meter = _meter(wanted, headers.get("content-type", ""))
-        settlement.metered(meter)
+        settlement.metered(lambda: meter.usage)
         # Before the settlement and the record, which read it.
         reply.closing.callback(_note_usage, record, meter)
         chunks = passing.to_the_end(answer.chunks, meter, reply.wait)

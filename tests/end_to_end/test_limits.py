@@ -10,15 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from relay.ledger.writes import Writes
 
 from emulator.fakes.raw_upstream import EVENT_STREAM, Close, Send, Step, chunk, head, json_answer
 from emulator.signing.identities import local_user
 from tests.support import relay_with_limits
+from tests.support.cpu_wait import CpuWait
 from tests.support.harness import faults_table
 from tests.support.relay_with_limits import Answer, Counter, Setup
 
 ROLES = relay_with_limits.roles(
-    "twice", "poor", "none", "one", "cut", "refused", "unreachable", "sessions", "slow", "get"
+    "twice",
+    "poor",
+    "none",
+    "one",
+    "cut",
+    "refused",
+    "unreachable",
+    "sessions",
+    "slow",
+    "get",
+    "halted",
+    "listing",
+    "new",
 )
 SESSIONS = [
     replace(
@@ -37,6 +51,7 @@ POLICIES = {
         "*:role/poor": {"usd_day": "0.0001"},
         "*:role/none": "refuse",
         "*:role/one": {"concurrent": 1},
+        "*:role/listing": {"rpm": 2},
     },
 }
 
@@ -193,6 +208,38 @@ def test_models_are_those_of_the_caller(setup: Setup) -> None:
     assert [model["id"] for model in setup.get("/v1/models", ROLES["get"]).json()["data"]] == ["gpt-5-mini"]
 
 
+def override(setup: Setup, role: str, fields: dict[str, str | int], lifted: tuple[str, ...] = ()) -> None:
+    body = Writes(setup.table, setup.caller(ROLES[role])).set_overrides(fields, lifted)
+    setup.aws.call("dynamodb", "UpdateItem", **body)
+
+
+@pytest.mark.parametrize(("name", "status", "code"), [("stop", 403, "caller_stopped"), ("halt", 503, "relay_stopped")])
+def test_who_is_stopped_is_refused_on_every_path_that_reaches_openai(
+    setup: Setup, name: str, status: int, code: str
+) -> None:
+    override(setup, "halted", {name: "enough"})
+    before = len(setup.upstream.requests)
+    answers = [setup.get("/v1/models", ROLES["halted"]), setup.get("/v1/models/gpt-5-mini", ROLES["halted"])]
+    answers.append(setup.send(identity=ROLES["halted"]))
+    override(setup, "halted", {}, (name,))
+    assert [(answer.status_code, error(answer)["code"]) for answer in answers] == [(status, code)] * 3
+    assert len(setup.upstream.requests) == before
+
+
+def test_a_list_of_models_is_a_request_of_the_minute_and_costs_nothing(setup: Setup) -> None:
+    listed = [{"id": "gpt-5-mini", "object": "model"}]
+    setup.upstream.answer(*json_answer(200, {"object": "list", "data": listed}))
+    a_new_minute()
+    before = len(setup.upstream.requests)
+    answers = [setup.get("/v1/models", ROLES["listing"]) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["x-ratelimit-remaining-requests"] for answer in answers] == ["1", "0", "0"]
+    assert len(setup.upstream.requests) == before + 2
+    setup.over(answers[1])
+    record = setup.record(answers[1])
+    assert (record.endpoint, record.usd, record.tokens, record.outcome) == ("/v1/models", 0, 0, "ok")
+
+
 def test_session_names_and_headers_share_one_bucket(setup: Setup) -> None:
     """The same role under many session names, with every header that other relays believe in."""
     a_new_minute()
@@ -245,12 +292,12 @@ def test_a_bad_store_is_503_in_time_with_nothing_sent_and_recovers_alone(setup: 
     setup.over(setup.send(identity=ROLES["slow"]))
     before, connections = len(setup.upstream.requests), setup.upstream.connections
     setup.proxy.fault = fault
-    began = time.monotonic()
+    waited, began = CpuWait(*filter(None, setup.local.pids())), time.monotonic()
     response = setup.send(identity=ROLES["slow"])
     took = time.monotonic() - began
     assert (response.status_code, error(response)["code"]) == (503, "store_unavailable")
     assert response.headers["x-should-retry"] == "true"
-    assert took < 1.5
+    assert took < 1.5 + waited.seconds()
     assert len(setup.upstream.requests) == before
     assert setup.upstream.connections <= connections + 1, "one is made ahead where none is idle"
     setup.proxy.fault = ""
@@ -261,6 +308,18 @@ def test_a_bad_store_is_503_in_time_with_nothing_sent_and_recovers_alone(setup: 
         time.sleep(setup.proxy.slowness)
         setup.over(setup.send(identity=ROLES["slow"]))
     assert not setup.account(ROLES["slow"]).open
+
+
+def test_a_slow_store_is_503_in_time_for_a_new_caller_too(setup: Setup) -> None:
+    """Four calls: the attempt that finds no account, its name, the switch, the account."""
+    setup.over(setup.send(identity=ROLES["slow"]))  # the process is warm
+    setup.proxy.fault, setup.proxy.slowness = "slow", 0.6
+    waited, began = CpuWait(*filter(None, setup.local.pids())), time.monotonic()
+    response = setup.send(identity=ROLES["new"])
+    took = time.monotonic() - began
+    setup.proxy.fault, setup.proxy.slowness = "", 3.0
+    assert (response.status_code, error(response)["code"]) == (503, "store_unavailable")
+    assert took < 1.5 + waited.seconds()
 
 
 @faults_table.fault("applies a write, and the answer is lost", "each write", "served; booked once")

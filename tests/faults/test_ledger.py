@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from relay.aws.errors import StoreError
 from relay.aws.update_expression import decode
-from relay.ledger import writes
+from relay.ledger import items
 from relay.ledger.account import Reservation, UsageRecord, account_of, record_of
 from relay.ledger.ledger import Admitted, Ledger
+from relay.ledger.limit_kinds import Limits
 from relay.ledger.table import Table
-from relay.limits.policy import Limits
+from relay.limits.decision import judge
 
 from tests.support import dynamo
 
@@ -80,7 +81,7 @@ def test_a_hundred_requests_are_booked_once_each(url: str, name: str) -> None:
             now[0] += 500
             entry = Reservation(id=f"id-{number}", at=now[0], lease=now[0] + 30_000, usd=100 + number, tokens=10)
             try:
-                held = ledger.reserve(CALLER, "1:role/x", entry, Limits(concurrent=50))
+                held = ledger.reserve(CALLER, "1:role/x", entry, Limits(concurrent=50), judge)
             except StoreError:
                 refused.add(entry.id)
                 continue
@@ -92,9 +93,8 @@ def test_a_hundred_requests_are_booked_once_each(url: str, name: str) -> None:
                 unsettled.append(entry.id)
         # The weather clears, the leases of what nobody settled run out, and whoever comes next sweeps.
         faulty.fault = lambda *_: None
-        last = ledger.reserve(
-            CALLER, "1:role/x", Reservation(id="last", at=now[0], lease=now[0] + 1, usd=1, tokens=1), Limits()
-        )
+        entry = Reservation(id="last", at=now[0], lease=now[0] + 1, usd=1, tokens=1)
+        last = ledger.reserve(CALLER, "1:role/x", entry, Limits(), judge)
         ledger.settle(CALLER, last, UsageRecord(id="last", at=now[0], outcome="ok", usd=1, tokens=1))
         now[0] += 200_000
         for _ in range(6):
@@ -112,10 +112,10 @@ def test_a_hundred_requests_are_booked_once_each(url: str, name: str) -> None:
 
 
 def _audit(url: str, table: str, admitted: dict[str, UsageRecord], unsettled: set[str]) -> None:
-    key = writes.in_json(writes.account_key(CALLER))
+    key = items.in_json(items.account_key(CALLER))
     account = account_of(dynamo.client(url).get_item(TableName=table, Key=key)["Item"])
-    items = [{name: decode(value) for name, value in item.items()} for item in dynamo.items(url, table)]
-    records = [record_of(item["sk"].partition("#")[2], item) for item in items if item["pk"].startswith("usage#")]
+    plain_items = [{name: decode(value) for name, value in item.items()} for item in dynamo.items(url, table)]
+    records = [record_of(item["sk"].partition("#")[2], item) for item in plain_items if item["pk"].startswith("usage#")]
     by_id = {record.id: record for record in records}
     assert len(by_id) == len(records), "one record for each"
     assert set(by_id) == set(admitted) | {"last"}, "admitted requests and no others"

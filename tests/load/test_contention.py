@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from relay.ledger import writes
+from relay.ledger import items
 from relay.ledger.account import account_of
 
 from tests.support import child_process, dynamo
@@ -91,7 +91,7 @@ def test_exactly_as_many_get_in_as_there_is_room_for(
 
 
 def _is_booked(url: str, table: str, caller: str) -> None:
-    key = writes.in_json(writes.account_key(caller))
+    key = items.in_json(items.account_key(caller))
     account = account_of(dynamo.client(url).get_item(TableName=table, Key=key)["Item"])
     sums: Counter[str] = Counter()
     for name, value in account.counters.items():

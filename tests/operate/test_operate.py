@@ -12,7 +12,7 @@ import sys
 import pytest
 from relay.ledger.account import UsageRecord
 from relay.ledger.ledger import Admitted
-from relay.limits.policy import PICO
+from relay.limits.money import PICO
 
 from operate.__main__ import main
 from operate.limits_table import Caller, Period
@@ -32,8 +32,8 @@ def test_usage_by_caller_and_model(desk: Desk) -> None:
     desk.serve()
     desk.serve(usd=PICO, counts={})
     desk.serve(ANN, usd=2 * PICO)
-    desk.ledger.refused(CI.key, "usd_per_day gpt-5-mini")
-    desk.ledger.refused(CI.key, "model other")
+    desk.ledger.refused(CI.key, "usd_per_day", "gpt-5-mini")
+    desk.ledger.refused(CI.key, "model", "other")
     lines = [" ".join(line.split()) for line in desk.run("usage").replace("│", " ").splitlines()]
     assert "123456789012:role/ci-deploy gpt-5-mini 2 10 2 24 1.250000 1 1" in lines
     assert "123456789012:role/ci-deploy other 0 0 0 0 0.000000 0 1" in lines

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from relay.ledger.account import Reservation, UsageRecord
 from relay.ledger.ledger import Admitted, Ledger
+from relay.ledger.limit_kinds import Limits
 from relay.ledger.table import Table
-from relay.limits.decision import RefusedError
-from relay.limits.policy import PICO, Limits
+from relay.limits.decision import RefusedError, judge
+from relay.limits.money import PICO
 
 from operate.__main__ import main
 from operate.dynamodb import Boto3Store
@@ -48,7 +49,7 @@ class Desk:
             id=f"id-{next(self.ids)}", at=self.now, lease=self.now + 60_000, usd=PICO, tokens=50, model=model,
             endpoint="/v1/responses",
         )  # fmt: skip
-        return (ledger or self.ledger).reserve(caller.key, caller.subject, entry, Limits(**limits))
+        return (ledger or self.ledger).reserve(caller.key, caller.subject, entry, Limits(**limits), judge)
 
     def serve(self, caller: Caller = CI, *, model: str = "gpt-5-mini", **fields: Any) -> UsageRecord:
         admitted = self.reserve(caller, model=model)
@@ -64,7 +65,7 @@ class Desk:
     def refused(self, caller: Caller = CI, ledger: Ledger | None = None, **limits: Any) -> str:
         with pytest.raises(RefusedError) as caught:
             self.reserve(caller, ledger, **limits)
-        return caught.value.refusal.reason
+        return caught.value.refusal.code
 
     def run(self, *arguments: str, given: str = "", ok: bool = True) -> str:
         where = ["--table", self.table] if self.table else []

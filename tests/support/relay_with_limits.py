@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 from relay.aws.update_expression import decode
-from relay.ledger import writes
+from relay.ledger import items
 from relay.ledger.account import Account, UsageRecord, account_of, record_of
 
 from cdk_app.bundle import target_python
@@ -109,7 +109,7 @@ class Setup:
         return f"{who.account}/{who.unique_id.partition(':')[0]}"
 
     def account(self, identity: Identity | None = None) -> Account:
-        key = writes.in_json(writes.account_key(self.caller(identity)))
+        key = items.in_json(items.account_key(self.caller(identity)))
         return account_of(
             self.aws.call("dynamodb", "GetItem", TableName=self.table, Key=key, ConsistentRead=True).get("Item")
         )

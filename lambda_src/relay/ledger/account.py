@@ -1,36 +1,74 @@
-"""One caller's item in the table: its shape, what it says, and the updates that change it. Pure.
+"""One caller's account and what is kept beside it: the nouns, and how they lie in the table. Pure.
 
-All that admission has to judge is in this one item, so that one conditional write can judge and book at once:
+All that admission has to judge is in one item per caller, so that one conditional write can judge and book at once.
+Items of the table (KEY is a caller's "123456789012/AROAEXAMPLE"):
 
-    pk "caller#123456789012/AROAEXAMPLE"  sk "state"
-    m:29401234                     requests in that minute
+    pk             sk                    attributes
+    caller#KEY     state                 the account, below
+    callers        KEY                   `subject`: as whom policies know the caller; written before its first admission
+    switch         all                   `halt`: why everything is stopped; absent when it is not
+    usage#KEY      MILLISECONDS#ID       one request's record, letters below, and `expires`
+    usage#KEY      refused#DATE#REASON   how often, by listed model: "m:gpt-5", "m:other"; and `expires`
+
+The account:
+
+    m:29401234                     requests in that minute (other units: "m:29401234:tok")
     d:2026-11-23:{req,tok,usd}     booked on that day (UTC): requests, tokens, pico-USD
     M:2026-11:{req,tok,usd}        booked in that month
     open  {request id: reservation}      admitted, upper bound booked, not settled yet
     done  {request id: record}           settled, and not yet known to have a record of its own
-    ver, stop, halt, over:...      what the operator said; `ver` changes with each word
+    ver, stop, halt, over:day, over:LIMIT    the operator's overrides; `ver` changes with each of them
 
-Windows carry their name, so the first request of a new minute, day or month is an ordinary one.
+Letters in a reservation and a record (short, because each open request is written again with every admission):
+
+    a   admitted at, epoch ms         m   model, as asked for      o   outcome, from a fixed set
+    l   lease: process gone, epoch ms e   endpoint                 v   service tier
+    u   pico-USD                      bu  upper bound, pico-USD    s   settled at, epoch ms
+    t   tokens                        bt  upper bound, tokens      k   kept in `done` until, epoch ms
+    c   {kind of token: count}, as OpenAI reported it
+
+`expires` is in epoch seconds, for the table's time to live. Windows carry their name, so the first request of a new
+minute, day or month is an ordinary one. Texts of callers are cut to a length and a character set by `stored_name`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from relay.aws.update_expression import decode
 from relay.frozen import EMPTY, Frozen
-from relay.limits.policy import Limits
+from relay.ledger.limit_kinds import LIMIT_KINDS, Limits, Unit, Windows, utc_date
 
 OPEN, DONE, VERSION = "open", "done", "ver"
-STOPPED, HALTED = "stop", "halt"
-EXPIRED, WITHDRAWN = "expired", "withdrawn"
+STOPPED, HALTED, OVERRIDE = "stop", "halt", "over:"
+EXPIRED, VOIDED = "expired", "voided"
 """Outcomes that the ledger itself gives: nobody settled in time; admission gave up and nothing was sent."""
+
+NAME_LENGTH, REASON_LENGTH, SUBJECT_LENGTH = 128, 300, 640
+"""Characters at most of a stored model, endpoint, outcome or tier; of an operator's reason; of a caller's subject (a
+user's path is up to 512, its name 64)."""
+
+
+def stored_name(text: str) -> str:
+    """`text` as it may be stored, logged and shown: printable ASCII, at most NAME_LENGTH characters.
+
+    A caller chooses the model's name: without a length it could outgrow the item, which could then never be settled.
+    """
+    text = text[:NAME_LENGTH]
+    return text if text.isascii() and text.isprintable() else "".join([c if " " <= c <= "~" else "?" for c in text])
+
+
+def stored_text(text: str, length: int) -> str:
+    """An operator's or AWS's `text` as it may be stored: printable in any script, at most `length` characters."""
+    return "".join([c if c.isprintable() else "?" for c in text[:length]])
 
 
 class Reservation(Frozen):
-    """What an admitted request holds. Times are epoch milliseconds; `lease` is when its process is certainly gone."""
+    """What an admitted request holds. Times are epoch milliseconds; `lease` is when its process is certainly gone.
+
+    `usd` (pico-USD) and `tokens` are its upper bounds.
+    """
 
     id: str
     at: int
@@ -41,8 +79,15 @@ class Reservation(Frozen):
     endpoint: str = ""
 
     def fields(self) -> dict[str, Any]:
-        """As it lies in `open`. Short names: each open request is written again with every admission."""
-        return {"a": self.at, "l": self.lease, "u": self.usd, "t": self.tokens, "m": self.model, "e": self.endpoint}
+        """As it lies in `open`."""
+        return {
+            "a": self.at, "l": self.lease, "u": self.usd, "t": self.tokens, "m": stored_name(self.model),
+            "e": stored_name(self.endpoint),
+        }  # fmt: skip
+
+    def amount(self, unit: Unit) -> int:
+        """What it books of a unit."""
+        return 1 if unit is Unit.REQUESTS else self.tokens if unit is Unit.TOKENS else self.usd
 
 
 class UsageRecord(Frozen):
@@ -63,12 +108,17 @@ class UsageRecord(Frozen):
     counts: Mapping[str, int] = EMPTY
 
     def fields(self) -> dict[str, Any]:
-        """As it lies in `done` and in the table. `keep` is when it may leave `done` (see the ledger)."""
+        """As it lies in `done`, in the table and in the log. `keep` is when it may leave `done`."""
         return {
-            "a": self.at, "m": self.model, "e": self.endpoint, "o": self.outcome, "u": self.usd, "t": self.tokens,
-            "bu": self.bound_usd, "bt": self.bound_tokens, "s": self.settled, "k": self.keep, "v": self.tier,
-            "c": self.counts,
+            "a": self.at, "m": stored_name(self.model), "e": stored_name(self.endpoint), "o": stored_name(self.outcome),
+            "u": self.usd, "t": self.tokens, "bu": self.bound_usd, "bt": self.bound_tokens, "s": self.settled,
+            "k": self.keep, "v": stored_name(self.tier), "c": self.counts,
         }  # fmt: skip
+
+    @property
+    def reservation(self) -> Reservation:
+        """What it was before it was settled, as far as counters are concerned."""
+        return Reservation(id=self.id, at=self.at, lease=0, usd=self.usd, tokens=self.tokens)
 
 
 def open_of(id: str, fields: Mapping[str, Any]) -> Reservation:
@@ -80,7 +130,7 @@ def open_of(id: str, fields: Mapping[str, Any]) -> Reservation:
 
 
 def record_of(id: str, fields: Mapping[str, Any]) -> UsageRecord:
-    """The record with these fields, from `done` or from the table."""
+    """The record with these fields, from `done`, from the table or from the log."""
     return UsageRecord(
         id=id, at=fields["a"], model=fields["m"], endpoint=fields["e"], outcome=fields["o"], usd=fields["u"],
         tokens=fields["t"], bound_usd=fields["bu"], bound_tokens=fields["bt"], settled=fields["s"], keep=fields["k"],
@@ -88,22 +138,11 @@ def record_of(id: str, fields: Mapping[str, Any]) -> UsageRecord:
     )  # fmt: skip
 
 
-class Windows(Frozen):
-    """The names of the windows in which a moment lies."""
-
-    minute: str
-    day: str
-    month: str
-
-    @classmethod
-    def at(cls, milliseconds: int) -> Windows:
-        """The windows of an epoch time. UTC, so that every process and every operator mean the same day."""
-        date = _date(milliseconds)
-        return cls(minute=f"m:{milliseconds // 60_000}", day=f"d:{date}", month=f"M:{date[:7]}")
-
-
 class Overrides(Frozen):
-    """What the operator said of one caller. `limits` replace the policy's figures on `day` only."""
+    """What the operator set for one caller. `limits` replace the policy's figures on `day` ("d:2026-11-23") only.
+
+    `stopped` and `halted` are the reasons given, "" for none given, and None when the caller is not stopped.
+    """
 
     version: int | None = None
     stopped: str | None = None
@@ -112,12 +151,14 @@ class Overrides(Frozen):
     limits: Mapping[str, int] = EMPTY
 
     def over(self, limits: Limits, windows: Windows) -> Limits:
-        """The limits that hold now."""
-        return limits.changed(**self.limits) if self.limits and self.day == windows.day else limits
+        """The limits that hold now. Kinds that this version does not know are left out."""
+        if not self.limits or self.day != windows.day:
+            return limits
+        return limits.changed(**{kind.name: self.limits[kind.name] for kind in LIMIT_KINDS if kind.name in self.limits})
 
 
 class Account(Frozen):
-    """What the item says; all of it is nothing when there is no item."""
+    """What the item says; empty when there is no item."""
 
     exists: bool = False
     counters: Mapping[str, int] = EMPTY
@@ -126,36 +167,34 @@ class Account(Frozen):
     overrides: Overrides = Overrides()
 
     def count(self, window: str, unit: str = "") -> int:
-        """What is booked in a window; 0 when nothing is."""
+        """What is booked in a window ("d:2026-11-23") of a unit ("usd"); 0 when nothing is."""
         return self.counters.get(f"{window}:{unit}" if unit else window, 0)
 
     def expired(self, now: int) -> list[Reservation]:
         """Reservations whose process is gone."""
         return [entry for entry in self.open.values() if entry.lease < now]
 
-    def held(self, now: int) -> tuple[int, int]:
-        """Tokens and pico-USD that today's open reservations hold and may yet give back."""
-        day = _date(now)
-        today = [entry for entry in self.open.values() if _date(entry.at) == day]
-        return sum(entry.tokens for entry in today), sum(entry.usd for entry in today)
+    def at_once(self, now: int) -> int:
+        """Requests that are open and whose process lives."""
+        return len(self.open) - len(self.expired(now))
+
+    def held(self, unit: Unit, now: int) -> int:
+        """What of a unit today's open reservations hold and may yet give back."""
+        day = utc_date(now)
+        return sum([entry.amount(unit) for entry in self.open.values() if utc_date(entry.at) == day])
 
     def stale(self, now: int) -> list[str]:
-        """Names of windows in which nothing will be booked any more: past minutes, days before yesterday, and
+        """Names of counters in which nothing will be booked any more: of past minutes, days before yesterday, and
         months before the last. A reservation outlives its day by minutes, never by another day."""
-        minute, day = now // 60_000, f"d:{_date(now - 86_400_000)}"
-        month = f"M:{_date(now - 32 * 86_400_000)[:7]}"
+        minute, day = now // 60_000, f"d:{utc_date(now - 86_400_000)}"
+        month = f"M:{utc_date(now - 32 * 86_400_000)[:7]}"
         return [
             name
             for name in self.counters
-            if (name.startswith("m:") and int(name[2:]) < minute)
+            if (name.startswith("m:") and int(name.split(":")[1]) < minute)
             or (name.startswith("d:") and name[: len(day)] < day)
             or (name.startswith("M:") and name[: len(month)] < month)
         ]
-
-
-def _date(milliseconds: int) -> str:
-    """ "2026-11-23", in UTC. strftime would take five times as long."""
-    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()[:10]
 
 
 _WINDOWS = frozenset({"m:", "d:", "M:"})
@@ -166,17 +205,14 @@ def account_of(item: Mapping[str, Any] | None) -> Account:
     if not item:
         return Account()
     fields = {name: decode(value) for name, value in item.items()}
-    limits = {name[5:]: value for name, value in fields.items() if name.startswith("over:") and name != "over:day"}
+    limits = {name.removeprefix(OVERRIDE): value for name, value in fields.items() if name.startswith(OVERRIDE)}
+    day = limits.pop("day", "")
     return Account(
         exists=True,
         counters={name: value for name, value in fields.items() if name[:2] in _WINDOWS},
         open={id: open_of(id, entry) for id, entry in fields.get(OPEN, {}).items()},
         done={id: record_of(id, entry) for id, entry in fields.get(DONE, {}).items()},
         overrides=Overrides(
-            version=fields.get(VERSION),
-            stopped=fields.get(STOPPED),
-            halted=fields.get(HALTED),
-            day=fields.get("over:day", ""),
-            limits=limits,
+            version=fields.get(VERSION), stopped=fields.get(STOPPED), halted=fields.get(HALTED), day=day, limits=limits
         ),
     )

@@ -109,6 +109,8 @@ class CostBound(Frozen):
 
         Raises UnboundedError only where `policy` has a limit that needs what is missing; else the missing part is 0.
         """
+        if self is FREE:
+            return Bound()
         limits = policy.limits
         tier = tier_of(sent.fields)
         if limits.in_usd and price is None:
@@ -240,4 +242,4 @@ IMAGES = CostBound(tokens_in=_text, tokens_out=_pictures)
 SPEECH = CostBound(tokens_in=_text, tokens_out=_by_character, spoken="input")
 TRANSCRIPTIONS = CostBound(tokens_in=_recording, tokens_out=_transcript)
 FREE = CostBound(tokens_in=_nothing, tokens_out=_nothing)
-"""Costs nothing, and is in no limit."""
+"""Costs nothing, whatever a model's price is. It is counted as a request all the same."""

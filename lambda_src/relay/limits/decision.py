@@ -1,4 +1,4 @@
-"""Why a request is not admitted, and what is left for the one that is. Pure.
+"""Why a request is not admitted, in words that help. Pure.
 
 Reads an account against limits; the store has judged already with the same figures, in the write's condition.
 """
@@ -6,170 +6,128 @@ Reads an account against limits; the store has judged already with the same figu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Mapping
+from enum import Enum
 
+from relay.errors import ErrorKind, RelayError
 from relay.frozen import EMPTY, Frozen
-from relay.ledger.account import Account, Reservation, Windows
-from relay.limits.policy import PICO, Limits
+from relay.ledger.account import Account, Reservation
+from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit, Window
+from relay.limits import report
+from relay.limits.money import usd
+
+
+class Reason(Enum):
+    """Why a request is refused: the error that the caller gets, which also says whether a retry may help."""
+
+    HALTED = ErrorKind.STOPPED
+    STOPPED = ErrorKind.CALLER_STOPPED
+    DUPLICATE = ErrorKind.DUPLICATE
+    POLICY = ErrorKind.CALLER_REFUSED
+    MODEL = ErrorKind.MODEL_NOT_ALLOWED
+    UNBOUNDED = ErrorKind.COST_UNBOUNDED
+    LIMIT_REACHED = ErrorKind.RATE_LIMITED  # of some kind; there will be room again soon
+    LIMIT_SPENT = ErrorKind.BUDGET_EXHAUSTED  # of some kind; waiting does not help before its window is over
 
 
 class Refusal(Frozen):
-    """What stood in the way. `retry_after` is in seconds; None: waiting does not help before a person does something,
-    or before a day or a month is over. `reason` is from a fixed set and is what refusals are counted under."""
+    """What stood in the way. `limit` is the kind of limit for the two reasons that have one.
 
-    reason: str
+    `retry_after` is in seconds; None: waiting does not help before a person does something, or before a day or a month
+    is over.
+    """
+
+    reason: Reason
     text: str
+    limit: LimitKind | None = None
     retry_after: int | None = None
     headers: Mapping[str, str] = EMPTY
+
+    @property
+    def code(self) -> str:
+        """What it is called: the limit's name ("usd_per_day") or the reason's ("stopped"). From a fixed set."""
+        return self.limit.name if self.limit else self.reason.name.lower()
+
+    def error(self) -> RelayError:
+        """How the caller is told."""
+        headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
+        return RelayError(self.reason.value, self.text, param=self.code, headers={**self.headers, **headers})
 
 
 class RefusedError(Exception):
     """A request is not admitted, and why."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.reason)
+        super().__init__(refusal.code)
         self.refusal = refusal
 
 
-def judge(account: Account, limits: Limits, entry: Reservation, now: int) -> Refusal | None:
-    """The first limit that `entry` does not keep, the most lasting first; None when there is room."""
-    said = account.overrides
-    if said.halted is not None or said.stopped is not None:
-        return stopped(said.halted or said.stopped or "", everybody=said.halted is not None)
+def judge(account: Account, limits: Limits, entry: Reservation, now: int) -> None:
+    """Raises RefusedError for the first limit that `entry` does not keep, the most lasting first."""
+    refusal = refusal_of(account, limits, entry, now)
+    if refusal:
+        raise RefusedError(refusal)
+
+
+def refusal_of(account: Account, limits: Limits, entry: Reservation, now: int) -> Refusal | None:
+    """Why there is no room for `entry`; None when there is."""
+    overrides = account.overrides
+    if overrides.halted is not None:
+        return Refusal(reason=Reason.HALTED, text=_stopped("The relay", overrides.halted))
+    if overrides.stopped is not None:
+        return Refusal(reason=Reason.STOPPED, text=_stopped("This caller", overrides.stopped))
     if entry.id in account.done:
-        return Refusal(reason="duplicate", text="A request with this id was answered already.")
-    refusal = next(_over_budget(account, limits, entry, now), None) or _over_rate(account, limits, now)
-    return refusal.changed(headers=headers(account, limits, now)) if refusal else None
-
-
-def stopped(reason: str, *, everybody: bool) -> Refusal:
-    """The operator's word."""
-    who = "The relay" if everybody else "This caller"
-    return Refusal(
-        reason="halted" if everybody else "stopped", text=f"{who} was stopped by its operator. {reason}".strip()
-    )
-
-
-def _over_rate(account: Account, limits: Limits, now: int) -> Refusal | None:
-    windows = Windows.at(now)
-    if limits.requests_per_minute is not None and account.count(windows.minute) >= limits.requests_per_minute:
-        wait = math.ceil(60 - now % 60_000 / 1000)
-        text = f"Limit of {limits.requests_per_minute} requests per minute reached. Try again in {wait} s."
-        return Refusal(reason="requests_per_minute", text=text, retry_after=wait)
-    if len(account.open) - len(account.expired(now)) >= limits.concurrent:
-        text = f"Limit of {limits.concurrent} requests at once reached. Try again when one has ended."
-        return Refusal(reason="concurrent", text=text, retry_after=1)
+        return Refusal(reason=Reason.DUPLICATE, text="A request with this id was answered already.")
+    for kind in LIMIT_KINDS:
+        refusal = _over(kind, account, limits, entry, now)
+        if refusal:
+            return refusal.changed(limit=kind, headers=report.headers(account, limits, now))
     return None
 
 
-def _over_budget(account: Account, limits: Limits, entry: Reservation, now: int) -> Iterator[Refusal]:
-    windows = Windows.at(now)
-    held_tokens, held_usd = account.held(now)
-    rows = (
-        ("usd_per_month", limits.usd_per_month, f"{windows.month}:usd", entry.usd, held_usd, usd),
-        ("usd_per_day", limits.usd_per_day, f"{windows.day}:usd", entry.usd, held_usd, usd),
-        ("tokens_per_day", limits.tokens_per_day, f"{windows.day}:tok", entry.tokens, held_tokens, tokens),
+def _stopped(who: str, reason: str) -> str:
+    return f"{who} was stopped by its operator. {reason}".strip()
+
+
+def _over(kind: LimitKind, account: Account, limits: Limits, entry: Reservation, now: int) -> Refusal | None:
+    """The refusal for one kind of limit, or None when `entry` keeps it. What costs nothing of a unit keeps it."""
+    limit, need = limits.of(kind), entry.amount(kind.unit)
+    if limit is None or not need:
+        return None
+    booked = report.used(kind, account, now)
+    if booked + need <= limit:
+        return None
+    if kind.window is Window.NOW:
+        text = f"Limit of {limit} requests at once reached. Try again when one has ended."
+        return Refusal(reason=Reason.LIMIT_REACHED, text=text, retry_after=1)
+    if kind.window is Window.MINUTE and need <= limit:
+        wait = math.ceil(60 - now % 60_000 / 1000)
+        text = f"Limit of {amount_text(kind.unit, limit)} per minute reached. Try again in {wait} s."
+        return Refusal(reason=Reason.LIMIT_REACHED, text=text, retry_after=wait)
+    held = 0 if kind.window is Window.MINUTE else account.held(kind.unit, now)  # a minute's counters give nothing back
+    return _over_budget(kind, limit, need, booked, held)
+
+
+def _over_budget(kind: LimitKind, limit: int, need: int, booked: int, held: int) -> Refusal:
+    left, unit = max(0, limit - booked), kind.unit
+    text = (
+        f"{_ADJECTIVE[kind.window]} limit {amount_text(unit, limit)}: {amount_text(unit, left)} left, and this request "
+        f"{_VERB[unit]} up to {amount_text(unit, need)}."
     )
-    for reason, limit, counter, need, held, shown in rows:
-        booked = account.count(counter)
-        if limit is None or booked + need <= limit:
-            continue
-        kind = "month" if reason.endswith("month") else "day"
-        left = shown(max(0, limit - booked))
-        text = f"The limit of {shown(limit)} per {kind} leaves {left}; this request may take {shown(need)}."
-        if booked - held + need <= limit:
-            text += f" Open requests hold {shown(held)} and may give some of it back."
-            yield Refusal(reason=reason, text=text, retry_after=5)
-        else:
-            text += (
-                " A lower cap on its output would take less."
-                if booked < limit
-                else f" A new {kind} begins at 00:00 UTC."
-            )
-            yield Refusal(reason=reason, text=text)
+    if booked - held + need <= limit:
+        text += f" Open requests hold {amount_text(unit, held)} and may give some of it back."
+        return Refusal(reason=Reason.LIMIT_REACHED, text=text, retry_after=5)
+    if booked < limit:
+        text += " A lower cap on its output would need less."
+    elif kind.window is not Window.MINUTE:
+        text += f" A new {kind.window.value} begins at 00:00 UTC."
+    return Refusal(reason=Reason.LIMIT_SPENT, text=text)
 
 
-def usd(amount: int) -> str:
-    """ "0.0125 USD": six places, which is a hundredth of the cheapest request."""
-    return f"{amount / PICO:.6f}".rstrip("0").rstrip(".") + " USD"
+_ADJECTIVE = {Window.MINUTE: "Per-minute", Window.DAY: "Daily", Window.MONTH: "Monthly"}
+_VERB = {Unit.USD: "could cost", Unit.TOKENS: "could use", Unit.REQUESTS: "counts for"}
 
 
-def tokens(amount: int) -> str:
-    """ "1,250 tokens"."""
-    return f"{amount:,} tokens"
-
-
-def headers(account: Account, limits: Limits, now: int) -> dict[str, str]:
-    """What is left of the caller's own limits, under OpenAI's names; nothing for what has no limit.
-
-    OpenAI's own token limit is per minute, the caller's per day: `-reset-` tells them apart.
-    Source: platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers.
-    """
-    if limits.requests_per_minute is None and limits.tokens_per_day is None:
-        return {}
-    windows, shown = Windows.at(now), {}
-    rows = (
-        ("requests", limits.requests_per_minute, account.count(windows.minute), 60 - now % 60_000 / 1000),
-        ("tokens", limits.tokens_per_day, account.count(f"{windows.day}:tok"), until_tomorrow(now)),
-    )
-    for name, limit, booked, reset in rows:
-        if limit is not None:
-            shown[f"x-ratelimit-limit-{name}"] = str(limit)
-            shown[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - booked))
-            shown[f"x-ratelimit-reset-{name}"] = _duration(math.ceil(reset))
-    return shown
-
-
-def usage(account: Account, limits: Limits, now: int) -> dict[str, Any]:
-    """What is booked today and this month, and what remains: for the caller itself. Amounts are strings in US dollars,
-    because JSON's numbers do not hold them exactly. Open requests count with their upper bounds."""
-    windows = Windows.at(now)
-    periods = {
-        "day": (windows.day, limits.usd_per_day, limits.tokens_per_day),
-        "month": (windows.month, limits.usd_per_month, None),
-    }
-    return {
-        **{name: _period(account, window, money, count) for name, (window, money, count) in periods.items()},
-        "requests_per_minute": _left(limits.requests_per_minute, account.count(windows.minute)),
-        "concurrent": _left(limits.concurrent, len(account.open) - len(account.expired(now))),
-    }
-
-
-def _period(account: Account, window: str, money: int | None, count: int | None) -> dict[str, Any]:
-    booked = account.count(window, "usd")
-    return {
-        "utc": window[2:],
-        "requests": account.count(window, "req"),
-        "tokens": _left(count, account.count(window, "tok")),
-        "usd": {
-            "used": dollars(booked),
-            "limit": None if money is None else dollars(money),
-            "remaining": None if money is None else dollars(max(0, money - booked)),
-        },
-    }
-
-
-def _left(limit: int | None, used: int) -> dict[str, int | None]:
-    return {"used": used, "limit": limit, "remaining": None if limit is None else max(0, limit - used)}
-
-
-def dollars(amount: int) -> str:
-    """`amount` pico-USD in dollars, exactly: "0.0000125"."""
-    whole, part = divmod(amount, PICO)
-    return f"{whole}.{part:012d}".rstrip("0").rstrip(".")
-
-
-def until_tomorrow(now: int) -> float:
-    """Seconds to the end of the UTC day."""
-    date = datetime.fromtimestamp(now / 1000, UTC)
-    tomorrow = (date + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return (tomorrow - date).total_seconds()
-
-
-def _duration(seconds: int) -> str:
-    """OpenAI's way of writing it: "59s", "6m0s", "23h0m12s"."""
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"
+def amount_text(unit: Unit, amount: int) -> str:
+    """ "0.0125 USD", "1,250 tokens", "60 requests"."""
+    return usd(amount) if unit is Unit.USD else f"{amount:,} {'tokens' if unit is Unit.TOKENS else 'requests'}"

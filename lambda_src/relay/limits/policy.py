@@ -12,53 +12,17 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from relay.frozen import Frozen
+from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit
+from relay.limits.money import AmountError, Written, amount
 from relay.models import Caller
-
-PICO = 10**12
-"""One US dollar. Amounts are integers of 1e-12 USD: a token of the cheapest model costs some 2,500 of them, so that
-no price is ever rounded and sums stay exact in DynamoDB's 38 digits."""
 
 LEAST_OUTPUT_CAP = 16
 """The least that OpenAI takes for `max_output_tokens`. A smaller cap would make every request to /v1/responses a 400.
 Source: platform.openai.com/docs/api-reference/responses/create."""
 
-MOST_CONCURRENT = 500
-"""A reservation takes some 150 bytes of the caller's one item and its record 350 more until it is moved out of it;
-500 of both are 250 KB of the 400 KB that DynamoDB allows."""
-
 
 class PolicyError(ValueError):
-    """A policy that cannot be meant. The text names the place and what would be right there."""
-
-
-class Written:
-    """A number with a fraction as JSON writes it. Its text is kept, because a float would round it."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __str__(self) -> str:
-        return self._text
-
-
-class Limits(Frozen):
-    """The figures of one caller. None is "no limit". Amounts of money are in pico-USD; days and months are UTC's."""
-
-    requests_per_minute: int | None = None
-    concurrent: int = MOST_CONCURRENT
-    tokens_per_day: int | None = None
-    usd_per_day: int | None = None
-    usd_per_month: int | None = None
-
-    @property
-    def in_tokens(self) -> bool:
-        """Whether a bound in tokens has to be known before a request can be admitted."""
-        return self.tokens_per_day is not None or self.in_usd
-
-    @property
-    def in_usd(self) -> bool:
-        """Whether a bound in money has to be known before a request can be admitted."""
-        return self.usd_per_day is not None or self.usd_per_month is not None
+    """Invalid policy. The text names the place and what would be right there."""
 
 
 class Policy(Frozen):
@@ -105,16 +69,15 @@ def subject(caller: Caller) -> str:
     return f"{caller.account}:other"
 
 
-_FIGURES = {"rpm": "requests_per_minute", "concurrent": "concurrent", "tokens_day": "tokens_per_day"}
-_MONEY = {"usd_day": "usd_per_day", "usd_month": "usd_per_month"}
-_FIELDS = {"models", "output_cap", *_FIGURES, *_MONEY}
+_KINDS = {kind.setting: kind for kind in LIMIT_KINDS}
+_FIELDS = {"models", "output_cap", *_KINDS}
 
 
 def parse(text: str) -> Policies:
     """The policies written in `text` (JSON); an empty text is one unlimited default. Raises PolicyError.
 
     {"default": {...} | "refuse", "rules": {"123456789012:role/ci-*": {...} | "refuse", ...}}, each policy with any
-    of models, rpm, concurrent, tokens_day, usd_day, usd_month, output_cap. A rule says what differs from the
+    of models, output_cap and the settings of LIMIT_KINDS (rpm, usd_day, ...). A rule says what differs from the
     default; null lifts a limit. Rules are tried in the order in which they are written.
     """
     if not text.strip():
@@ -136,28 +99,6 @@ def parse(text: str) -> Policies:
     )
 
 
-def amount(value: object, place: str) -> int:
-    """`value` US dollars in pico-USD. Takes what JSON or a command line may hold: 5, Written("0.25"), "0.25"."""
-    text = str(value) if isinstance(value, int | str | Written) and not isinstance(value, bool) else ""
-    whole, _, part = text.partition(".")
-    if whole.isdecimal() and (part.isdecimal() or not part) and len(part) <= 12:
-        return int(whole) * PICO + int(part.ljust(12, "0"))
-    return _unusual(text, place)
-
-
-def _unusual(text: str, place: str) -> int:
-    """The same for "2e-07", ".5" and all that is no amount."""
-    from decimal import Decimal, InvalidOperation  # not above: importing it takes 1 % of the start
-
-    try:
-        dollars = Decimal(text)
-    except InvalidOperation:
-        dollars = Decimal("nan")
-    if not dollars.is_finite() or dollars < 0 or dollars * PICO != int(dollars * PICO):
-        raise PolicyError(f"{place}: must be an amount in US dollars such as 12.50")
-    return int(dollars * PICO)
-
-
 def _pattern(pattern: str) -> str:
     account, colon, name = pattern.partition(":")
     known = name == "*" or name in ("root", "federated-user", "other") or name.startswith(("role/", "user/"))
@@ -174,22 +115,32 @@ def _policy(value: object, base: Policy, name: str) -> Policy | None:
     if value == "refuse":
         return None
     fields = _only(value, _FIELDS, place)
-    limits: dict[str, Any] = {_FIGURES[key]: _count(fields[key], f"{place}.{key}") for key in _FIGURES if key in fields}
-    limits |= {
-        _MONEY[key]: None if fields[key] is None else amount(fields[key], f"{place}.{key}")
-        for key in _MONEY
-        if key in fields
+    limits = {
+        kind.name: _figure(kind, fields[setting], f"{place}.{setting}")
+        for setting, kind in _KINDS.items()
+        if setting in fields
     }
-    if limits.get("concurrent", 0) is None:
-        limits["concurrent"] = MOST_CONCURRENT
-    if limits.get("concurrent", 0) > MOST_CONCURRENT:
-        raise PolicyError(f"{place}.concurrent: at most {MOST_CONCURRENT}: one item in DynamoDB holds them all")
     policy = base.changed(name=name, limits=base.limits.changed(**limits))
     if "models" in fields:
         policy = policy.changed(models=_models(fields["models"], f"{place}.models"))
     if "output_cap" in fields:
         policy = policy.changed(output_cap=_count(fields["output_cap"], f"{place}.output_cap", least=LEAST_OUTPUT_CAP))
     return policy
+
+
+def _figure(kind: LimitKind, value: object, place: str) -> int | None:
+    """The figure of one kind of limit; null lifts it as far as it can be."""
+    if value is None:
+        return kind.most
+    if kind.unit is Unit.USD:
+        try:
+            return amount(value, place)
+        except AmountError as error:
+            raise PolicyError(str(error)) from None
+    figure = _count(value, place)
+    if figure is not None and kind.most is not None and figure > kind.most:
+        raise PolicyError(f"{place}: at most {kind.most}: one item in DynamoDB holds them all")
+    return figure
 
 
 def _only(value: object, known: set[str], place: str) -> Mapping[str, Any]:

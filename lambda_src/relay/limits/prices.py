@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from relay.frozen import EMPTY, Frozen
-from relay.limits.policy import PolicyError, Written, amount
+from relay.limits.money import AmountError, Written, amount
+from relay.limits.policy import PolicyError
 from relay.models import Usage
 
 MILLION = 10**6
@@ -74,10 +75,16 @@ class Price(Frozen):
         return self.tiers.get("default" if tier in ("", "auto") else tier)
 
     def cost(self, usage: Usage, tier: str, characters: int = 0) -> int:
-        """The price of an answer. `tier` is what was asked for and counts when the answer names none on the list."""
-        rates = self.tiers.get(usage.service_tier) or self.rates(tier) or self.tiers["default"]
-        cost = self._scaled(rates, usage.input).cost(usage)
-        return cost + characters * rates.character
+        """The price of a response at the tier that it names.
+
+        Where it names none on the list, it costs the dearer of `tier`, which was asked for, and the default tier, which
+        OpenAI falls back to.
+        """
+        named = self.tiers.get(usage.service_tier)
+        candidates = [named] if named else [self.rates(tier) or self.tiers["default"], self.tiers["default"]]
+        return max(
+            [self._scaled(rates, usage.input).cost(usage) + characters * rates.character for rates in candidates]
+        )
 
     def at_most(self, tokens_in: int, tokens_out: int, tier: str, characters: int = 0) -> int:
         """The highest price of an answer to at most `tokens_in` with at most `tokens_out` tokens."""
@@ -112,8 +119,16 @@ class PriceList(Frozen):
         "gpt-5-mini-2025-08-07" costs what "gpt-5-mini" costs unless it is on the list itself. A fine-tuned model
         ("ft:gpt-4.1-mini-2025-04-14:org::id") has prices of its own, under "ft:gpt-4.1-mini".
         """
+        name = self.listed(model)
+        return self.models[name] if name else None
+
+    def listed(self, model: str) -> str:
+        """The name on the list under which `model` has its price; "" when it has none."""
         name = ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
-        return self.models.get(name) or self.models.get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name))
+        if name in self.models:
+            return name
+        family = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)
+        return family if family in self.models else ""
 
 
 def parse(text: str) -> PriceList:
@@ -125,7 +140,8 @@ def parse(text: str) -> PriceList:
         models = {name: _price(entry, f"prices[{name!r}]") for name, entry in root["models"].items()}
         return PriceList(as_of=str(root.get("as_of", "")), models=models)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PolicyError(str(error) if isinstance(error, PolicyError) else f"prices: {error!r}") from None
+        text = str(error) if isinstance(error, PolicyError | AmountError) else f"prices: {error!r}"
+        raise PolicyError(text) from None
 
 
 _FIGURES = ("context", "max_output", "image_tokens", "output_per_image", "long_above", "long_input", "long_output")

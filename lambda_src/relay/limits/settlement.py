@@ -1,46 +1,78 @@
-"""What a request has come to so far: nothing, something that nobody counted, or what OpenAI says it billed.
+"""One admitted request until it is settled: what it may cost, what is known of its bill, and what it is settled at.
 
-Settles the permit once the request is over. Only what is certain is settled at less than the upper bound.
+Only what is certain is settled at less than the upper bound. Pricing stands here and nowhere else. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from relay.limits import decision
-from relay.limits.admission import Permit
+from relay.frozen import EMPTY
+from relay.limits.cost_bound import Bound
+from relay.limits.prices import Price
+from relay.limits.report import HEADER
 from relay.models import Usage
-from relay.request_log import RequestLog, outcome_of
-from relay.response.usage_meter import Meter
+
+NO_USAGE = Usage()
+"""Nothing was billed."""
+
+Book = Callable[[Usage | None, int, str], None]
+"""Books what a request came to: its usage (None: not known), its cost in pico-USD and its outcome. Never raises."""
 
 
 class Settlement:
-    """One request's. `close` belongs to what is done when a reply is done."""
+    """Leave to send one request, and what it has come to so far: nothing, something that nobody has counted, or what
+    OpenAI says it billed. `book` None: nothing is counted."""
 
-    def __init__(self, permit: Permit, record: RequestLog) -> None:
-        self._permit = permit
-        self._record = record
-        self._meter: Meter | None = None
-        self._sent = False
+    def __init__(
+        self, bound: Bound, price: Price | None, *, limits: Mapping[str, str] = EMPTY, book: Book | None = None
+    ) -> None:
+        self._bound = bound
+        self._price = price
+        self._limits = limits
+        self._book = book
+        self._usage: Callable[[], Usage | None] = _unknown
+        self._may_be_billed = False
+        self._cost: int | None = None
 
     def headers(self, theirs: Mapping[str, str]) -> dict[str, str]:
-        """`theirs`, with what is left of the caller's own limits in place of the whole organisation's."""
-        return self._permit.in_place_of(theirs)
+        """`theirs`, with what is left of the caller's own limits in place of those of the whole organisation."""
+        kept = {name: text for name, text in theirs.items() if not (self._limits and name.startswith(HEADER))}
+        return {**kept, **self._limits}
 
     def sending(self) -> None:
-        """From here on OpenAI may bill, whether or not an answer comes."""
-        self._sent = True
+        """From here on OpenAI may bill, whether or not a response comes."""
+        self._may_be_billed = True
 
     def free(self) -> None:
         """OpenAI has certainly billed nothing: never reached, or it refused the request."""
-        self._sent = False
+        self._may_be_billed = False
 
-    def metered(self, meter: Meter) -> None:
-        """An answer comes, and `meter` reads along."""
-        self._meter = meter
+    def metered(self, usage: Callable[[], Usage | None]) -> None:
+        """A response comes. `usage` gives what it says it used, once it has said so."""
+        self._usage = usage
 
-    def close(self, failure: BaseException | None) -> None:
-        """Settle. An answer that does not say what it used costs the upper bound, and so does one that broke off."""
-        counted = self._meter.usage if self._meter else None
-        usd = self._permit.settle(counted if self._sent or counted else Usage(), outcome_of(failure))
-        self._record.cost(decision.dollars(usd))
+    def close(self, outcome: str) -> int:
+        """Settles, once however often it is called, and returns the cost in pico-USD. Never raises.
+
+        A response that does not say what it used costs the upper bound, and so does one that broke off before.
+        """
+        if self._cost is None:
+            usage = self._usage()
+            if usage is None and not self._may_be_billed:
+                usage = NO_USAGE
+            self._cost = self._priced(usage)
+            if self._book is not None:
+                self._book(usage, self._cost, outcome)
+        return self._cost
+
+    def _priced(self, usage: Usage | None) -> int:
+        if usage is None:
+            return self._bound.usd
+        if self._price is None or usage == NO_USAGE:
+            return 0
+        return self._price.cost(usage, self._bound.tier, self._bound.characters)
+
+
+def _unknown() -> Usage | None:
+    return None

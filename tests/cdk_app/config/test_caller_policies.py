@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from relay.ledger.limit_kinds import MOST_CONCURRENT, Limits
 from relay.limits import policy, prices
-from relay.limits.policy import MOST_CONCURRENT, PICO, Limits
+from relay.limits.money import PICO
 from relay.models import Caller, Usage
 from relay.settings import Settings
 

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from relay.aws.update_expression import decode, encode
-from relay.ledger.account import Account, Overrides, Reservation, UsageRecord, Windows, account_of, open_of, record_of
-from relay.limits.policy import Limits
+from relay.ledger.account import (
+    Account,
+    Overrides,
+    Reservation,
+    UsageRecord,
+    account_of,
+    open_of,
+    record_of,
+    stored_name,
+)
+from relay.ledger.limit_kinds import Limits, Unit, Windows
 
 NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 DAY = 86_400_000
@@ -31,11 +40,11 @@ def test_no_item_is_an_account_that_does_not_exist() -> None:
     assert not account_of({}).exists
 
 
-texts, counts = st.text(max_size=8), st.integers(0, 10**24)
+names, counts = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=128), st.integers(0, 10**24)
 
 
 @given(
-    st.builds(Reservation, id=texts, at=counts, lease=counts, usd=counts, tokens=counts, model=texts, endpoint=texts)
+    st.builds(Reservation, id=names, at=counts, lease=counts, usd=counts, tokens=counts, model=names, endpoint=names)
 )
 def test_reservations_survive_the_store(entry: Reservation) -> None:
     assert open_of(entry.id, decode(encode(entry.fields()))) == entry
@@ -44,19 +53,19 @@ def test_reservations_survive_the_store(entry: Reservation) -> None:
 @given(
     st.builds(
         UsageRecord,
-        id=texts,
+        id=names,
         at=counts,
-        model=texts,
-        endpoint=texts,
-        outcome=texts,
+        model=names,
+        endpoint=names,
+        outcome=names,
         usd=counts,
         tokens=counts,
         bound_usd=counts,
         bound_tokens=counts,
         settled=counts,
         keep=counts,
-        tier=texts,
-        counts=st.dictionaries(texts, counts, max_size=3),
+        tier=names,
+        counts=st.dictionaries(names, counts, max_size=3),
     )
 )
 def test_records_survive_the_store(record: UsageRecord) -> None:
@@ -67,10 +76,19 @@ def test_what_is_out_of_date() -> None:
     minute = NOON // 60_000
     names = [
         *(f"m:{minute + step}" for step in (-500, -1, 0, 1)),
+        *(f"m:{minute + step}:tok" for step in (-1, 0)),
         *(f"d:2026-11-{day}:usd" for day in (20, 21, 22, 23)),
         *(f"M:2026-{month:02}:req" for month in (8, 9, 10, 11)),
     ]
-    kept = {f"m:{minute}", f"m:{minute + 1}", "d:2026-11-22:usd", "d:2026-11-23:usd", "M:2026-10:req", "M:2026-11:req"}
+    kept = {
+        f"m:{minute}",
+        f"m:{minute + 1}",
+        f"m:{minute}:tok",
+        "d:2026-11-22:usd",
+        "d:2026-11-23:usd",
+        "M:2026-10:req",
+        "M:2026-11:req",
+    }
     assert set(names) - set(Account(counters=dict.fromkeys(names, 1)).stale(NOON)) == kept
 
 
@@ -82,7 +100,9 @@ def test_what_is_open_and_held() -> None:
         open={e.id: e for e in (entry("a", NOON, NOON + 1), entry("b", NOON, NOON - 1), entry("c", NOON - DAY, NOON))}
     )
     assert [gone.id for gone in account.expired(NOON)] == ["b"]
-    assert account.held(NOON) == (6, 20), "yesterday's are held in yesterday's window"
+    assert (account.held(Unit.TOKENS, NOON), account.held(Unit.USD, NOON)) == (6, 20), (
+        "yesterday's are held in yesterday's window"
+    )
 
 
 def test_an_override_counts_on_its_day_only() -> None:
@@ -91,6 +111,16 @@ def test_an_override_counts_on_its_day_only() -> None:
     assert said.over(limits, Windows.at(NOON)) == Limits(usd_per_day=9, requests_per_minute=1)
     assert said.over(limits, Windows.at(NOON + DAY)) == limits
     assert Overrides().over(limits, Windows.at(NOON)) is limits
+    newer = Overrides(day="d:2026-11-23", limits={"of_a_later_version": 1})
+    assert newer.over(limits, Windows.at(NOON)) == limits, "what this version does not know changes nothing"
+
+
+@given(st.text(max_size=300))
+def test_a_stored_name_is_short_printable_ascii_and_stays_as_it_is(text: str) -> None:
+    name = stored_name(text)
+    assert len(name) == min(len(text), 128)
+    assert all(" " <= character <= "~" for character in name)
+    assert stored_name(name) == name
 
 
 def test_the_operators_word_is_read() -> None:

@@ -12,12 +12,16 @@ import pytest
 from relay.aws.dynamodb import Store
 from relay.aws.errors import StoreError
 from relay.aws.update_expression import decode
-from relay.ledger import writes
+from relay.errors import ErrorKind, RelayError
+from relay.ledger import items
 from relay.ledger.account import EXPIRED, Account, Reservation, UsageRecord, account_of, record_of
 from relay.ledger.ledger import Admitted, Ledger
+from relay.ledger.limit_kinds import Limits
 from relay.ledger.table import Table
+from relay.ledger.writes import Writes
+from relay.limits import decision
 from relay.limits.decision import RefusedError
-from relay.limits.policy import PICO, Limits
+from relay.limits.money import PICO
 
 from tests.support import dynamo
 
@@ -55,18 +59,18 @@ class Bench:
         return Reservation(**{**given, "model": "gpt-5-mini", "endpoint": "/v1/responses", **fields})
 
     def item(self, key: Mapping[str, str]) -> dict[str, Any]:
-        item = dynamo.client(self.url).get_item(TableName=self.table, Key=writes.in_json(key)).get("Item", {})
+        item = dynamo.client(self.url).get_item(TableName=self.table, Key=items.in_json(key)).get("Item", {})
         return {name: decode(value) for name, value in item.items()}
 
     def account(self) -> Account:
-        item = dynamo.client(self.url).get_item(TableName=self.table, Key=writes.in_json(writes.account_key(CALLER)))
+        item = dynamo.client(self.url).get_item(TableName=self.table, Key=items.in_json(items.account_key(CALLER)))
         return account_of(item.get("Item"))
 
     def records(self) -> dict[str, UsageRecord]:
-        found = [{name: decode(value) for name, value in item.items()} for item in dynamo.items(self.url, self.table)]
+        plain = [{name: decode(value) for name, value in item.items()} for item in dynamo.items(self.url, self.table)]
         return {
             record.id: record
-            for item in found
+            for item in plain
             if item["pk"].startswith("usage#") and not item["sk"].startswith("refused#")
             for record in [record_of(item["sk"].partition("#")[2], item)]
         }
@@ -87,7 +91,7 @@ def bench(url: str) -> Iterator[Bench]:
 
 
 def reserve(ledger: Ledger, entry: Reservation, **limits: Any) -> Admitted:
-    return ledger.reserve(CALLER, "123456789012:role/ci", entry, Limits(**limits))
+    return ledger.reserve(CALLER, "123456789012:role/ci", entry, Limits(**limits), decision.judge)
 
 
 def record(admitted: Admitted, **fields: Any) -> UsageRecord:
@@ -99,7 +103,7 @@ def record(admitted: Admitted, **fields: Any) -> UsageRecord:
 def refusal(ledger: Ledger, entry: Reservation, **limits: Any) -> str:
     with pytest.raises(RefusedError) as caught:
         reserve(ledger, entry, **limits)
-    return caught.value.refusal.reason
+    return caught.value.refusal.code
 
 
 def test_books_the_bound_then_what_it_came_to_and_leaves_one_record(bench: Bench) -> None:
@@ -278,6 +282,143 @@ def test_a_write_that_arrives_after_it_was_taken_back_is_kept_out(bench: Bench) 
     assert not bench.account().done
 
 
+def is_reservation(body: Mapping[str, Any]) -> bool:
+    return "size(" in body.get("ConditionExpression", "")
+
+
+@pytest.mark.parametrize("lost", ["reservations", "everything"])
+def test_nothing_stays_booked_after_an_outage_however_many_responses_it_lost(bench: Bench, lost: str) -> None:
+    """500 requests in a row get 503, each of them perhaps booked; none was sent."""
+    down = [False]
+
+    def lose(_: int, operation: str, body: Mapping[str, Any]) -> str | None:
+        return "after" if down[0] and (lost == "everything" or is_reservation(body)) else None
+
+    ticks = itertools.count()
+
+    def seconds() -> float:
+        return next(ticks) * 2.0 if down[0] else 0.0  # one attempt each while the store is down
+
+    table = Table(dynamo.Lossy(bench.store(), lose), name=bench.table, monotonic=seconds, sleep=lambda _: None)
+    ledger = Ledger(table, clock=lambda: bench.now)
+    first = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, first, record(first))
+    down[0] = True
+    for _ in range(500):
+        bench.now += 2_000
+        with pytest.raises(StoreError):
+            reserve(ledger, bench.entry(), concurrent=3)
+    down[0] = False
+    assert len(bench.account().done) < 100, "tombstones do not pile up"
+    last = reserve(ledger, bench.entry(), concurrent=3)
+    ledger.settle(CALLER, last, record(last))
+    assert bench.used() == (2, 8, 80), "reserved minus settled is 0 at rest"
+    assert not bench.account().open
+    assert set(bench.records()) == {first.entry.id, last.entry.id}
+
+
+def test_a_slot_that_a_lost_response_holds_is_free_at_the_next_admission(bench: Bench) -> None:
+    down = [False]
+    ledger = bench.ledger(
+        dynamo.Lossy(bench.store(), lambda _, __, body: "after" if down[0] and is_reservation(body) else None)
+    )
+    first = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, first, record(first))
+    down[0] = True
+    with pytest.raises(StoreError):
+        reserve(ledger, bench.entry(), concurrent=1)
+    down[0] = False
+    assert len(bench.account().open) == 1
+    again = reserve(ledger, bench.entry(), concurrent=1)
+    assert list(bench.account().open) == [again.entry.id]
+
+
+def test_what_another_process_has_expired_meanwhile_is_taken_back_all_the_same(bench: Bench) -> None:
+    down = [False]
+    ledger = bench.ledger(
+        dynamo.Lossy(bench.store(), lambda _, __, body: "after" if down[0] and is_reservation(body) else None)
+    )
+    first = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, first, record(first))
+    down[0] = True
+    with pytest.raises(StoreError):
+        reserve(ledger, bench.entry())
+    down[0] = False
+    bench.now += 61_000
+    other = reserve(bench.ledger(), bench.entry(), concurrent=1)
+    assert {kept.outcome for kept in bench.account().done.values()} >= {EXPIRED}
+    again = reserve(ledger, bench.entry())
+    for ledger_, admitted in ((bench.ledger(), other), (ledger, again)):
+        ledger_.settle(CALLER, admitted, record(admitted))
+    assert bench.used() == (3, 12, 120)
+    assert {kept.outcome for kept in bench.records().values()} == {"ok"}
+
+
+def test_a_late_first_reservation_of_a_new_caller_is_taken_back(bench: Bench) -> None:
+    """The write that creates the account is held up on its way, and arrives when its admission has given up."""
+    held: list[Mapping[str, Any]] = []
+
+    class Held:
+        def call(self, operation: str, body: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
+            creates = operation == "UpdateItem" and "pk" in body["ExpressionAttributeNames"].values()
+            if creates and len(held) < 9:
+                held.append(body)
+                raise StoreError("Unreachable")
+            return inner.call(operation, body)
+
+    inner, ticks = bench.store(), itertools.count()
+    table = Table(Held(), name=bench.table, monotonic=lambda: next(ticks) / 4, sleep=lambda _: None)
+    ledger = Ledger(table, clock=lambda: bench.now)
+    with pytest.raises(StoreError):
+        reserve(ledger, bench.entry())
+    inner.call("UpdateItem", held[0])
+    assert bench.used() == (1, 10, 100)
+    held += [{}] * 9
+    admitted = reserve(ledger, bench.entry(), concurrent=1)
+    ledger.settle(CALLER, admitted, record(admitted))
+    assert bench.used() == (1, 4, 40)
+    assert set(bench.records()) == {admitted.entry.id}
+
+
+def test_a_reservation_that_the_end_of_the_process_broke_off_is_taken_back_by_it(bench: Bench) -> None:
+    class Stopping:
+        stopped = False
+
+        def call(self, operation: str, body: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
+            response = inner.call(operation, body)
+            if is_reservation(body) and self.stopped:
+                raise RelayError(ErrorKind.SHUTDOWN)
+            return response
+
+    inner, db = bench.store(), Stopping()
+    ledger = bench.ledger(db)
+    first = reserve(ledger, bench.entry())
+    db.stopped = True
+    with pytest.raises(RelayError):
+        reserve(ledger, bench.entry())
+    assert list(bench.account().open) == [first.entry.id]
+    assert bench.used() == (1, 10, 100)
+
+
+def test_a_model_of_any_length_is_settled(bench: Bench) -> None:
+    """What does not fit the item could never be settled, and would stop every later request of its caller."""
+    ledger = bench.ledger()
+    admitted = reserve(ledger, bench.entry(model="m" * 409_000, endpoint="/v1/" + "e" * 409_000))
+    ledger.settle(CALLER, admitted, record(admitted, outcome="o" * 409_000, tier="t" * 409_000))
+    (kept,) = bench.records().values()
+    assert (kept.model, kept.tier) == ("m" * 128, "t" * 128)
+    reserve(ledger, bench.entry())
+
+
+def test_records_and_refusals_expire_in_epoch_seconds(bench: Bench) -> None:
+    """The table's time to live reads seconds since 1970; in milliseconds nothing would ever expire."""
+    ledger = bench.ledger()
+    admitted = reserve(ledger, bench.entry())
+    ledger.settle(CALLER, admitted, record(admitted))
+    key = items.record_key(CALLER, admitted.entry.id, admitted.entry.at)
+    assert bench.item(key)["expires"] == NOON // 1000 + 400 * 86_400
+
+
 def test_a_late_copy_of_a_settled_reservation_is_kept_out_or_refunded(bench: Bench) -> None:
     """The first attempt was held up; its repetition was admitted, settled and moved on before it arrived."""
     captured: list[Mapping[str, Any]] = []
@@ -384,7 +525,7 @@ def test_a_reservation_that_outlived_its_window_is_settled_at_what_it_used(bench
 def test_a_record_is_written_even_if_the_account_was_lost(bench: Bench) -> None:
     ledger = bench.ledger()
     admitted = reserve(ledger, bench.entry())
-    dynamo.client(bench.url).delete_item(TableName=bench.table, Key=writes.in_json(writes.account_key(CALLER)))
+    dynamo.client(bench.url).delete_item(TableName=bench.table, Key=items.in_json(items.account_key(CALLER)))
     ledger.settle(CALLER, admitted, record(admitted))
     assert [kept.usd for kept in bench.records().values()] == [40]
 
@@ -401,26 +542,26 @@ def test_many_expired_reservations_go_in_portions(bench: Bench) -> None:
     assert bench.used() == (60, 600, 6000)
 
 
-def say(bench: Bench, fields: Mapping[str, Any], lifted: tuple[str, ...] = ()) -> None:
-    bench.store().call("UpdateItem", writes.say(bench.table, CALLER, fields, lifted))
+def set_override(bench: Bench, fields: Mapping[str, Any], lifted: tuple[str, ...] = ()) -> None:
+    bench.store().call("UpdateItem", Writes(bench.table, CALLER).set_overrides(fields, lifted))
 
 
 def test_the_operators_word_holds_at_the_next_admission(bench: Bench) -> None:
     ledger = bench.ledger()
     reserve(ledger, bench.entry())
-    say(bench, {"stop": "too dear"})
+    set_override(bench, {"stop": "too dear"})
     for _ in range(3):
         assert refusal(ledger, bench.entry()) == "stopped", "also when this process knows of it already"
     assert refusal(bench.ledger(), bench.entry()) == "stopped"
-    say(bench, {}, ("stop",))
+    set_override(bench, {}, ("stop",))
     reserve(ledger, bench.entry())
     assert bench.used() == (2, 20, 200)
 
 
 def test_a_caller_can_be_stopped_before_it_ever_came(bench: Bench) -> None:
-    say(bench, {"stop": "not yet"})
+    set_override(bench, {"stop": "not yet"})
     assert refusal(bench.ledger(), bench.entry()) == "stopped"
-    say(bench, {}, ("stop",))
+    set_override(bench, {}, ("stop",))
     reserve(bench.ledger(), bench.entry())
 
 
@@ -428,7 +569,7 @@ def test_a_raised_budget_holds_for_its_day_only(bench: Bench) -> None:
     ledger = bench.ledger()
     reserve(ledger, bench.entry(), usd_per_day=150)
     assert refusal(ledger, bench.entry(), usd_per_day=150) == "usd_per_day"
-    say(bench, {"over:day": "d:2026-11-23", "over:usd_per_day": 300})
+    set_override(bench, {"over:day": "d:2026-11-23", "over:usd_per_day": 300})
     admitted = reserve(ledger, bench.entry(), usd_per_day=150)
     assert admitted.limits.usd_per_day == 300
     reserve(bench.ledger(), bench.entry(), usd_per_day=150)
@@ -442,7 +583,7 @@ def test_an_override_costs_a_round_trip_once(bench: Bench) -> None:
     db = dynamo.Counting(bench.store())
     ledger = bench.ledger(db)
     reserve(ledger, bench.entry())
-    say(bench, {"over:day": "d:2026-11-23", "over:usd_per_day": 300})
+    set_override(bench, {"over:day": "d:2026-11-23", "over:usd_per_day": 300})
     reserve(ledger, bench.entry(), usd_per_day=150)
     db.calls.clear()
     reserve(ledger, bench.entry(), usd_per_day=150)
@@ -450,11 +591,11 @@ def test_an_override_costs_a_round_trip_once(bench: Bench) -> None:
 
 
 def test_the_switch_stops_callers_that_were_never_here(bench: Bench) -> None:
-    switch = {**writes.SWITCH, "halt": "maintenance"}
-    dynamo.client(bench.url).put_item(TableName=bench.table, Item=writes.in_json(switch))
+    switch = {**items.SWITCH, "halt": "maintenance"}
+    dynamo.client(bench.url).put_item(TableName=bench.table, Item=items.in_json(switch))
     assert refusal(bench.ledger(), bench.entry()) == "halted"
     assert not bench.account().exists
-    assert bench.item(writes.directory_entry(CALLER))["subject"] == "123456789012:role/ci"
+    assert bench.item(items.directory_key(CALLER))["subject"] == "123456789012:role/ci"
 
 
 def test_a_new_caller_is_written_down_before_it_is_admitted(bench: Bench) -> None:
@@ -473,7 +614,7 @@ def test_a_new_caller_is_written_down_before_it_is_admitted(bench: Bench) -> Non
 def test_a_caller_stopped_while_it_is_being_introduced_is_not_admitted(bench: Bench) -> None:
     def halt_everybody(_: int, operation: str, body: Mapping[str, Any]) -> None:
         if operation == "GetItem" and body["Key"]["pk"]["S"] == "switch":
-            say(bench, {"halt": "now"})
+            set_override(bench, {"halt": "now"})
             said.append(operation)
 
     said: list[str] = []
@@ -492,7 +633,11 @@ def test_an_id_that_was_answered_is_not_admitted_again(bench: Bench) -> None:
 
 def test_refusals_are_counted_by_day_and_reason(bench: Bench) -> None:
     ledger = bench.ledger()
-    for reason in ("usd_per_day gpt-5", "usd_per_day gpt-5", "stopped gpt-5"):
-        ledger.refused(CALLER, reason)
-    counted = bench.item({"pk": f"usage#{CALLER}", "sk": "refused#2026-11-23"})
-    assert (counted["usd_per_day gpt-5"], counted["stopped gpt-5"]) == (2, 1)
+    for reason in ("usd_per_day", "usd_per_day", "stopped"):
+        ledger.refused(CALLER, reason, "gpt-5")
+    ledger.refused(CALLER, "stopped", "other")
+    counted = [
+        bench.item({"pk": f"usage#{CALLER}", "sk": f"refused#2026-11-23#{code}"}) for code in ("usd_per_day", "stopped")
+    ]
+    assert [(item["m:gpt-5"], item.get("m:other")) for item in counted] == [(2, None), (1, 1)]
+    assert counted[0]["expires"] == NOON // 1000 + 400 * 86_400, "epoch seconds, for the table's time to live"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from relay.formats import multipart, strict_json
 from relay.formats.multipart import Part
+from relay.ledger.limit_kinds import Limits
 from relay.limits import cost_bound
 from relay.limits.cost_bound import (
     CHAT,
@@ -21,7 +22,8 @@ from relay.limits.cost_bound import (
     CostBound,
     Sent,
 )
-from relay.limits.policy import PICO, Limits, Policy
+from relay.limits.money import PICO
+from relay.limits.policy import Policy
 from relay.limits.prices import Price, parse
 from relay.models import Caller, Request
 from relay.request import contents, endpoints, upstream_request

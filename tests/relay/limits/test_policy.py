@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from relay.limits.policy import MOST_CONCURRENT, PICO, Limits, PolicyError, amount, parse, subject
+from relay.ledger.limit_kinds import MOST_CONCURRENT, Limits
+from relay.limits.money import PICO
+from relay.limits.policy import PolicyError, parse, subject
 from relay.models import Caller
 
 ACCOUNT = "123456789012"
@@ -116,45 +114,3 @@ def test_null_lifts_the_limit_on_requests_at_once_up_to_what_an_item_holds() -> 
     policy = parse('{"default": {"concurrent": null}}').of(role("app"))
     assert policy is not None
     assert policy.limits.concurrent == MOST_CONCURRENT
-
-
-def test_amounts_are_exact() -> None:
-    assert amount("0.0025", "x") * 10**6 == 2_500_000_000 * 10**6
-    assert amount(7, "x") == 7 * PICO
-
-
-@given(
-    st.decimals(min_value=0, max_value=10**9, places=12, allow_nan=False, allow_infinity=False),
-    st.sampled_from(["{:f}", "{:e}", "{:E}", "{}", " {:f} "]),
-)
-def test_amounts_are_what_their_decimals_are(dollars: Decimal, written: str) -> None:
-    text = written.format(dollars)
-    assert amount(text, "x") == int(dollars.scaleb(12))
-    if text == text.strip():
-        (limit,) = (parse(f'{{"default": {{"usd_day": {text}}}}}').default,)
-        assert limit is not None
-        assert limit.limits.usd_per_day == int(dollars.scaleb(12))
-
-
-@pytest.mark.parametrize(
-    ("text", "pico"),
-    [
-        ("2e-07", 200_000),
-        (".5", PICO // 2),
-        ("5.", 5 * PICO),
-        ("0.1000000000000", PICO // 10),
-        ("1_0", 10 * PICO),
-        ("+1", PICO),
-        ("٣", 3 * PICO),
-    ],
-)
-def test_unusual_spellings_are_amounts_too(text: str, pico: int) -> None:
-    assert amount(text, "x") == pico
-
-
-@pytest.mark.parametrize(
-    "text", ["", ".", "²", "1.²", "1.2.3", "-1", "1.-2", "1.+2", "1. 2", "inf", "1,5", "1e-13", "$1"]
-)
-def test_what_is_no_amount_is_none(text: str) -> None:
-    with pytest.raises(PolicyError):
-        amount(text, "x")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from relay.limits import prices
-from relay.limits.policy import PICO, PolicyError, amount
-from relay.limits.prices import Price, PriceList, parse
+from relay.limits.money import PICO, amount
+from relay.limits.policy import PolicyError
+from relay.limits.prices import Price, PriceList, Rates, parse
 from relay.models import Usage
 
 LIST = Path(prices.__file__).with_name("prices.json").read_text()
@@ -78,7 +79,8 @@ def test_the_tier_of_the_answer_is_the_one_billed(shipped: PriceList) -> None:
     price = shipped.of("gpt-5")
     assert price is not None
     million = Usage(input=1_000_000)
-    assert price.cost(million, "flex") == usd("0.625")
+    assert price.cost(million.changed(service_tier="flex"), "flex") == usd("0.625")
+    assert price.cost(million, "flex") == usd("1.25"), "not named: it may have been the dearer one"
     assert price.cost(Usage(input=1_000_000, service_tier="default"), "priority") == usd("1.25")
     assert price.cost(Usage(input=1_000_000, service_tier="priority"), "default") == usd("2.5")
     assert price.cost(Usage(input=1_000_000, service_tier="unheard-of"), "priority") == usd("2.5")
@@ -173,3 +175,38 @@ def test_characters_and_requests_have_prices_too() -> None:
     price = priced(character=15, request=0.01)
     assert price.cost(Usage(), "", characters=2_000) == usd("0.04")
     assert price.at_most(0, 0, "", characters=2_000) == usd("0.04")
+
+
+@pytest.mark.parametrize(("rate", "pico"), [("0.0000001", 1), ("0.0000011", 2), ("0.000001", 1), ("0.25", 250_000)])
+def test_a_rate_is_rounded_up_to_a_whole_pico_dollar(rate: str, pico: int) -> None:
+    """Rates are for a million tokens: what is less than a millionth of a pico-USD short is never lost."""
+    listed = parse(f'{{"models": {{"m": {{"input": {rate}, "character": {rate}, "request": {rate}}}}}}}').models["m"]
+    rates = listed.tiers["default"]
+    assert (rates.input, rates.character, rates.request) == (pico, pico, amount(rate, "x"))
+
+
+@pytest.mark.parametrize(
+    ("rate", "percent", "dearer"), [(1, 150, 2), (3, 133, 4), (2, 150, 3), (7, 101, 8), (0, 150, 0)]
+)
+def test_a_long_prompts_surcharge_is_rounded_up(rate: int, percent: int, dearer: int) -> None:
+    price = Price(
+        tiers={"default": Rates(input=rate, output=rate)}, long_above=10, long_input=percent, long_output=percent
+    )
+    assert price.cost(Usage(input=10, output=1), "") == 11 * rate
+    assert price.cost(Usage(input=11, output=1), "") == 12 * dearer
+    assert price.at_most(11, 1, "") == 12 * dearer
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("gpt-5-mini", "gpt-5-mini"),
+        ("gpt-5-mini-2025-08-07", "gpt-5-mini"),
+        ("gpt-5-mini-1000-11-11", "gpt-5-mini"),
+        ("gpt-5-mini-x", ""),
+        ("", ""),
+    ],
+)
+def test_a_model_is_listed_under_a_name_of_the_list(shipped: PriceList, model: str, name: str) -> None:
+    assert shipped.listed(model) == name
+    assert (shipped.of(model) is None) == (name == "")

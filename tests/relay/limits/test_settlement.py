@@ -3,83 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import pytest
-from relay.errors import ErrorKind, RelayError
-from relay.limits.admission import Permit
+from relay.limits.cost_bound import Bound
+from relay.limits.prices import Price, Rates
 from relay.limits.settlement import Settlement
 from relay.models import Usage
-from relay.request_log import RequestLog
 
-USED = Usage(input=5, output=7)
-
-
-class Line(RequestLog):
-    """The record of a request, as far as a tab knows it."""
-
-    def __init__(self) -> None:
-        self.dollars = ""
-
-    def cost(self, dollars: str) -> None:
-        self.dollars = dollars
-
-
-class Counted:
-    """A meter that has read to the end."""
-
-    def __init__(self, usage: Usage | None) -> None:
-        self.usage = usage
+USED = Usage(input=5, output=7, service_tier="default")
+PRICE = Price(tiers={"default": Rates(input=100, output=1_000), "flex": Rates(input=50, output=500)})
+BOUND = Bound(tokens_in=10, tokens_out=10, usd=11_000)
+COST = 5 * 100 + 7 * 1_000
+Work = Callable[[Settlement], object]
 
 
 def settled(
-    work: Callable[[Settlement], object], failure: BaseException | None = None
-) -> tuple[Usage | None, str, str]:
-    """What the permit is settled with, the outcome and the cost written down."""
-    got: list[tuple[Usage | None, str]] = []
-
-    def settle(usage: Usage | None, outcome: str) -> int:
-        got.append((usage, outcome))
-        return 2_500_000_000
-
-    line = Line()
-    tab = Settlement(Permit(headers={}, settle=settle), line)
-    work(tab)
-    tab.close(failure)
-    ((usage, outcome),) = got
-    return usage, outcome, line.dollars
+    work: Work, outcome: str = "ok", bound: Bound = BOUND, price: Price | None = PRICE
+) -> tuple[Usage | None, int, str]:
+    """What is booked."""
+    booked: list[tuple[Usage | None, int, str]] = []
+    settlement = Settlement(bound, price, book=lambda usage, usd, outcome: booked.append((usage, usd, outcome)))
+    work(settlement)
+    cost = settlement.close(outcome)
+    assert settlement.close("again") == cost
+    ((usage, usd, told),) = booked
+    assert usd == cost
+    return usage, usd, told
 
 
-def metered(usage: Usage | None) -> Callable[[Settlement], object]:
-    def work(tab: Settlement) -> None:
-        tab.sending()
-        meter: Any = Counted(usage)
-        tab.metered(meter)
+def metered(usage: Usage | None) -> Work:
+    def work(settlement: Settlement) -> None:
+        settlement.sending()
+        settlement.metered(lambda: usage)
 
     return work
 
 
+def refused_late(settlement: Settlement) -> None:
+    metered(None)(settlement)
+    settlement.free()
+
+
 @pytest.mark.parametrize(
-    ("work", "failure", "expected"),
+    ("work", "outcome", "expected"),
     [
-        (lambda tab: None, RelayError(ErrorKind.KEY_UNAVAILABLE), (Usage(), "key_unavailable")),
-        (
-            lambda tab: (tab.sending(), tab.free()),
-            RelayError(ErrorKind.UPSTREAM_UNREACHABLE),
-            (Usage(), "upstream_unreachable"),
-        ),
-        (lambda tab: tab.sending(), RelayError(ErrorKind.UPSTREAM_BROKEN), (None, "upstream_broken")),
-        (metered(USED), None, (USED, "ok")),
-        (metered(USED), RelayError(ErrorKind.SHUTDOWN), (USED, "shutdown")),
-        (metered(None), RelayError(ErrorKind.DEADLINE), (None, "deadline")),
-        (metered(None), None, (None, "ok")),
-        (metered(None), ValueError(), (None, "bug")),
+        (lambda settlement: None, "key_unavailable", (Usage(), 0)),
+        (lambda settlement: (settlement.sending(), settlement.free()), "upstream_unreachable", (Usage(), 0)),
+        (lambda settlement: settlement.sending(), "upstream_broken", (None, BOUND.usd)),
+        (metered(USED), "ok", (USED, COST)),
+        (metered(USED), "shutdown", (USED, COST)),
+        (metered(None), "deadline", (None, BOUND.usd)),
+        (metered(None), "ok", (None, BOUND.usd)),
+        (metered(None), "bug", (None, BOUND.usd)),
+        (refused_late, "upstream_error", (Usage(), 0)),
     ],
 )
 def test_only_what_is_certain_is_settled_below_the_bound(
-    work: Callable[[Settlement], object], failure: BaseException | None, expected: tuple[Usage | None, str]
+    work: Work, outcome: str, expected: tuple[Usage | None, int]
 ) -> None:
-    assert settled(work, failure) == (*expected, "0.0025")
+    assert settled(work, outcome) == (*expected, outcome)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named", "cost"),
+    [
+        ("flex", "flex", COST // 2),
+        ("flex", "default", COST),
+        ("flex", "", COST),  # OpenAI falls back to the default tier where it has no room
+        ("flex", "scale", COST),
+        ("default", "", COST),
+        ("", "", COST),
+    ],
+)
+def test_a_response_that_names_no_tier_costs_the_dearer_one(asked: str, named: str, cost: int) -> None:
+    used = USED.changed(service_tier=named)
+    assert settled(metered(used), bound=BOUND.changed(tier=asked))[1] == cost
+
+
+def test_what_has_no_price_costs_nothing_that_can_be_told() -> None:
+    assert settled(metered(USED), price=None)[1] == 0
 
 
 @pytest.mark.parametrize(
@@ -96,9 +98,10 @@ def test_only_what_is_certain_is_settled_below_the_bound(
 def test_the_callers_limits_stand_in_place_of_the_organisations(
     own: Mapping[str, str], theirs: Mapping[str, str], both: Mapping[str, str]
 ) -> None:
-    tab = Settlement(Permit(headers=own, settle=lambda usage, outcome: 0), Line())
-    assert tab.headers(theirs) == both
+    assert Settlement(BOUND, PRICE, limits=own).headers(theirs) == both
 
 
-def test_what_is_free_is_settled_with_nobody() -> None:
-    assert Permit.free().settle(None, "ok") == 0
+def test_where_nothing_is_counted_nothing_is_booked_and_the_cost_is_known() -> None:
+    settlement = Settlement(BOUND, PRICE)
+    metered(USED)(settlement)
+    assert settlement.close("ok") == COST

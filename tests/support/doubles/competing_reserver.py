@@ -18,9 +18,9 @@ from botocore.exceptions import ClientError
 from relay.aws.errors import CONDITION_FAILED, ConditionFailedError, StoreError
 from relay.ledger.account import Reservation
 from relay.ledger.ledger import Ledger
+from relay.ledger.limit_kinds import Limits
 from relay.ledger.table import Table
-from relay.limits.decision import RefusedError
-from relay.limits.policy import Limits
+from relay.limits.decision import RefusedError, judge
 
 from tests.support import dynamo
 
@@ -59,7 +59,7 @@ def _one(ledger: Ledger, caller: str, limits: Limits) -> str:
     now = int(time.time() * 1000)
     entry = Reservation(id=str(uuid.uuid4()), at=now, lease=now + 600_000, usd=7, tokens=3)
     try:
-        ledger.reserve(caller, "1:role/x", entry, limits)
+        ledger.reserve(caller, "1:role/x", entry, limits, judge)
     except RefusedError:
         return "refused"
     except StoreError:

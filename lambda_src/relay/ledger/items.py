@@ -1,0 +1,76 @@
+"""Where each item lies in the table: its key, and how refusals are named in theirs. Pure. See `account` for the map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from relay.aws.update_expression import decode, encode
+from relay.ledger.account import UsageRecord, record_of
+from relay.ledger.limit_kinds import Windows
+
+Key = Mapping[str, str]
+
+SWITCH: Key = {"pk": "switch", "sk": "all"}
+"""The item that stops callers who were never here."""
+
+DIRECTORY = "callers"
+"""The partition in which callers are written down: read consistently by the operator."""
+
+_REFUSED, _MODEL = "refused#", "m:"
+
+
+def account_key(caller: str) -> dict[str, str]:
+    """Where a caller's account lies. A partition of its own: 1,000 write units a second are for this caller alone."""
+    return {"pk": f"caller#{caller}", "sk": "state"}
+
+
+def directory_key(caller: str) -> dict[str, str]:
+    """Where it is written down that this caller exists."""
+    return {"pk": DIRECTORY, "sk": caller}
+
+
+def usage_partition(caller: str) -> str:
+    """The partition of a caller's records and refusals: apart from its account, which they must not slow down."""
+    return f"usage#{caller}"
+
+
+def record_key(caller: str, id: str, at: int) -> dict[str, str]:
+    """Where the record of a request lies: by caller, in the order of admission (milliseconds, 13 digits until 2286)."""
+    return {"pk": usage_partition(caller), "sk": f"{at:013d}#{id}"}
+
+
+def refusals_key(caller: str, windows: Windows, reason: str) -> dict[str, str]:
+    """Where a caller's refusals of one day and reason are counted. `reason` is from a fixed set: "usd_per_day"."""
+    return {"pk": usage_partition(caller), "sk": f"{refusals_prefix(windows)}#{reason}"}
+
+
+def refusals_prefix(windows: Windows) -> str:
+    """How the sort keys of one day's refusals begin: "refused#2026-11-23"."""
+    return f"{_REFUSED}{windows.day[2:]}"
+
+
+def refusals_attribute(model: str) -> str:
+    """The attribute under which refusals of `model`, from the operator's lists or "other", are counted."""
+    return f"{_MODEL}{model}"
+
+
+def refusals_of(item: Mapping[str, Any]) -> dict[tuple[str, str], int]:
+    """Counts by (reason, model) in an item of refusals. Also reads items that held all reasons of a day, with
+    attributes named "REASON MODEL"."""
+    fields = {name: decode(value) for name, value in item.items()}
+    reason = fields["sk"].removeprefix(_REFUSED).partition("#")[2]
+    counts = {name: value for name, value in fields.items() if name not in ("pk", "sk", "expires")}
+    if reason:
+        return {(reason, name.removeprefix(_MODEL)): value for name, value in counts.items()}
+    return {(name.partition(" ")[0], name.partition(" ")[2]): value for name, value in counts.items()}
+
+
+def record_in(id: str, item: Mapping[str, Any]) -> UsageRecord:
+    """The record in an item of its own."""
+    return record_of(id, {name: decode(value) for name, value in item.items()})
+
+
+def in_json(key: Mapping[str, Any]) -> dict[str, Any]:
+    """A key or a whole item as the wire has it."""
+    return {name: encode(part) for name, part in key.items()}
