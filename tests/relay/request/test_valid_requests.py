@@ -14,8 +14,8 @@ from typing import Any
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
-from relay.limits import prices
 from relay.ledger.limit_kinds import Limits
+from relay.limits import prices
 from relay.limits.money import PICO
 from relay.limits.policy import Policy
 from relay.models import Caller, Request
