@@ -73,7 +73,7 @@ def _prefixes(kinds: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(kind for kind in kinds if kind.endswith("/"))
 
 
-def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Wait) -> Iterator[bytes]:
+def to_the_end(chunks: Iterator[bytes], meter: Meter, wait: Wait) -> Iterator[bytes]:
     """Passes `chunks` on and makes sure that they are complete: ends with the terminal event, or with an exception.
 
     Nothing passes after a terminal event: a second one, or a word after an error, would be read as a different response.
@@ -88,7 +88,7 @@ def to_the_end(chunks: Iterator[bytes], meter: Meter, watch: Wait) -> Iterator[b
             passed = chunk
             if meter.surplus is not None:
                 passed, dispatched = chunk[: len(chunk) - meter.surplus], True
-                watch.drain_within(_AFTER_END_SECONDS)
+                wait.drain_within(_AFTER_END_SECONDS)
             sent = passed if len(passed) >= sse.TAIL else sent[-sse.TAIL :] + passed
             if passed:
                 yield passed
