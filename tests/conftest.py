@@ -17,8 +17,8 @@ import pytest
 from cdk_app.bundle import build as bundling
 from cdk_app.bundle import target_python
 from tests.support.harness.parsers import EventSourceParser
-from tests.support.harness.relay_fixture import Rig
-from tests.support.harness.relay_fixture import rig as make_rig
+from tests.support.harness.relay_fixture import RelayFixture
+from tests.support.harness.relay_fixture import relay_fixture as make_relay_fixture
 from tests.support.synthesis import Synthesised, synthesise_once
 
 # No time limit per example: a busy machine is no bug. The same examples each time: a gate that fails by chance is none.
@@ -75,58 +75,60 @@ def node() -> Iterator[EventSourceParser]:
         yield parser
 
 
-class SharedRig:
-    """The rig that many tests pass through: a new one only when the last test has left it unfit."""
+class SharedRelay:
+    """The relay process that many tests pass through: a new one only when the last test has left it unfit."""
 
-    def __init__(self, make: Callable[[], AbstractContextManager[Rig]]) -> None:
+    def __init__(self, make: Callable[[], AbstractContextManager[RelayFixture]]) -> None:
         self._make = make
         self._stack = ExitStack()
-        self._rig: Rig | None = None
+        self._fixture: RelayFixture | None = None
 
-    def fit(self) -> Rig:
-        """A rig whose relay waits for work."""
-        if self._rig is None or not self._rig.relay.alive or not self._rig.api.wait_idle(10.0):
+    def fit(self) -> RelayFixture:
+        """One whose relay waits for work."""
+        if self._fixture is None or not self._fixture.relay.alive or not self._fixture.api.wait_idle(10.0):
             self.close()
-            self._rig = self._stack.enter_context(self._make())
-            self._rig.assert_serves()
-        return self._rig
+            self._fixture = self._stack.enter_context(self._make())
+            self._fixture.assert_serves()
+        return self._fixture
 
     def close(self) -> None:
         """Ends the process."""
-        self._rig = None
+        self._fixture = None
         self._stack.close()
 
 
 @pytest.fixture(scope="session")
-def _shared_rig(bundle: Path, lambda_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedRig]:
-    shared = SharedRig(lambda: make_rig(bundle, lambda_python, tmp_path_factory.mktemp("relay") / "process"))
+def _shared_relay(bundle: Path, lambda_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedRelay]:
+    shared = SharedRelay(
+        lambda: make_relay_fixture(bundle, lambda_python, tmp_path_factory.mktemp("relay") / "process")
+    )
     yield shared
     shared.close()
 
 
 @pytest.fixture
-def rig(_shared_rig: SharedRig) -> Iterator[Rig]:
+def relay_fixture(_shared_relay: SharedRelay) -> Iterator[RelayFixture]:
     """One relay process that many faults pass through, each of which has to leave it as good as new (I7, I8)."""
-    rig = _shared_rig.fit()
-    before = rig.relay.footprint()
-    rig.start_watch()
-    yield rig
-    after = rig.relay.footprint()
+    relay_fixture = _shared_relay.fit()
+    before = relay_fixture.relay.footprint()
+    relay_fixture.start_watch()
+    yield relay_fixture
+    after = relay_fixture.relay.footprint()
     # One connection upstream may have been kept, or given up.
     assert abs(after.descriptors - before.descriptors) <= 1
     assert after.threads <= before.threads
-    rig.assert_no_leak()
+    relay_fixture.assert_no_leak()
 
 
 @pytest.fixture
-def new_rig(
+def new_relay(
     bundle: Path, lambda_python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., AbstractContextManager[Rig]]:
-    """Makes rigs with a process of their own, for faults that end it and for other settings."""
+) -> Callable[..., AbstractContextManager[RelayFixture]]:
+    """Makes relay fixtures, each with a process of their own, for faults that end it and for other settings."""
 
-    def make(**given: Any) -> AbstractContextManager[Rig]:
+    def make(**given: Any) -> AbstractContextManager[RelayFixture]:
         code = given.pop("bundle", bundle)
-        return make_rig(code, lambda_python, tmp_path_factory.mktemp("relay") / "process", **given)
+        return make_relay_fixture(code, lambda_python, tmp_path_factory.mktemp("relay") / "process", **given)
 
     return make
 

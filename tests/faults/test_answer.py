@@ -12,7 +12,7 @@ from tests.support.harness import canaries
 from tests.support.harness.fault_cases import EVENTS, GOOD, JSON_ANSWER, WHOLE, Case, play
 from tests.support.harness.outcomes import CutBody, Outcome, Passed, Refused, UpstreamsError, Whole
 from tests.support.harness.parsers import EventSourceParser
-from tests.support.harness.relay_fixture import Rig
+from tests.support.harness.relay_fixture import RelayFixture
 
 HTML = b"<!doctype html><title>Bad gateway</title>"
 
@@ -186,6 +186,6 @@ CASES = (*statuses(), *rate_limits(), *first_events(), *wrong_kinds(), *odd_head
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
-def test_fault(rig: Rig, node: EventSourceParser, case: Case) -> None:
-    play(rig, case, node)
-    rig.assert_serves()
+def test_fault(relay_fixture: RelayFixture, node: EventSourceParser, case: Case) -> None:
+    play(relay_fixture, case, node)
+    relay_fixture.assert_serves()

@@ -33,9 +33,9 @@ from tests.support.harness.fault_cases import EVENTS, GOOD, WHOLE
 from tests.support.harness.faults_table import fault
 from tests.support.harness.outcomes import HEARTBEAT, Cut, Refused, Whole
 from tests.support.harness.parsers import EventSourceParser
-from tests.support.harness.relay_fixture import Rig
+from tests.support.harness.relay_fixture import RelayFixture
 
-NewRig = Callable[..., AbstractContextManager[Rig]]
+NewRelay = Callable[..., AbstractContextManager[RelayFixture]]
 UNREACHABLE = Refused(502, "upstream_unreachable", "true")
 
 
@@ -48,32 +48,32 @@ def closed_port() -> Iterator[int]:
 
 
 @fault("connection refused", "always", UNREACHABLE.text)
-def test_refused(new_rig: NewRig, node: EventSourceParser, closed_port: int) -> None:
-    with new_rig(settings={"OPENAI_BASE_URL": f"http://127.0.0.1:{closed_port}/v1"}) as rig:
-        exchange = rig.serve()
+def test_refused(new_relay: NewRelay, node: EventSourceParser, closed_port: int) -> None:
+    with new_relay(settings={"OPENAI_BASE_URL": f"http://127.0.0.1:{closed_port}/v1"}) as relay_fixture:
+        exchange = relay_fixture.serve()
         UNREACHABLE.check(exchange, b"", node)
-        UNREACHABLE.check(rig.serve(), b"", node)
+        UNREACHABLE.check(relay_fixture.serve(), b"", node)
 
 
 @fault("connecting hangs", "always", f"{UNREACHABLE.text} after 4 s, or before the deadline")
-def test_black_hole(new_rig: NewRig, node: EventSourceParser) -> None:
-    with BlackHole() as hole, new_rig(settings={"OPENAI_BASE_URL": hole.url}) as rig:
-        assert rig.api.wait_idle(10.0)
-        exchange = rig.serve(deadline=1.5)
+def test_black_hole(new_relay: NewRelay, node: EventSourceParser) -> None:
+    with BlackHole() as hole, new_relay(settings={"OPENAI_BASE_URL": hole.url}) as relay_fixture:
+        assert relay_fixture.api.wait_idle(10.0)
+        exchange = relay_fixture.serve(deadline=1.5)
         UNREACHABLE.check(exchange, b"", node)
-        assert exchange.over_at - exchange.handed_out_at <= 1.5 + rig.cpu_wait()
-        exchange = rig.serve(deadline=20)
+        assert exchange.over_at - exchange.handed_out_at <= 1.5 + relay_fixture.cpu_wait()
+        exchange = relay_fixture.serve(deadline=20)
         UNREACHABLE.check(exchange, b"", node)
-        assert 3.5 <= exchange.over_at - exchange.handed_out_at <= 4.5 + rig.cpu_wait()
+        assert 3.5 <= exchange.over_at - exchange.handed_out_at <= 4.5 + relay_fixture.cpu_wait()
 
 
 @fault("the name has no address", "always", UNREACHABLE.text)
-def test_no_address(new_rig: NewRig, node: EventSourceParser) -> None:
-    with new_rig(settings={"OPENAI_BASE_URL": "https://no-such-host.invalid/v1"}) as rig:
-        exchange = rig.serve()
+def test_no_address(new_relay: NewRelay, node: EventSourceParser) -> None:
+    with new_relay(settings={"OPENAI_BASE_URL": "https://no-such-host.invalid/v1"}) as relay_fixture:
+        exchange = relay_fixture.serve()
         UNREACHABLE.check(exchange, b"", node)
-        assert exchange.over_at - exchange.handed_out_at <= 4.5 + rig.cpu_wait()
-        assert rig.relay.footprint().threads == 1
+        assert exchange.over_at - exchange.handed_out_at <= 4.5 + relay_fixture.cpu_wait()
+        assert relay_fixture.relay.footprint().threads == 1
 
 
 # -- TLS
@@ -109,70 +109,76 @@ def trusting_bundle(bundle: Path, authority: Authority, tmp_path_factory: pytest
 
 
 @fault("bad TLS: a certificate nobody vouches for", "handshake", UNREACHABLE.text)
-def test_unknown_certificate(new_rig: NewRig, node: EventSourceParser, authority: Authority) -> None:
-    with new_rig(upstream=RawUpstream(tls=authority.server)) as rig:
-        UNREACHABLE.check(rig.serve(), b"", node)
-        assert not rig.upstream.requests
+def test_unknown_certificate(new_relay: NewRelay, node: EventSourceParser, authority: Authority) -> None:
+    with new_relay(upstream=RawUpstream(tls=authority.server)) as relay_fixture:
+        UNREACHABLE.check(relay_fixture.serve(), b"", node)
+        assert not relay_fixture.upstream.requests
 
 
 @fault("bad TLS: a certificate for another name", "handshake", UNREACHABLE.text)
-def test_wrong_name(new_rig: NewRig, node: EventSourceParser, authority: Authority, trusting_bundle: Path) -> None:
+def test_wrong_name(new_relay: NewRelay, node: EventSourceParser, authority: Authority, trusting_bundle: Path) -> None:
     """Anybody can get a certificate; that it is for OpenAI's name is what counts."""
     with RawUpstream(tls=authority.server) as upstream:
         settings = {"OPENAI_BASE_URL": f"https://127.0.0.1:{upstream.port}/v1"}
-        with new_rig(settings=settings, bundle=trusting_bundle) as rig:
-            UNREACHABLE.check(rig.serve(), b"", node)
+        with new_relay(settings=settings, bundle=trusting_bundle) as relay_fixture:
+            UNREACHABLE.check(relay_fixture.serve(), b"", node)
             assert not upstream.requests
 
 
 def test_the_authority_of_awss_endpoints_does_not_vouch_for_openai(
-    new_rig: NewRig, node: EventSourceParser, authority: Authority
+    new_relay: NewRelay, node: EventSourceParser, authority: Authority
 ) -> None:
     """AWS_CA_BUNDLE: the secret is read over TLS that it verifies, and OpenAI behind the same authority is not trusted."""
     secret = json_answer(200, {"SecretString": canaries.KEY})
     with RawUpstream(tls=authority.server, path="") as secrets:
         secrets.answer(*secret)
         settings = {"AWS_CA_BUNDLE": str(authority.certificate), "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets.url}
-        with new_rig(upstream=RawUpstream(tls=authority.server), settings=settings) as rig:
-            UNREACHABLE.check(rig.serve(), b"", node)
+        with new_relay(upstream=RawUpstream(tls=authority.server), settings=settings) as relay_fixture:
+            UNREACHABLE.check(relay_fixture.serve(), b"", node)
             assert len(secrets.requests) == 1
-            assert not rig.upstream.requests
+            assert not relay_fixture.upstream.requests
 
 
 @fault("bad TLS: no TLS at all", "handshake", UNREACHABLE.text)
-def test_no_tls(new_rig: NewRig, node: EventSourceParser) -> None:
-    with RawUpstream() as plain, new_rig(settings={"OPENAI_BASE_URL": f"https://localhost:{plain.port}/v1"}) as rig:
+def test_no_tls(new_relay: NewRelay, node: EventSourceParser) -> None:
+    with (
+        RawUpstream() as plain,
+        new_relay(settings={"OPENAI_BASE_URL": f"https://localhost:{plain.port}/v1"}) as relay_fixture,
+    ):
         for _ in range(2):  # what was never connected may be tried again, once
             plain.greet_next(Send(b"SSH-2.0-OpenSSH_9\r\n"), Stall())
-        UNREACHABLE.check(rig.serve(), b"", node)
+        UNREACHABLE.check(relay_fixture.serve(), b"", node)
 
 
 @fault("bad TLS: silence", "handshake", f"{UNREACHABLE.text} after 4 s, or before the deadline")
-def test_silent_handshake(new_rig: NewRig, node: EventSourceParser) -> None:
-    with RawUpstream() as plain, new_rig(settings={"OPENAI_BASE_URL": f"https://localhost:{plain.port}/v1"}) as rig:
+def test_silent_handshake(new_relay: NewRelay, node: EventSourceParser) -> None:
+    with (
+        RawUpstream() as plain,
+        new_relay(settings={"OPENAI_BASE_URL": f"https://localhost:{plain.port}/v1"}) as relay_fixture,
+    ):
         plain.greet_next(Stall())
-        assert rig.api.wait_idle(10.0)
-        exchange = rig.serve(deadline=1.5)
+        assert relay_fixture.api.wait_idle(10.0)
+        exchange = relay_fixture.serve(deadline=1.5)
         UNREACHABLE.check(exchange, b"", node)
-        assert exchange.over_at - exchange.handed_out_at <= 1.5 + rig.cpu_wait()
+        assert exchange.over_at - exchange.handed_out_at <= 1.5 + relay_fixture.cpu_wait()
 
 
-def test_over_tls(new_rig: NewRig, node: EventSourceParser, authority: Authority, trusting_bundle: Path) -> None:
+def test_over_tls(new_relay: NewRelay, node: EventSourceParser, authority: Authority, trusting_bundle: Path) -> None:
     """What TLS adds to the faults of a stream: bytes that are read ahead, and an end without a close_notify."""
-    with new_rig(upstream=RawUpstream(tls=authority.server), bundle=trusting_bundle) as rig:
+    with new_relay(upstream=RawUpstream(tls=authority.server), bundle=trusting_bundle) as relay_fixture:
         for _ in range(3):
-            rig.upstream.answer(*GOOD)
-            Whole().check(rig.serve(), WHOLE, node)
-        assert rig.upstream.connections == 1
+            relay_fixture.upstream.answer(*GOOD)
+            Whole().check(relay_fixture.serve(), WHOLE, node)
+        assert relay_fixture.upstream.connections == 1
         for end in (Close(), Reset()):
-            rig.upstream.answer(*GOOD[:2], end)
-            Cut("upstream_broken").check(rig.serve(), EVENTS[0], node)
+            relay_fixture.upstream.answer(*GOOD[:2], end)
+            Cut("upstream_broken").check(relay_fixture.serve(), EVENTS[0], node)
         big = [EVENTS[0], b'data: {"x":"' + b"x" * 300_000 + b'"}\n\n', *EVENTS[1:]]
-        rig.upstream.answer(*GOOD[:1], *(Send(chunk(each)) for each in big), *GOOD[-1:])
-        assert HEARTBEAT.sub(b"", rig.serve().body) == b"".join(big)
-        rig.upstream.answer(*GOOD[:2], Stall())
-        Cut("deadline_exceeded").check(rig.serve(deadline=1.0), EVENTS[0], node)
-        rig.assert_serves()
+        relay_fixture.upstream.answer(*GOOD[:1], *(Send(chunk(each)) for each in big), *GOOD[-1:])
+        assert HEARTBEAT.sub(b"", relay_fixture.serve().body) == b"".join(big)
+        relay_fixture.upstream.answer(*GOOD[:2], Stall())
+        Cut("deadline_exceeded").check(relay_fixture.serve(deadline=1.0), EVENTS[0], node)
+        relay_fixture.assert_serves()
 
 
 # -- connections that are kept
@@ -180,45 +186,47 @@ def test_over_tls(new_rig: NewRig, node: EventSourceParser, authority: Authority
 
 @fault("the kept connection is closed or reset", "while idle", "a new one; sent once")
 @pytest.mark.parametrize("end", [Close(), Reset()])
-def test_kept_connection_ended(rig: Rig, end: Close | Reset) -> None:
-    rig.upstream.answer(*GOOD, end)
-    assert HEARTBEAT.sub(b"", rig.serve().body) == WHOLE
-    assert rig.upstream.requests[-1].wait_over() in ("closed", "reset")
-    connections, requests = rig.upstream.connections, len(rig.upstream.requests)
-    rig.assert_serves()
-    assert rig.upstream.connections == connections + 1
-    assert len(rig.upstream.requests) == requests + 1
+def test_kept_connection_ended(relay_fixture: RelayFixture, end: Close | Reset) -> None:
+    relay_fixture.upstream.answer(*GOOD, end)
+    assert HEARTBEAT.sub(b"", relay_fixture.serve().body) == WHOLE
+    assert relay_fixture.upstream.requests[-1].wait_over() in ("closed", "reset")
+    connections, requests = relay_fixture.upstream.connections, len(relay_fixture.upstream.requests)
+    relay_fixture.assert_serves()
+    assert relay_fixture.upstream.connections == connections + 1
+    assert len(relay_fixture.upstream.requests) == requests + 1
 
 
 @fault("the kept connection is closed or reset", "as the request arrives", "502 `upstream_broken`; never sent twice")
 @pytest.mark.parametrize("end", [Close(), Reset()])
-def test_kept_connection_ends_with_the_request(rig: Rig, node: EventSourceParser, end: Close | Reset) -> None:
-    rig.assert_serves()
-    connections, requests = rig.upstream.connections, len(rig.upstream.requests)
-    rig.upstream.answer(end)
-    Refused(502, "upstream_broken", "false").check(rig.serve(), b"", node)
-    assert (rig.upstream.connections, len(rig.upstream.requests)) == (connections, requests + 1)
-    rig.assert_serves()
+def test_kept_connection_ends_with_the_request(
+    relay_fixture: RelayFixture, node: EventSourceParser, end: Close | Reset
+) -> None:
+    relay_fixture.assert_serves()
+    connections, requests = relay_fixture.upstream.connections, len(relay_fixture.upstream.requests)
+    relay_fixture.upstream.answer(end)
+    Refused(502, "upstream_broken", "false").check(relay_fixture.serve(), b"", node)
+    assert (relay_fixture.upstream.connections, len(relay_fixture.upstream.requests)) == (connections, requests + 1)
+    relay_fixture.assert_serves()
 
 
 @fault("the environment is frozen", "between invocations, for longer than a connection may idle", "a new connection")
-def test_frozen_while_idle(rig: Rig) -> None:
-    rig.assert_serves()
-    connections = rig.upstream.connections
-    rig.assert_serves()
-    assert rig.upstream.connections == connections
-    assert rig.api.wait_idle(10.0)  # Lambda freezes who waits for work, and nobody else
-    rig.relay.freeze()
+def test_frozen_while_idle(relay_fixture: RelayFixture) -> None:
+    relay_fixture.assert_serves()
+    connections = relay_fixture.upstream.connections
+    relay_fixture.assert_serves()
+    assert relay_fixture.upstream.connections == connections
+    assert relay_fixture.api.wait_idle(10.0)  # Lambda freezes who waits for work, and nobody else
+    relay_fixture.relay.freeze()
     threading.Event().wait(3.2)
-    rig.relay.thaw()
-    rig.assert_serves()
-    assert rig.upstream.connections == connections + 1
+    relay_fixture.relay.thaw()
+    relay_fixture.assert_serves()
+    assert relay_fixture.upstream.connections == connections + 1
 
 
-def test_a_connection_that_was_not_read_to_its_end_is_not_used_again(rig: Rig) -> None:
-    rig.upstream.answer(Send(head(500, [("content-length", "100")])), Send(b"x" * 99), Stall())
-    connections = rig.upstream.connections
-    assert rig.serve().status == 502
-    rig.upstream.answer(*chat_stream("x"))
-    assert rig.serve().status == 200
-    assert rig.upstream.connections == connections + 1
+def test_a_connection_that_was_not_read_to_its_end_is_not_used_again(relay_fixture: RelayFixture) -> None:
+    relay_fixture.upstream.answer(Send(head(500, [("content-length", "100")])), Send(b"x" * 99), Stall())
+    connections = relay_fixture.upstream.connections
+    assert relay_fixture.serve().status == 502
+    relay_fixture.upstream.answer(*chat_stream("x"))
+    assert relay_fixture.serve().status == 200
+    assert relay_fixture.upstream.connections == connections + 1

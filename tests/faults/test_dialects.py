@@ -16,7 +16,7 @@ from tests.support.harness.fault_cases import EVENTS, WHOLE
 from tests.support.harness.faults_table import fault
 from tests.support.harness.outcomes import HEARTBEAT, Cut
 from tests.support.harness.parsers import EventSourceParser
-from tests.support.harness.relay_fixture import CHAT, Rig, event
+from tests.support.harness.relay_fixture import CHAT, RelayFixture, event
 
 ENDS: dict[str, tuple[Step, ...]] = {"closed": (Close(),), "clean end": (Send(LAST_CHUNK),), "silence": (Stall(),)}
 every_end = pytest.mark.parametrize("end", [pytest.param(end, id=name) for name, end in ENDS.items()])
@@ -29,16 +29,20 @@ def named(fields: Mapping[str, object]) -> bytes:
     return f"event: {fields['type']}\ndata: {json.dumps(fields)}\n\n".encode()
 
 
-def serve(rig: Rig, fields: object, steps: Sequence[Step], *, path: str = CHAT, accept: str = "*/*") -> Exchange:
-    rig.upstream.answer(*steps)
-    exchange = rig.api.invoke(event(fields, path=path, accept=accept), deadline=1.0)
+def serve(
+    relay_fixture: RelayFixture, fields: object, steps: Sequence[Step], *, path: str = CHAT, accept: str = "*/*"
+) -> Exchange:
+    relay_fixture.upstream.answer(*steps)
+    exchange = relay_fixture.api.invoke(event(fields, path=path, accept=accept), deadline=1.0)
     exchange.wait_over()
     return exchange
 
 
-def responses(rig: Rig, *pieces: bytes, end: Sequence[Step] = (Send(LAST_CHUNK),)) -> Exchange:
+def responses(relay_fixture: RelayFixture, *pieces: bytes, end: Sequence[Step] = (Send(LAST_CHUNK),)) -> Exchange:
     asked = {"model": "gpt-5", "input": canaries.PROMPT, "stream": True}
-    return serve(rig, asked, [Send(head()), *(Send(chunk(piece)) for piece in pieces), *end], path="/v1/responses")
+    return serve(
+        relay_fixture, asked, [Send(head()), *(Send(chunk(piece)) for piece in pieces), *end], path="/v1/responses"
+    )
 
 
 def sdk_raises(exchange: Exchange) -> None:
@@ -49,16 +53,16 @@ def sdk_raises(exchange: Exchange) -> None:
 @every_end
 @pytest.mark.parametrize("length", [0, 1, 40])
 @fault("responses cut", "between events, inside an event; closed, ended, silent", "all that came, then an error event")
-def test_responses_cut(rig: Rig, node: EventSourceParser, end: Sequence[Step], length: int) -> None:
+def test_responses_cut(relay_fixture: RelayFixture, node: EventSourceParser, end: Sequence[Step], length: int) -> None:
     sent = named(CREATED) + named(DELTA)[:length]
-    exchange = responses(rig, named(CREATED), *([named(DELTA)[:length]] if length else []), end=end)
+    exchange = responses(relay_fixture, named(CREATED), *([named(DELTA)[:length]] if length else []), end=end)
     body = HEARTBEAT.sub(b"", exchange.body)
     assert body.startswith(sent)
     assert b"\n\nevent: error\ndata: {" in body[len(sent) - 2 :]
     assert exchange.trailer_type
     parsers.assert_one_end([exchange.body], node)
     sdk_raises(exchange)
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @pytest.mark.parametrize("kind", ["response.completed", "response.incomplete", "response.failed"])
@@ -67,13 +71,13 @@ def test_responses_cut(rig: Rig, node: EventSourceParser, end: Sequence[Step], l
     "completed, incomplete, failed",
     "the whole answer, and nothing after it",
 )
-def test_responses_end(rig: Rig, node: EventSourceParser, kind: str) -> None:
+def test_responses_end(relay_fixture: RelayFixture, node: EventSourceParser, kind: str) -> None:
     last = named({"type": kind, "response": {"id": "resp_1", "status": kind.partition(".")[2], "error": None}})
     sent = named(CREATED) + last
-    exchange = responses(rig, named(CREATED), last, named(DELTA))
+    exchange = responses(relay_fixture, named(CREATED), last, named(DELTA))
     assert (exchange.status, exchange.body, exchange.trailer_type) == (200, sent, "")
     parsers.assert_one_end([exchange.body], node)
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @fault(
@@ -81,68 +85,70 @@ def test_responses_end(rig: Rig, node: EventSourceParser, kind: str) -> None:
     "mid-stream, then a clean end",
     "one they raise on behind it",
 )
-def test_an_error_event_that_the_sdk_does_not_raise_on(rig: Rig) -> None:
+def test_an_error_event_that_the_sdk_does_not_raise_on(relay_fixture: RelayFixture) -> None:
     theirs = named({"type": "error", "code": "server_error", "message": "ill", "param": None, "sequence_number": 2})
-    exchange = responses(rig, named(CREATED), theirs)
+    exchange = responses(relay_fixture, named(CREATED), theirs)
     assert exchange.body.startswith(named(CREATED) + theirs + b"event: error\n")
     assert exchange.trailer_type
     sdk_raises(exchange)
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @fault("images cut", "after the first of two", "all that came, then an error event")
-def test_images_cut(rig: Rig) -> None:
+def test_images_cut(relay_fixture: RelayFixture) -> None:
     image = named({"type": "image_generation.completed", "b64_json": "AAAA", "usage": {"input_tokens": 1}})
     asked = {"model": "gpt-image-1", "prompt": canaries.PROMPT, "n": 2, "stream": True}
     steps: tuple[Step, ...] = (Send(head()), Send(chunk(image)), Close())
-    exchange = serve(rig, asked, steps, path="/v1/images/generations")
+    exchange = serve(relay_fixture, asked, steps, path="/v1/images/generations")
     assert exchange.body.startswith(image + b"event: error\n")
     assert exchange.trailer_type == "Function.UpstreamBroken"
-    whole = serve(rig, asked, (*steps[:2], Send(chunk(image)), Close()), path="/v1/images/generations")
+    whole = serve(relay_fixture, asked, (*steps[:2], Send(chunk(image)), Close()), path="/v1/images/generations")
     assert (whole.body, whole.trailer_type) == (image + image, "")
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @fault("cut, as text/plain", "mid-stream", "the text that came, a line that says so, and error trailers")
-def test_text_cut(rig: Rig) -> None:
+def test_text_cut(relay_fixture: RelayFixture) -> None:
     asked = {"model": "gpt-5", "messages": [{"role": "user", "content": "x"}], "stream": True}
     steps: list[Step] = [Send(head()), *(Send(chunk(each)) for each in EVENTS[:3]), Close()]
-    exchange = serve(rig, asked, steps, accept="text/plain")
+    exchange = serve(relay_fixture, asked, steps, accept="text/plain")
     assert exchange.prelude["headers"]["content-type"].startswith("text/plain")
     assert exchange.body.decode().startswith(f"{canaries.COMPLETION} \u00e9\u6f22\U0001f600 \n\n[")
     assert exchange.trailer_type == "Function.UpstreamBroken"
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @every_end
 @pytest.mark.parametrize("length", [0, 1, 30, len(EVENTS[1]) - 1])
 @fault("cut, with usage that the relay asked for", "as above", "as above, without that usage")
-def test_cut_where_usage_is_taken_out(rig: Rig, node: EventSourceParser, end: Sequence[Step], length: int) -> None:
+def test_cut_where_usage_is_taken_out(
+    relay_fixture: RelayFixture, node: EventSourceParser, end: Sequence[Step], length: int
+) -> None:
     """Half an event waits here for its other half; a failure lets it go."""
     asked = {"model": "gpt-5", "messages": [{"role": "user", "content": canaries.PROMPT}], "stream": True}
     first = EVENTS[0].replace(b'"choices"', b'"usage":null,"choices"')
     seen = threading.Event()
     half = [Send(chunk(EVENTS[1][:length]))] if length else []
-    rig.upstream.answer(Send(head()), Send(chunk(first)), *half, WaitFor(seen), *end)
-    exchange = rig.api.invoke(event(asked), deadline=1.0)
+    relay_fixture.upstream.answer(Send(head()), Send(chunk(first)), *half, WaitFor(seen), *end)
+    exchange = relay_fixture.api.invoke(event(asked), deadline=1.0)
     exchange.wait_body(len(EVENTS[0]))
     seen.set()
     exchange.wait_over()
     silent = any(isinstance(step, Stall) for step in end)
     Cut("deadline_exceeded" if silent else "upstream_broken").check(exchange, EVENTS[0] + EVENTS[1][:length], node)
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @fault("the usage that the relay asked for", "whole", "the whole answer without it")
-def test_usage_that_the_relay_asked_for_is_taken_out(rig: Rig) -> None:
+def test_usage_that_the_relay_asked_for_is_taken_out(relay_fixture: RelayFixture) -> None:
     asked = {"model": "gpt-5", "messages": [{"role": "user", "content": canaries.PROMPT}], "stream": True}
     usage = b'data: {"id":"x","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}\n\n'
     wire = b"".join(map(chunk, [*EVENTS[:-1], usage, EVENTS[-1]])) + LAST_CHUNK
     for at in range(0, len(wire), 7):
-        exchange = serve(rig, asked, (Send(head()), Send(wire[:at]), Send(wire[at:])))
+        exchange = serve(relay_fixture, asked, (Send(head()), Send(wire[:at]), Send(wire[at:])))
         assert exchange.body == WHOLE, at
-    assert json.loads(rig.upstream.requests[-1].body)["stream_options"]["include_usage"] is True
-    rig.assert_serves()
+    assert json.loads(relay_fixture.upstream.requests[-1].body)["stream_options"]["include_usage"] is True
+    relay_fixture.assert_serves()
 
 
 ORG = "org-AbCdEfGhIjKlMnOpQrStUvWx"
@@ -167,56 +173,60 @@ TOLD = f"Limit reached in organization {ORG} on tokens."
     "mid-stream, cut anywhere: an error event, failed, incomplete",
     "the same without the name",
 )
-def test_errors_in_a_stream_do_not_name_the_organization(rig: Rig, theirs: dict[str, object]) -> None:
+def test_errors_in_a_stream_do_not_name_the_organization(
+    relay_fixture: RelayFixture, theirs: dict[str, object]
+) -> None:
     event = named(theirs)
     for at in (len(event), event.index(b"org-") + 2, event.index(b"org-") + 20):
-        exchange = responses(rig, named(CREATED), named({**DELTA, "delta": ORG}), event[:at], event[at:])
+        exchange = responses(relay_fixture, named(CREATED), named({**DELTA, "delta": ORG}), event[:at], event[at:])
         masked = json.dumps(theirs).replace(TOLD, TOLD.replace(ORG, "[...]")).encode()
         sent = named(CREATED) + named({**DELTA, "delta": ORG}) + event.replace(json.dumps(theirs).encode(), masked)
         assert exchange.body.startswith(sent)
         assert ORG.encode() not in exchange.body[len(sent) :]
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @pytest.mark.parametrize("end", [b"\r", b"\r\n"], ids=["CR", "CRLF"])
 @fault("CR and CRLF line ends", "where the relay asked for usage", "the whole answer without the usage")
-def test_other_line_ends_where_usage_is_taken_out(rig: Rig, end: bytes) -> None:
+def test_other_line_ends_where_usage_is_taken_out(relay_fixture: RelayFixture, end: bytes) -> None:
     asked = {"model": "gpt-5", "messages": [{"role": "user", "content": canaries.PROMPT}], "stream": True}
     usage = b'data: {"id":"x","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}\n\n'
     stream = [each.replace(b"\n", end) for each in (*EVENTS[:-1], usage, EVENTS[-1])]
     whole = WHOLE.replace(b"\n", end)
     for pieces in (stream, [b"".join(stream)], [part for each in stream for part in (each[:-1], each[-1:])]):
-        exchange = serve(rig, asked, (Send(head()), *(Send(chunk(piece)) for piece in pieces), Send(LAST_CHUNK)))
+        exchange = serve(
+            relay_fixture, asked, (Send(head()), *(Send(chunk(piece)) for piece in pieces), Send(LAST_CHUNK))
+        )
         assert (exchange.status, exchange.body, exchange.trailer_type) == (200, whole, "")
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @pytest.mark.parametrize("kind", ["response.completed", "response.failed"])
 @fault("a terminal event of 2 MB", "its type at its end", "the whole answer")
-def test_a_long_terminal_event_may_say_its_type_last(rig: Rig, kind: str) -> None:
+def test_a_long_terminal_event_may_say_its_type_last(relay_fixture: RelayFixture, kind: str) -> None:
     response = {"id": "resp_1", "output": ["x" * (2 << 20)], "error": None}
     last = b"data: " + json.dumps({"response": response, "type": kind}).encode() + b"\n\n"
-    exchange = responses(rig, named(CREATED), last)
+    exchange = responses(relay_fixture, named(CREATED), last)
     assert (exchange.status, exchange.body, exchange.trailer_type) == (200, named(CREATED) + last, "")
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @fault("usage echoed thousands of times", "in a terminal event of 1.5 MB", "the whole answer, in time")
-def test_echoed_usage_is_read_in_time(rig: Rig) -> None:
+def test_echoed_usage_is_read_in_time(relay_fixture: RelayFixture) -> None:
     echo: dict[str, object] = {"tools": [{"parameters": {f"p{number}": {"usage": {}} for number in range(50_000)}}]}
     last = named({"type": "response.completed", "response": {"output": ["x" * 300_000], **echo}})
     assert len(last) > 1_300_000
-    exchange = responses(rig, named(CREATED), last)
+    exchange = responses(relay_fixture, named(CREATED), last)
     assert (exchange.status, exchange.body, exchange.trailer_type) == (200, named(CREATED) + last, "")
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @pytest.mark.parametrize("kind", ["audio/mpeg", "application/octet-stream"])
 @fault("an empty body", "status 200, where a sound was asked for", "502 `upstream_broken`")
-def test_an_empty_body_is_no_success(rig: Rig, kind: str) -> None:
+def test_an_empty_body_is_no_success(relay_fixture: RelayFixture, kind: str) -> None:
     asked = {"model": "tts-1", "input": canaries.PROMPT, "voice": "alloy"}
     steps = (Send(head(headers=[("content-type", kind), ("content-length", "0")])),)
-    exchange = serve(rig, asked, steps, path="/v1/audio/speech")
+    exchange = serve(relay_fixture, asked, steps, path="/v1/audio/speech")
     assert exchange.status == 502
     assert json.loads(exchange.body)["error"]["code"] == "upstream_broken"
-    rig.assert_serves()
+    relay_fixture.assert_serves()

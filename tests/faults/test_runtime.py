@@ -31,7 +31,7 @@ from tests.support.harness.fault_cases import EVENTS, GOOD, WHOLE, Case, play
 from tests.support.harness.faults_table import fault
 from tests.support.harness.outcomes import HEARTBEAT, Cut, Refused, Whole
 from tests.support.harness.parsers import EventSourceParser
-from tests.support.harness.relay_fixture import RESERVE_SECONDS, Rig, event
+from tests.support.harness.relay_fixture import RESERVE_SECONDS, RelayFixture, event
 from tests.support.harness.runtime_api import (
     EarlyAnswer,
     EarlyAnswerAndClose,
@@ -70,50 +70,50 @@ NEXT = {
 
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in NEXT.items()])
 @fault("`/next` answers " + ", ".join(NEXT), "once", "asked again after a pause; the next invocation is served")
-def test_next_fails_once(rig: Rig, data: bytes) -> None:
-    calls = rig.api.next_calls
-    rig.api.answer_next(data)
-    rig.api.wait_next(calls + 1)
-    rig.assert_serves()
+def test_next_fails_once(relay_fixture: RelayFixture, data: bytes) -> None:
+    calls = relay_fixture.api.next_calls
+    relay_fixture.api.answer_next(data)
+    relay_fixture.api.wait_next(calls + 1)
+    relay_fixture.assert_serves()
 
 
 @fault("`/next` fails", "six times in a row", "the process exits with 1 after 3 s, without spinning")
-def test_next_fails_always(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.assert_serves()
+def test_next_fails_always(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.assert_serves()
         for _ in range(6):
-            rig.api.answer_next(answer(500))
-        assert rig.relay.wait() == 1
-        assert rig.relay.log()[-1]["event"] == "next_failed"
+            relay_fixture.api.answer_next(answer(500))
+        assert relay_fixture.relay.wait() == 1
+        assert relay_fixture.relay.log()[-1]["event"] == "next_failed"
 
 
 @fault("`/next` answers late", "after 6 s", "served")
-def test_next_is_late(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.assert_serves()
+def test_next_is_late(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.assert_serves()
         threading.Event().wait(6.0)
-        rig.assert_serves()
-        assert rig.api.next_calls <= 3
+        relay_fixture.assert_serves()
+        assert relay_fixture.api.next_calls <= 3
 
 
 @fault("the Runtime API closes its connection", "while idle", "served over a new one")
-def test_idle_connection_dropped(rig: Rig) -> None:
-    rig.api.drop_connections()
-    rig.assert_serves()
+def test_idle_connection_dropped(relay_fixture: RelayFixture) -> None:
+    relay_fixture.api.drop_connections()
+    relay_fixture.assert_serves()
 
 
 @fault("the Runtime API closes its connection", "between `/next` and the answer", "answered over a new one")
-def test_connection_dropped_before_the_answer(rig: Rig) -> None:
+def test_connection_dropped_before_the_answer(relay_fixture: RelayFixture) -> None:
     ready = threading.Event()
-    rig.upstream.answer(WaitFor(ready), *GOOD)
-    sent = len(rig.upstream.requests)
-    exchange = rig.invoke()
-    rig.upstream.wait_for_requests(sent + 1)
-    rig.api.drop_connections()
+    relay_fixture.upstream.answer(WaitFor(ready), *GOOD)
+    sent = len(relay_fixture.upstream.requests)
+    exchange = relay_fixture.invoke()
+    relay_fixture.upstream.wait_for_requests(sent + 1)
+    relay_fixture.api.drop_connections()
     ready.set()
     assert exchange.wait_over() == "answered 202"
     assert HEARTBEAT.sub(b"", exchange.body) == WHOLE
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 # -- /response
@@ -121,12 +121,12 @@ def test_connection_dropped_before_the_answer(rig: Rig) -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 410, 413, 500])
 @fault("`/response` answers 400, 403, 410, 413, 500", "at its end", "logged; the next invocation is served")
-def test_response_refused_at_its_end(rig: Rig, status: int) -> None:
-    rig.upstream.answer(*GOOD)
-    exchange = rig.serve(reader=Take(status))
+def test_response_refused_at_its_end(relay_fixture: RelayFixture, status: int) -> None:
+    relay_fixture.upstream.answer(*GOOD)
+    exchange = relay_fixture.serve(reader=Take(status))
     assert exchange.over == f"answered {status}"
-    rig.assert_serves()
-    lines = [line for line in rig.relay.log() if line.get("requestId") == exchange.id]
+    relay_fixture.assert_serves()
+    lines = [line for line in relay_fixture.relay.log() if line.get("requestId") == exchange.id]
     assert ("response_refused", status) in [(line["event"], line.get("status")) for line in lines]
 
 
@@ -145,11 +145,13 @@ EARLY: dict[str, Reader] = {
     "while upstream is silent",
     "upstream is closed at once; the next is served",
 )
-def test_early_answer_while_upstream_is_silent(rig: Rig, reader: Reader) -> None:
-    rig.upstream.answer(Send(head()), Send(chunk(EVENTS[0])), Send(chunk(EVENTS[1])), Send(chunk(EVENTS[2])), Stall())
-    exchange = rig.serve(reader=reader)
-    rig.assert_upstream_left(exchange)
-    rig.assert_serves()
+def test_early_answer_while_upstream_is_silent(relay_fixture: RelayFixture, reader: Reader) -> None:
+    relay_fixture.upstream.answer(
+        Send(head()), Send(chunk(EVENTS[0])), Send(chunk(EVENTS[1])), Send(chunk(EVENTS[2])), Stall()
+    )
+    exchange = relay_fixture.serve(reader=reader)
+    relay_fixture.assert_upstream_left(exchange)
+    relay_fixture.assert_serves()
 
 
 BEFORE_THE_FIRST_BYTE: dict[str, tuple[Step, ...]] = {
@@ -166,62 +168,62 @@ BEFORE_THE_FIRST_BYTE: dict[str, tuple[Step, ...]] = {
     "after a heartbeat, before upstream's first byte",
     "upstream is closed at once; the next is served",
 )
-def test_early_answer_to_a_heartbeat(rig: Rig, reader: Reader, steps: tuple[Step, ...]) -> None:
+def test_early_answer_to_a_heartbeat(relay_fixture: RelayFixture, reader: Reader, steps: tuple[Step, ...]) -> None:
     """The response has begun inside the wait that is to notice its end."""
-    rig.upstream.answer(*steps)
-    rig.start_watch()
-    exchange = rig.serve(reader=reader, deadline=30)
-    rig.assert_upstream_left(exchange)
-    rig.assert_serves()
+    relay_fixture.upstream.answer(*steps)
+    relay_fixture.start_watch()
+    exchange = relay_fixture.serve(reader=reader, deadline=30)
+    relay_fixture.assert_upstream_left(exchange)
+    relay_fixture.assert_serves()
 
 
 @pytest.mark.parametrize("reader", [pytest.param(reader, id=name) for name, reader in EARLY.items()])
 @fault(
     "`/response` is refused or reset early", "while upstream pours", "upstream is closed at once; the next is served"
 )
-def test_early_answer_while_upstream_pours(rig: Rig, reader: Reader) -> None:
-    rig.upstream.answer_with(flood)
-    exchange = rig.serve(reader=reader)
-    rig.assert_upstream_left(exchange)
-    rig.assert_serves()
+def test_early_answer_while_upstream_pours(relay_fixture: RelayFixture, reader: Reader) -> None:
+    relay_fixture.upstream.answer_with(flood)
+    exchange = relay_fixture.serve(reader=reader)
+    relay_fixture.assert_upstream_left(exchange)
+    relay_fixture.assert_serves()
 
 
 @fault("the reader of `/response` stalls", "while upstream pours", "given up at the deadline; the next is served")
-def test_stalled_reader(rig: Rig) -> None:
-    rig.upstream.answer_with(flood)
-    exchange = rig.serve(reader=StallAfter(1000), deadline=1.2)
-    request = rig.upstream.requests[-1]
+def test_stalled_reader(relay_fixture: RelayFixture) -> None:
+    relay_fixture.upstream.answer_with(flood)
+    exchange = relay_fixture.serve(reader=StallAfter(1000), deadline=1.2)
+    request = relay_fixture.upstream.requests[-1]
     assert request.wait_over(60.0) == "peer left"
-    assert 0.9 <= request.over_at - exchange.handed_out_at <= 1.7 + rig.cpu_wait()
-    rig.assert_serves()
+    assert 0.9 <= request.over_at - exchange.handed_out_at <= 1.7 + relay_fixture.cpu_wait()
+    relay_fixture.assert_serves()
 
 
 @fault("the reader of `/response` is slow", "all the time", "upstream is slowed down; the whole answer, in flat memory")
-def test_slow_reader(rig: Rig) -> None:
+def test_slow_reader(relay_fixture: RelayFixture) -> None:
     events = [EVENTS[0], *repeat(BIG_EVENT, 300), *EVENTS[1:]]
-    rig.upstream.answer(Send(head()), *(Send(chunk(each)) for each in events), Send(LAST_CHUNK))
-    before = rig.relay.footprint().resident
-    exchange = rig.invoke(reader=Slow(1 << 20, 0.02))
+    relay_fixture.upstream.answer(Send(head()), *(Send(chunk(each)) for each in events), Send(LAST_CHUNK))
+    before = relay_fixture.relay.footprint().resident
+    exchange = relay_fixture.invoke(reader=Slow(1 << 20, 0.02))
     exchange.wait_body(1 << 20)
-    assert len(rig.upstream.requests[-1].sent) < 16 << 20
+    assert len(relay_fixture.upstream.requests[-1].sent) < 16 << 20
     exchange.wait_over()
     assert HEARTBEAT.sub(b"", exchange.body) == b"".join(events)
-    assert rig.relay.footprint().resident - before < 12 << 20
-    rig.assert_serves()
+    assert relay_fixture.relay.footprint().resident - before < 12 << 20
+    relay_fixture.assert_serves()
 
 
 @fault("`/response` is never answered", "after its end", "given up after 5 s; the next is served")
-def test_response_never_answered(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        exchange = rig.serve(reader=Mute())
+def test_response_never_answered(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        exchange = relay_fixture.serve(reader=Mute())
         assert exchange.over == "relay left"
-        rig.assert_serves()
+        relay_fixture.assert_serves()
 
 
 @fault("`/response` is answered with garbage", "after its end", "logged; the next is served")
-def test_response_answered_with_garbage(rig: Rig) -> None:
-    rig.serve(reader=Take(answer=b"\x16\x03\x01 no HTTP\r\n\r\n"))
-    rig.assert_serves()
+def test_response_answered_with_garbage(relay_fixture: RelayFixture) -> None:
+    relay_fixture.serve(reader=Take(answer=b"\x16\x03\x01 no HTTP\r\n\r\n"))
+    relay_fixture.assert_serves()
 
 
 # -- events and /error
@@ -229,34 +231,36 @@ def test_response_answered_with_garbage(rig: Rig) -> None:
 
 @pytest.mark.parametrize("event", [b"", b"[]", b"{}", b"\xff", b'{"rawPath": 1}', b"[" * 100_000])
 @fault("an event that is no HTTP request", "invocation", "`/error` with `Function.NotAnHttpEvent`; the next is served")
-def test_event_is_not_http(rig: Rig, event: bytes) -> None:
-    exchange = rig.api.invoke(event)
+def test_event_is_not_http(relay_fixture: RelayFixture, event: bytes) -> None:
+    exchange = relay_fixture.api.invoke(event)
     assert exchange.wait_over() == "error"
     assert exchange.error is not None
     assert exchange.error["errorType"] == exchange.error["headerType"] == "Function.NotAnHttpEvent"
-    rig.assert_serves()
-    [record] = [line for line in rig.relay.log() if line["event"] == "request" and line["requestId"] == exchange.id]
+    relay_fixture.assert_serves()
+    [record] = [
+        line for line in relay_fixture.relay.log() if line["event"] == "request" and line["requestId"] == exchange.id
+    ]
     assert (record["outcome"], record["Failures"]) == ("not_http", 0), "nobody is to be woken for it"
 
 
 @pytest.mark.parametrize("status", [400, 403, 410, 500])
 @fault("`/error` answers 400, 403, 410, 500", "after an event that is no HTTP request", "logged; the next is served")
-def test_error_refused(rig: Rig, status: int) -> None:
-    exchange = rig.api.invoke(b"{}", reader=Take(status))
+def test_error_refused(relay_fixture: RelayFixture, status: int) -> None:
+    exchange = relay_fixture.api.invoke(b"{}", reader=Take(status))
     assert exchange.wait_over() == "error"
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
-def test_invocation_id_is_echoed(rig: Rig) -> None:
-    rig.upstream.answer(*GOOD)
-    exchange = rig.api.invoke(event({"model": "m"}, path="/nowhere"), token="a-token")
+def test_invocation_id_is_echoed(relay_fixture: RelayFixture) -> None:
+    relay_fixture.upstream.answer(*GOOD)
+    exchange = relay_fixture.api.invoke(event({"model": "m"}, path="/nowhere"), token="a-token")
     exchange.wait_over()
     assert exchange.head is not None
     assert exchange.head.header("lambda-runtime-invocation-id") == "a-token"
 
 
-def test_response_head_is_what_the_service_demands(rig: Rig) -> None:
-    exchange = rig.serve()
+def test_response_head_is_what_the_service_demands(relay_fixture: RelayFixture) -> None:
+    exchange = relay_fixture.serve()
     assert exchange.head is not None
     assert exchange.head.header("lambda-runtime-function-response-mode") == "streaming"
     assert exchange.head.header("transfer-encoding") == "chunked"
@@ -291,18 +295,18 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
-def test_deadline(rig: Rig, node: EventSourceParser, case: Case) -> None:
-    play(rig, case, node)
-    rig.assert_serves()
+def test_deadline(relay_fixture: RelayFixture, node: EventSourceParser, case: Case) -> None:
+    play(relay_fixture, case, node)
+    relay_fixture.assert_serves()
 
 
 @fault("deadline", "past", "504 `deadline_exceeded`, and nothing is sent upstream")
-def test_deadline_is_past(rig: Rig, node: EventSourceParser) -> None:
-    sent = len(rig.upstream.requests)
-    exchange = rig.serve(deadline=-5.0)
+def test_deadline_is_past(relay_fixture: RelayFixture, node: EventSourceParser) -> None:
+    sent = len(relay_fixture.upstream.requests)
+    exchange = relay_fixture.serve(deadline=-5.0)
     Refused(504, "deadline_exceeded").check(exchange, b"", node)
-    assert len(rig.upstream.requests) == sent
-    rig.assert_serves()
+    assert len(relay_fixture.upstream.requests) == sent
+    relay_fixture.assert_serves()
 
 
 def paced(request: object) -> Iterator[Step]:
@@ -314,162 +318,167 @@ def paced(request: object) -> Iterator[Step]:
 
 @pytest.mark.parametrize("script", [flood, paced])
 @fault("an answer that never ends", "poured or paced", "an error event before the deadline, with the reserve left")
-def test_endless_answer(rig: Rig, script: Callable[[object], Iterator[Step]]) -> None:
-    rig.upstream.answer_with(script)
-    exchange = rig.serve(deadline=3.0)
+def test_endless_answer(relay_fixture: RelayFixture, script: Callable[[object], Iterator[Step]]) -> None:
+    relay_fixture.upstream.answer_with(script)
+    exchange = relay_fixture.serve(deadline=3.0)
     assert exchange.over == "answered 202"
     assert exchange.body.endswith(b'"code":"deadline_exceeded"}}\n\n')
     assert exchange.trailer_type == "Function.Deadline"
-    assert exchange.over_at - exchange.handed_out_at <= 3.0 - RESERVE_SECONDS + 0.4 + rig.cpu_wait()
-    rig.assert_upstream_left(exchange)
-    rig.assert_serves()
+    assert exchange.over_at - exchange.handed_out_at <= 3.0 - RESERVE_SECONDS + 0.4 + relay_fixture.cpu_wait()
+    relay_fixture.assert_upstream_left(exchange)
+    relay_fixture.assert_serves()
 
 
 # -- signals
 
 
 @fault("SIGTERM", "while idle", "exits with 0 at once")
-def test_sigterm_while_idle(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.assert_serves()
-        rig.api.wait_next(2)
-        rig.relay.signal(signal.SIGTERM)
-        assert rig.relay.wait(5.0) == 0
-        assert rig.relay.stderr.read_text() == ""
+def test_sigterm_while_idle(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.assert_serves()
+        relay_fixture.api.wait_next(2)
+        relay_fixture.relay.signal(signal.SIGTERM)
+        assert relay_fixture.relay.wait(5.0) == 0
+        assert relay_fixture.relay.stderr.read_text() == ""
 
 
 @pytest.mark.parametrize("script", [flood, paced, "silent"])
 @fault("SIGTERM", "mid-stream, upstream silent, paced or pouring", "an error event `shutting_down`, then exits with 0")
 def test_sigterm_mid_stream(
-    new_rig: Callable[..., AbstractContextManager[Rig]], script: str | Callable[[object], Iterator[Step]]
+    new_relay: Callable[..., AbstractContextManager[RelayFixture]], script: str | Callable[[object], Iterator[Step]]
 ) -> None:
-    with new_rig() as rig:
+    with new_relay() as relay_fixture:
         if isinstance(script, str):
-            rig.upstream.answer(Send(head()), Send(chunk(EVENTS[0])), Stall())
+            relay_fixture.upstream.answer(Send(head()), Send(chunk(EVENTS[0])), Stall())
         else:
-            rig.upstream.answer_with(script)
-        exchange = rig.invoke()
+            relay_fixture.upstream.answer_with(script)
+        exchange = relay_fixture.invoke()
         exchange.wait_body(len(EVENTS[0]))
         signalled_at = time.monotonic()
-        rig.relay.signal(signal.SIGTERM)
+        relay_fixture.relay.signal(signal.SIGTERM)
         assert exchange.wait_over() == "answered 202"
-        assert exchange.over_at - signalled_at <= 2.0 + rig.cpu_wait()
+        assert exchange.over_at - signalled_at <= 2.0 + relay_fixture.cpu_wait()
         assert exchange.body.endswith(b'"code":"shutting_down"}}\n\n')
         assert exchange.trailer_type == "Function.Shutdown"
-        assert rig.relay.wait() == 0
+        assert relay_fixture.relay.wait() == 0
 
 
-def assert_ends_at_once(rig: Rig) -> None:
+def assert_ends_at_once(relay_fixture: RelayFixture) -> None:
     """SIGTERM ends the process and all that it holds within a second."""
-    rig.start_watch()
+    relay_fixture.start_watch()
     signalled_at = time.monotonic()
-    rig.relay.signal(signal.SIGTERM)
-    assert rig.relay.wait() == 0
-    assert time.monotonic() - signalled_at <= 1.0 + rig.cpu_wait()
+    relay_fixture.relay.signal(signal.SIGTERM)
+    assert relay_fixture.relay.wait() == 0
+    assert time.monotonic() - signalled_at <= 1.0 + relay_fixture.cpu_wait()
 
 
 @fault("SIGTERM", "while connecting to OpenAI", "503 `shutting_down`, exits with 0 within a second")
-def test_sigterm_while_connecting(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with BlackHole() as hole, new_rig(settings={"OPENAI_BASE_URL": hole.url}) as rig:
-        exchange = rig.invoke(deadline=60)
-        rig.secrets.wait_for_reads(1)
-        assert_ends_at_once(rig)
+def test_sigterm_while_connecting(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with BlackHole() as hole, new_relay(settings={"OPENAI_BASE_URL": hole.url}) as relay_fixture:
+        exchange = relay_fixture.invoke(deadline=60)
+        relay_fixture.secrets.wait_for_reads(1)
+        assert_ends_at_once(relay_fixture)
         assert exchange.status == 503
         assert b'"code":"shutting_down"' in exchange.body
 
 
 @fault("SIGTERM", "in the TLS handshake", "503 `shutting_down`, exits with 0 within a second")
-def test_sigterm_in_the_handshake(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with RawUpstream() as plain, new_rig(settings={"OPENAI_BASE_URL": f"https://localhost:{plain.port}/v1"}) as rig:
+def test_sigterm_in_the_handshake(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with (
+        RawUpstream() as plain,
+        new_relay(settings={"OPENAI_BASE_URL": f"https://localhost:{plain.port}/v1"}) as relay_fixture,
+    ):
         plain.greet_next(Stall())
-        exchange = rig.invoke(deadline=60)
+        exchange = relay_fixture.invoke(deadline=60)
         plain.wait_for_connections(1)
-        assert_ends_at_once(rig)
+        assert_ends_at_once(relay_fixture)
         assert b'"code":"shutting_down"' in exchange.body
 
 
 @fault("SIGTERM", "while the secret is read", "503 `shutting_down`, exits with 0 within a second")
-def test_sigterm_while_the_secret_is_read(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.secrets.behaviour = Silence()
-        exchange = rig.invoke(deadline=60)
-        rig.secrets.wait_for_reads(1)
-        assert_ends_at_once(rig)
+def test_sigterm_while_the_secret_is_read(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.secrets.behaviour = Silence()
+        exchange = relay_fixture.invoke(deadline=60)
+        relay_fixture.secrets.wait_for_reads(1)
+        assert_ends_at_once(relay_fixture)
         assert b'"code":"shutting_down"' in exchange.body
-        assert not rig.upstream.requests
+        assert not relay_fixture.upstream.requests
 
 
 @fault("SIGTERM", "while the reader of `/response` stalls", "a broken `/response`, exits with 0 within a second")
-def test_sigterm_while_the_reader_stalls(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.upstream.answer_with(flood)
-        exchange = rig.invoke(reader=StallAfter(1000), deadline=60)
+def test_sigterm_while_the_reader_stalls(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.upstream.answer_with(flood)
+        exchange = relay_fixture.invoke(reader=StallAfter(1000), deadline=60)
         exchange.wait_body(1000)
-        _until_still(rig)
-        assert_ends_at_once(rig)
-        assert rig.upstream.requests[-1].wait_over() == "peer left"
+        _until_still(relay_fixture)
+        assert_ends_at_once(relay_fixture)
+        assert relay_fixture.upstream.requests[-1].wait_over() == "peer left"
 
 
-def _until_still(rig: Rig) -> None:
+def _until_still(relay_fixture: RelayFixture) -> None:
     """Returns when the relay takes no more from upstream: it waits for its reader."""
     sent = -1
-    while len(rig.upstream.requests[-1].sent) != sent:
-        sent = len(rig.upstream.requests[-1].sent)
+    while len(relay_fixture.upstream.requests[-1].sent) != sent:
+        sent = len(relay_fixture.upstream.requests[-1].sent)
         threading.Event().wait(0.2)
 
 
 @fault(
     "a store hangs", "Secrets Manager, with a deadline in 0.3 s", "503 before the deadline; nothing is sent upstream"
 )
-def test_a_secret_that_hangs_does_not_outlast_the_deadline(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.secrets.behaviour = Silence()
-        assert rig.api.wait_idle(60.0)
-        rig.start_watch()
-        exchange = rig.serve(deadline=0.3)
-        assert exchange.over_at - exchange.handed_out_at <= 0.3 + rig.cpu_wait()
+def test_a_secret_that_hangs_does_not_outlast_the_deadline(
+    new_relay: Callable[..., AbstractContextManager[RelayFixture]],
+) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.secrets.behaviour = Silence()
+        assert relay_fixture.api.wait_idle(60.0)
+        relay_fixture.start_watch()
+        exchange = relay_fixture.serve(deadline=0.3)
+        assert exchange.over_at - exchange.handed_out_at <= 0.3 + relay_fixture.cpu_wait()
         assert exchange.status in (503, 504)
-        assert not rig.upstream.requests
+        assert not relay_fixture.upstream.requests
 
 
 @fault("SIGKILL", "mid-stream", "a broken `/response`, upstream closed")
-def test_sigkill_mid_stream(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.upstream.answer(Send(head()), Send(chunk(EVENTS[0])), Stall())
-        exchange = rig.invoke()
+def test_sigkill_mid_stream(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.upstream.answer(Send(head()), Send(chunk(EVENTS[0])), Stall())
+        exchange = relay_fixture.invoke()
         exchange.wait_body(len(EVENTS[0]))
-        rig.relay.signal(signal.SIGKILL)
+        relay_fixture.relay.signal(signal.SIGKILL)
         assert exchange.wait_over() == "relay left"
         assert not exchange.complete
-        rig.assert_upstream_left(exchange)
+        relay_fixture.assert_upstream_left(exchange)
 
 
 @fault("the process is frozen for a second", "mid-stream", "the whole answer")
-def test_frozen_mid_stream(rig: Rig) -> None:
+def test_frozen_mid_stream(relay_fixture: RelayFixture) -> None:
     go_on = threading.Event()
-    rig.upstream.answer(*GOOD[:2], WaitFor(go_on), *GOOD[2:])
-    exchange = rig.invoke()
+    relay_fixture.upstream.answer(*GOOD[:2], WaitFor(go_on), *GOOD[2:])
+    exchange = relay_fixture.invoke()
     exchange.wait_body(len(EVENTS[0]))
-    rig.relay.freeze()
+    relay_fixture.relay.freeze()
     go_on.set()
     threading.Event().wait(1.0)
-    rig.relay.thaw()
+    relay_fixture.relay.thaw()
     exchange.wait_over()
     assert HEARTBEAT.sub(b"", exchange.body) == WHOLE
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @fault("the process is frozen past the deadline", "mid-stream", "an error event at once")
-def test_frozen_past_the_deadline(rig: Rig) -> None:
-    rig.upstream.answer(*GOOD[:2], Stall())
-    exchange = rig.invoke(deadline=0.8)
+def test_frozen_past_the_deadline(relay_fixture: RelayFixture) -> None:
+    relay_fixture.upstream.answer(*GOOD[:2], Stall())
+    exchange = relay_fixture.invoke(deadline=0.8)
     exchange.wait_body(len(EVENTS[0]))
-    rig.relay.freeze()
+    relay_fixture.relay.freeze()
     threading.Event().wait(1.0)
-    rig.relay.thaw()
+    relay_fixture.relay.thaw()
     exchange.wait_over()
     assert exchange.body.endswith(b'"code":"deadline_exceeded"}}\n\n')
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 # -- init
@@ -485,23 +494,25 @@ INIT = {
 
 @pytest.mark.parametrize(("settings", "named"), [pytest.param(*given, id=name) for name, given in INIT.items()])
 @fault("init with a setting missing or wrong", "start", "`/init/error` that names the setting, exits with 1")
-def test_init_fails(new_rig: Callable[..., AbstractContextManager[Rig]], settings: dict[str, str], named: str) -> None:
-    with new_rig(settings=settings) as rig:
-        assert rig.relay.wait() == 1
-        (path, error), *more = rig.api.wait_errors(1)
+def test_init_fails(
+    new_relay: Callable[..., AbstractContextManager[RelayFixture]], settings: dict[str, str], named: str
+) -> None:
+    with new_relay(settings=settings) as relay_fixture:
+        assert relay_fixture.relay.wait() == 1
+        (path, error), *more = relay_fixture.api.wait_errors(1)
         assert not more
         assert path.endswith("/runtime/init/error")
         assert error["errorType"] == error["headerType"] == "Runtime.BadSettings"
         assert named in error["errorMessage"]
-        assert rig.api.next_calls == 0
+        assert relay_fixture.api.next_calls == 0
 
 
 @fault("the Runtime API is not there", "start", "exits with 1")
-def test_no_runtime_api(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig(settings={"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9"}) as rig:
-        assert rig.relay.wait() == 1
+def test_no_runtime_api(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay(settings={"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9"}) as relay_fixture:
+        assert relay_fixture.relay.wait() == 1
 
 
-def test_every_line_on_stdout_is_json(rig: Rig) -> None:
-    rig.assert_serves()
-    assert all(isinstance(line, dict) and line["level"] for line in rig.relay.log())
+def test_every_line_on_stdout_is_json(relay_fixture: RelayFixture) -> None:
+    relay_fixture.assert_serves()
+    assert all(isinstance(line, dict) and line["level"] for line in relay_fixture.relay.log())

@@ -13,7 +13,7 @@ from tests.support.harness import canaries
 from tests.support.harness.faults_table import fault
 from tests.support.harness.outcomes import Refused
 from tests.support.harness.parsers import EventSourceParser
-from tests.support.harness.relay_fixture import Rig
+from tests.support.harness.relay_fixture import RelayFixture
 from tests.support.harness.secrets_manager import Behaviour, Raw, Refuse, Silence, Value
 
 # reliability: a store outage answers 503 within this time.
@@ -63,31 +63,35 @@ CASES = (
 )
 
 
-def test_first_read_fails(new_rig: Callable[..., AbstractContextManager[Rig]], node: EventSourceParser) -> None:
+def test_first_read_fails(
+    new_relay: Callable[..., AbstractContextManager[RelayFixture]], node: EventSourceParser
+) -> None:
     """One process through all of them: the key is never had, so that every request asks again."""
-    with new_rig() as rig:
+    with new_relay() as relay_fixture:
         for trouble in CASES:
-            rig.secrets.behaviour = trouble.behaviour
-            exchange = rig.serve()
+            relay_fixture.secrets.behaviour = trouble.behaviour
+            exchange = relay_fixture.serve()
             Refused(503, "key_unavailable", "true").check(exchange, b"", node)
-            assert exchange.over_at - exchange.handed_out_at <= OUTAGE_SECONDS + rig.cpu_wait(), trouble
-            assert not rig.upstream.requests
-        rig.secrets.behaviour = Value(canaries.KEY)
-        rig.assert_serves()
-        assert rig.relay.footprint().threads == 1
+            assert exchange.over_at - exchange.handed_out_at <= OUTAGE_SECONDS + relay_fixture.cpu_wait(), trouble
+            assert not relay_fixture.upstream.requests
+        relay_fixture.secrets.behaviour = Value(canaries.KEY)
+        relay_fixture.assert_serves()
+        assert relay_fixture.relay.footprint().threads == 1
 
 
 @fault("out of reach", "when a kept key is due for a new read", "the kept key is used on")
-def test_outage_after_a_good_read(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.assert_serves()
-        rig.secrets.behaviour = Refuse("InternalServiceError", 500)
+def test_outage_after_a_good_read(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.assert_serves()
+        relay_fixture.secrets.behaviour = Refuse("InternalServiceError", 500)
         # OpenAI's 401 makes the next request read the secret.
-        rig.upstream.answer(*json_answer(401, {"error": {"message": "no", "type": "x", "code": "invalid_api_key"}}))
-        assert rig.serve().status == 502
-        reads = rig.secrets.reads
-        rig.assert_serves()
-        assert rig.secrets.reads == reads + 1
+        relay_fixture.upstream.answer(
+            *json_answer(401, {"error": {"message": "no", "type": "x", "code": "invalid_api_key"}})
+        )
+        assert relay_fixture.serve().status == 502
+        reads = relay_fixture.secrets.reads
+        relay_fixture.assert_serves()
+        assert relay_fixture.secrets.reads == reads + 1
 
 
 def accepting(*keys: str) -> Callable[[Recorded], Script]:
@@ -103,25 +107,25 @@ def accepting(*keys: str) -> Callable[[Recorded], Script]:
 
 
 @fault("the key is rotated", "while the process runs", "one 502 `upstream_key_refused` at most, then the new key")
-def test_rotation(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.secrets.behaviour = Value(canaries.OLD_KEY)
-        rig.upstream.answer_with(accepting(canaries.OLD_KEY))
-        assert rig.serve().status == 200
-        rig.secrets.behaviour = Value(canaries.KEY)
-        rig.upstream.answer_with(accepting(canaries.KEY))
-        assert [rig.serve().status for _ in range(4)] == [502, 200, 200, 200]
-        assert rig.secrets.reads == 2
+def test_rotation(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.secrets.behaviour = Value(canaries.OLD_KEY)
+        relay_fixture.upstream.answer_with(accepting(canaries.OLD_KEY))
+        assert relay_fixture.serve().status == 200
+        relay_fixture.secrets.behaviour = Value(canaries.KEY)
+        relay_fixture.upstream.answer_with(accepting(canaries.KEY))
+        assert [relay_fixture.serve().status for _ in range(4)] == [502, 200, 200, 200]
+        assert relay_fixture.secrets.reads == 2
 
 
 @fault(
     "the key is rotated", "with both keys in the secret", "one 502 `upstream_key_refused` at most, then the other key"
 )
-def test_rotation_with_overlap(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.secrets.behaviour = Value(json.dumps({"keys": [canaries.OLD_KEY, canaries.KEY]}))
-        rig.upstream.answer_with(accepting(canaries.KEY))
-        assert [rig.serve().status for _ in range(3)] == [502, 200, 200]
+def test_rotation_with_overlap(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.secrets.behaviour = Value(json.dumps({"keys": [canaries.OLD_KEY, canaries.KEY]}))
+        relay_fixture.upstream.answer_with(accepting(canaries.KEY))
+        assert [relay_fixture.serve().status for _ in range(3)] == [502, 200, 200]
 
 
 @fault(
@@ -129,24 +133,24 @@ def test_rotation_with_overlap(new_rig: Callable[..., AbstractContextManager[Rig
     "and OpenAI once refuses the other in passing",
     "two 502 `upstream_key_refused` at most, then the key that works",
 )
-def test_a_passing_refusal(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.secrets.behaviour = Value(json.dumps({"keys": [canaries.OLD_KEY, canaries.KEY]}))
-        rig.upstream.answer_with(accepting(canaries.KEY))
-        assert [rig.serve().status for _ in range(2)] == [502, 200]
-        rig.upstream.answer_with(accepting())
-        assert rig.serve().status == 502
-        rig.upstream.answer_with(accepting(canaries.KEY))
-        assert [rig.serve().status for _ in range(5)] == [502, 200, 200, 200, 200]
+def test_a_passing_refusal(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.secrets.behaviour = Value(json.dumps({"keys": [canaries.OLD_KEY, canaries.KEY]}))
+        relay_fixture.upstream.answer_with(accepting(canaries.KEY))
+        assert [relay_fixture.serve().status for _ in range(2)] == [502, 200]
+        relay_fixture.upstream.answer_with(accepting())
+        assert relay_fixture.serve().status == 502
+        relay_fixture.upstream.answer_with(accepting(canaries.KEY))
+        assert [relay_fixture.serve().status for _ in range(5)] == [502, 200, 200, 200, 200]
 
 
 @fault("a wrong key", "for good", "502 `upstream_key_refused` each time, quickly, without a part of the key")
-def test_wrong_key(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with new_rig() as rig:
-        rig.upstream.answer_with(accepting())
+def test_wrong_key(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with new_relay() as relay_fixture:
+        relay_fixture.upstream.answer_with(accepting())
         started = time.monotonic()
         for _ in range(5):
-            exchange = rig.serve()
+            exchange = relay_fixture.serve()
             assert exchange.status == 502
             assert not canaries.leaks(exchange.data)
-        assert time.monotonic() - started < 5 + rig.cpu_wait()
+        assert time.monotonic() - started < 5 + relay_fixture.cpu_wait()

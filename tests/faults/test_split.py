@@ -15,7 +15,7 @@ from tests.support.harness import parsers
 from tests.support.harness.fault_cases import EVENTS
 from tests.support.harness.faults_table import fault
 from tests.support.harness.parsers import EventSourceParser
-from tests.support.harness.relay_fixture import CHAT, Rig, chat_request, event
+from tests.support.harness.relay_fixture import CHAT, RelayFixture, chat_request, event
 
 
 def _named(kind: str, number: int, **fields: object) -> bytes:
@@ -42,30 +42,32 @@ STREAMS = {
 @pytest.mark.parametrize(("path", "fields", "body"), [pytest.param(*each, id=name) for name, each in STREAMS.items()])
 @fault("an answer cut in two reads", "at every byte of a stream of chat, chat in CRLF, responses", "the same events")
 def test_cut_at_every_byte(
-    rig: Rig, node: EventSourceParser, path: str, fields: dict[str, object], body: bytes
+    relay_fixture: RelayFixture, node: EventSourceParser, path: str, fields: dict[str, object], body: bytes
 ) -> None:
     expected = parsers.assert_one_end([body], node)
     for at in range(1, len(body)):
         pieces = [body[:at], body[at:]]
         assert parsers.assert_one_end(pieces, node) == expected
-        rig.upstream.answer(
+        relay_fixture.upstream.answer(
             Send(head()), Send(chunk(pieces[0])), Sleep(0.0005), Send(chunk(pieces[1])), Send(LAST_CHUNK)
         )
-        exchange = rig.api.invoke(event(fields, path=path))
+        exchange = relay_fixture.api.invoke(event(fields, path=path))
         assert exchange.wait_over() == "answered 202"
         assert exchange.body == body, at
         assert exchange.trailer_type == ""
         assert parsers.assert_one_end(exchange.body_chunks, node) == expected
-    rig.assert_serves()
+    relay_fixture.assert_serves()
 
 
 @pytest.mark.parametrize(("path", "fields", "body"), [pytest.param(*each, id=name) for name, each in STREAMS.items()])
 @fault("every byte a chunk of its own", "a stream of chat, chat in CRLF, responses", "the same events")
-def test_every_byte_alone(rig: Rig, node: EventSourceParser, path: str, fields: dict[str, object], body: bytes) -> None:
+def test_every_byte_alone(
+    relay_fixture: RelayFixture, node: EventSourceParser, path: str, fields: dict[str, object], body: bytes
+) -> None:
     alone = [bytes([byte]) for byte in body]
-    rig.upstream.answer(Send(head()), *(Send(chunk(byte)) for byte in alone), Send(LAST_CHUNK))
-    exchange = rig.api.invoke(event(fields, path=path))
+    relay_fixture.upstream.answer(Send(head()), *(Send(chunk(byte)) for byte in alone), Send(LAST_CHUNK))
+    exchange = relay_fixture.api.invoke(event(fields, path=path))
     exchange.wait_over()
     assert exchange.body == body
     assert parsers.assert_one_end(alone, node) == parsers.assert_one_end([exchange.body], node)
-    rig.assert_serves()
+    relay_fixture.assert_serves()

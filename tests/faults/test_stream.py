@@ -15,7 +15,7 @@ from tests.support.harness import canaries
 from tests.support.harness.fault_cases import EVENTS, WHOLE, Case, Delivered, Point, play, point
 from tests.support.harness.outcomes import Cut, Outcome, Refused, Whole
 from tests.support.harness.parsers import EventSourceParser
-from tests.support.harness.relay_fixture import HEARTBEAT_SECONDS, Rig
+from tests.support.harness.relay_fixture import HEARTBEAT_SECONDS, RelayFixture
 
 FIRST, SECOND, THIRD = EVENTS[:3]
 CHARACTER = THIRD.index("\u6f22".encode()) + 1
@@ -112,6 +112,6 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
-def test_fault(rig: Rig, node: EventSourceParser, case: Case) -> None:
-    play(rig, case, node)
-    rig.assert_serves()
+def test_fault(relay_fixture: RelayFixture, node: EventSourceParser, case: Case) -> None:
+    play(relay_fixture, case, node)
+    relay_fixture.assert_serves()

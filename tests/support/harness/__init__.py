@@ -3,4 +3,6 @@
 import pytest
 
 # The assertions in these are to explain themselves as those in test files do.
-pytest.register_assert_rewrite(*(f"tests.support.harness.{name}" for name in ("cases", "outcomes", "parsers", "rig")))
+pytest.register_assert_rewrite(
+    *(f"tests.support.harness.{name}" for name in ("cases", "outcomes", "parsers", "relay_fixture"))
+)

@@ -12,7 +12,7 @@ from tests.support.harness import canaries
 from tests.support.harness.exchange import Exchange
 from tests.support.harness.outcomes import Outcome
 from tests.support.harness.parsers import EventSourceParser
-from tests.support.harness.relay_fixture import Rig, chat_request
+from tests.support.harness.relay_fixture import RelayFixture, chat_request
 
 
 def _in_utf8(event: bytes) -> bytes:
@@ -115,12 +115,12 @@ def assert_sound_prelude(exchange: Exchange) -> None:
     assert not unwanted & set(prelude["headers"])
 
 
-def play(rig: Rig, case: Case, node: EventSourceParser) -> Exchange:
+def play(relay_fixture: RelayFixture, case: Case, node: EventSourceParser) -> Exchange:
     """Plays `case` and checks its outcome, its times, and that upstream's connection is gone or free afterwards."""
     seen = threading.Event()
-    rig.upstream.answer(*(WaitFor(seen) if isinstance(step, Delivered) else step for step in case.steps))
-    before = len(rig.upstream.requests)
-    exchange = rig.invoke(chat_request(stream=case.stream), deadline=case.deadline)
+    relay_fixture.upstream.answer(*(WaitFor(seen) if isinstance(step, Delivered) else step for step in case.steps))
+    before = len(relay_fixture.upstream.requests)
+    exchange = relay_fixture.invoke(chat_request(stream=case.stream), deadline=case.deadline)
     for step in case.steps:
         if isinstance(step, Delivered):
             exchange.wait_body(step.size)
@@ -128,10 +128,10 @@ def play(rig: Rig, case: Case, node: EventSourceParser) -> Exchange:
     exchange.wait_over()
     case.outcome.check(exchange, case.sent, node)
     assert_sound_prelude(exchange)
-    assert exchange.begun_at - exchange.handed_out_at <= case.begins_within + 0.5 + rig.cpu_wait()
-    assert exchange.over_at - exchange.handed_out_at <= case.over_within + 0.5 + rig.cpu_wait()
-    requests = rig.upstream.wait_for_requests(before + 1)
+    assert exchange.begun_at - exchange.handed_out_at <= case.begins_within + 0.5 + relay_fixture.cpu_wait()
+    assert exchange.over_at - exchange.handed_out_at <= case.over_within + 0.5 + relay_fixture.cpu_wait()
+    requests = relay_fixture.upstream.wait_for_requests(before + 1)
     assert len(requests) == before + 1, "sent more than once"
     requests[-1].wait_over(60.0)
-    assert requests[-1].over_at - exchange.over_at <= 1.0 + rig.cpu_wait()
+    assert requests[-1].over_at - exchange.over_at <= 1.0 + relay_fixture.cpu_wait()
     return exchange

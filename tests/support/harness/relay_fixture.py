@@ -55,7 +55,7 @@ def event(body: object, *, method: str = "POST", path: str = CHAT, accept: str =
     return json.dumps(fields).encode()
 
 
-class Rig:
+class RelayFixture:
     """What a test holds. `serve` is one invocation from /next to the end."""
 
     def __init__(
@@ -123,7 +123,7 @@ class Rig:
 
 
 @contextmanager
-def rig(
+def relay_fixture(
     bundle: Path,
     python: Path,
     scratch: Path,
@@ -131,15 +131,15 @@ def rig(
     settings: Mapping[str, str] | None = None,
     upstream: RawUpstream | None = None,
     stdout: int | None = None,
-) -> Iterator[Rig]:
-    """A rig with a relay process that is started already; the secrets scan is made at its end."""
+) -> Iterator[RelayFixture]:
+    """A relay process between its neighbours that is started already; the secrets scan is made at its end."""
     with ExitStack() as stack:
         api = stack.enter_context(ScriptedRuntimeApi())
         below = stack.enter_context(upstream or RawUpstream())
         secrets = stack.enter_context(ScriptedSecretsManager())
         environment = {**_environment(api, below, secrets), **(settings or {})}
         relay = stack.enter_context(RelayProcess(bundle, python, environment, scratch, stdout=stdout))
-        made = Rig(api, below, secrets, relay)
+        made = RelayFixture(api, below, secrets, relay)
         yield made
         made.assert_no_leak()
 
