@@ -122,7 +122,8 @@ class AwsStandIn:
             "TMPDIR": str(folder),
         }
         server = [sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"unix:{socket}"]
-        command = [*server, "--log-level", "WARNING", "--keep-alive", "75", "--graceful-timeout", "0"]
+        # Served by the process itself: a worker of its own would outlive it when it is killed.
+        command = [*server, "--log-level", "WARNING", "--keep-alive", "75", "--graceful-timeout", "0", "--workers", "0"]
         self._process = child_process.start_logged(command, env=variables, log=log)
         try:
             wait_until_it_listens(NAME, self._process, log, socket)

@@ -274,6 +274,12 @@ def test_nobody_else_reads_from_the_aws_stand_in(
     assert KEY not in response.text
 
 
+def test_ministack_is_one_process_that_ends_with_ours(everything: Everything) -> None:
+    """The kernel kills our children when we are killed, and theirs not."""
+    (task,) = Path(f"/proc/{everything.aws.pid}/task").glob(str(everything.aws.pid))
+    assert task.joinpath("children").read_text().split() == []
+
+
 def test_ministack_itself_listens_where_only_this_user_can_go(everything: Everything) -> None:
     descriptors = {path.readlink().name for path in Path(f"/proc/{everything.aws.pid}/fd").iterdir()}
     inodes = {name.removeprefix("socket:[").rstrip("]") for name in descriptors if name.startswith("socket:[")}
