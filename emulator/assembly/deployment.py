@@ -23,6 +23,7 @@ from emulator.signing.identities import ACCOUNT
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEY_SETTING = "OPENAI_SECRET_ARN"  # the one setting whose meaning has to be known: it names the secret to fill
 
+STDERR = 2  # the descriptor: stdout is for the one line that others read
 BOOTSTRAP = "/var/runtime/bootstrap.py"  # the managed client's file, which the wrapper is told and leaves alone
 
 
@@ -43,8 +44,8 @@ def synthesise(environment: str, out: Path) -> Path:
             "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20"
         ),
     }
-    # stdout is for the one line that others read.
-    status = child_process.run([sys.executable, "app.py"], env=variables, cwd=ROOT, stdout=sys.stderr.fileno())
+
+    status = child_process.run([sys.executable, "app.py"], env=variables, cwd=ROOT, stdout=STDERR)
     if status != 0:
         raise SynthesisError(f"`python app.py` for the environment {environment!r} failed (see above)")
     return out
