@@ -44,11 +44,12 @@ def test_a_signal_while_it_starts_ends_it_without_a_word(command: str, number: s
 
 def test_a_port_that_is_taken_is_said_at_once_with_what_helps() -> None:
     with RawUpstream() as somebody:
-        process = start("local", "--port", str(somebody.port))
+        port = somebody.port
+        process = start("local", "--port", str(port))
         out, errors = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert errors.splitlines() == [
-        f"error: port {somebody.port} is in use: end what listens there, or pick a free one with PORT=0"
+        f"error: port {port} is in use: end what listens there, or pick a free one with PORT=0"
     ]
 
 
