@@ -1,11 +1,11 @@
-"""Takes the body of an answer out of its HTTP chunks; leaves head, end and everything odd to the HTTP library. Pure.
+"""Takes the body of a response out of its HTTP chunks; leaves head, end and everything odd to the HTTP library. Pure.
 
 h11 and httpcore run some 12 us of code for every chunk, ten times that when the caches have gone cold between two tokens.
 Chunk boundaries mean nothing (RFC 9112, section 7.1), and what a chunk looks like is simple: so the bytes of a body that
 is plainly well-formed go past the library, and it sees the head and, behind it, the last chunk. Whatever is not plainly
 well-formed is the library's from there to the end, so that it alone judges. No byte is held back but an unfinished size line.
 
-Reading along, it also knows whether a connection has brought exactly one answer. The library keeps what comes after one
+Reading along, it also knows whether a connection has brought exactly one response. The library keeps what comes after one
 and takes it for the beginning of the next, which is another caller's.
 """
 
@@ -19,7 +19,7 @@ _HEAD_END = b"\r\n\r\n"
 _LENIENT_HEAD_END = re.compile(rb"\n\r?\n")
 # A head longer than httpcore takes (100 KB); one that ends otherwise than by CRLF CRLF is never seen to end.
 _HEAD_BYTES = 1 << 17
-# Of other versions and of what comes before a real answer the library judges.
+# Of other versions and of what comes before a real response the library judges.
 _FINAL = re.compile(rb"HTTP/1\.[01] [2-9]")
 # These have no body whatever their headers say (RFC 9112, section 6.3).
 _BODILESS = re.compile(rb"HTTP/1\.[01] (?:204|304)")
@@ -38,7 +38,7 @@ _UNFINISHED_NEXT = re.compile(rb"\r?|\r\n[0-9a-fA-F]{0,15}\r?")
 
 
 class AnswerFraming:
-    """One answer's bytes, from its head on: `feed` takes what was read and returns the body in it that goes past the
+    """One response's bytes, from its head on: `feed` takes what was read and returns the body in it that goes past the
     library, `take_rest` gives what the library is to read. `interim` counts the informational responses (1xx) before it.
 
     Body comes after all that was to be read when the body began, and before all that is to be read later. `in_body`:
@@ -57,7 +57,7 @@ class AnswerFraming:
 
     @property
     def exact(self) -> bool:
-        """Whether what came is one whole answer and not a byte more. False where that cannot be told."""
+        """Whether what came is one whole response and not a byte more. False where that cannot be told."""
         if self.feed == self._counted:
             return self._left == 0
         return self.feed == self._after_last and self._seen == _LAST_CHUNK

@@ -1,8 +1,8 @@
-"""Reads one HTTP/1.1 answer from bytes as they come, strictly. Pure.
+"""Reads one HTTP/1.1 response from bytes as they come, strictly. Pure.
 
-For Lambda's Runtime API and AWS's JSON services, whose answers are one plain head and one body. Knows RFC 9112; knows
-neither sockets nor what is said. What two readers could read differently (two lengths, a folded line, a bare LF) is
-refused, and nothing of what came is ever quoted. An answer takes 7 us here and 47 with http.client; h11 took 60 for it and
+For Lambda's Runtime API and AWS's JSON services, whose responses are one plain head and one body. Knows RFC 9112; no
+I/O, and does not interpret the content. What two readers could read differently (two lengths, a folded line, a bare LF) is
+refused, and nothing of what came is ever quoted. A response takes 7 us here and 47 with http.client; h11 took 60 for it and
 the head of its request. Up to five come with every request.
 """
 
@@ -34,11 +34,11 @@ Reading = Generator[None, None, T]
 
 
 class BadResponseError(Exception):
-    """What came is not an HTTP answer, or not a whole one. The text says why, and quotes nothing."""
+    """What came is not an HTTP response, or not a whole one. The text says why, and quotes nothing."""
 
 
 class ResponseReader:
-    """One answer to one request that is not HEAD. `most` bytes of body are taken.
+    """One response to one request that is not HEAD. At most `most` bytes of body are accepted.
 
     When `feed` has returned True, `status`, `headers` (names in lower case, values without the spaces around them) and
     `body` are there, and `reusable` says whether the connection may carry another exchange.
@@ -52,24 +52,24 @@ class ResponseReader:
         self._most = most
         self._came = bytearray()
         self._closed = False
-        self._steps = self._answer()
+        self._steps = self._response()
 
     def feed(self, data: bytes) -> bool:
-        """Takes what was read, b"" when the other side has closed. True: the answer is complete. Raises BadAnswerError."""
+        """Takes what was read, b"" when the other side has closed. True: the response is complete. Raises BadResponseError."""
         self._came += data
         self._closed = not data
         for _ in self._steps:
             return False
         return True
 
-    def _answer(self) -> Reading[None]:
+    def _response(self) -> Reading[None]:
         while True:
             version = yield from self._head()
-            # 100 and 103 announce the answer; 101 nobody has asked for.
+            # 100 and 103 announce the response; 101 nobody has asked for.
             if self.status >= 200 or self.status == 101:
                 break
         if self.status == 101:
-            raise BadResponseError("an answer that switches protocols")
+            raise BadResponseError("a response that switches protocols")
         coding, length = self.headers.get("transfer-encoding"), self.headers.get("content-length")
         framed = True
         if self.status in _BODILESS:
@@ -86,7 +86,7 @@ class ResponseReader:
             framed = False
             self.body = yield from self._rest()
         closes = "close" in self.headers.get("connection", "").lower()
-        # What comes behind an answer would be taken for the beginning of the next one.
+        # What comes behind a response would be taken for the beginning of the next one.
         self.reusable = framed and version == "1" and not closes and not self._came
 
     def _head(self) -> Reading[str]:
@@ -104,7 +104,7 @@ class ResponseReader:
         return str(version)
 
     def _check_doubles(self, names: list[str]) -> None:
-        """Of other fields the last one counts; two that say where an answer ends leave it open which one is right."""
+        """Of other fields the last one counts; two that say where a response ends leave it open which one is right."""
         if names.count("content-length") > 1 or names.count("transfer-encoding") > 1:
             raise BadResponseError("two fields that say where it ends")
         if names.count("connection") > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import threading
 import time
@@ -239,6 +240,28 @@ def test_a_reset_is_an_error(service: ScriptedRuntimeApi, api: RuntimeApi) -> No
     stream.begin(PRELUDE)
     with pytest.raises(RuntimeApiError):
         _write_for_ever(stream.write)
+
+
+def test_of_an_early_answer_the_rest_is_not_waited_for() -> None:
+    """The service has ended the exchange; upstream must not generate on until its last byte is there, or for 5 s."""
+    event = answer(200, b"{}", [("Lambda-Runtime-Aws-Request-Id", "an-id")])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        api = RuntimeApi(f"127.0.0.1:{listener.getsockname()[1]}")
+        api.connection()
+        peer, _ = listener.accept()
+        with peer:
+            asked = threading.Thread(target=_send_slowly, args=(peer, (event,)))
+            asked.start()
+            stream = api.respond(api.next())
+            asked.join()
+            stream.begin(PRELUDE)
+            peer.sendall(b"HTTP/1.1 410 Go")
+            assert select.select([stream.fileno()], [], [], 5)[0]
+            started = time.monotonic()
+            with pytest.raises(RuntimeApiError, match="no progress"):
+                stream.check_refused()
+            assert time.monotonic() - started < 3.0
+        api.close()
 
 
 def test_a_reader_that_stalls_is_given_up_at_the_deadline(service: ScriptedRuntimeApi, api: RuntimeApi) -> None:
