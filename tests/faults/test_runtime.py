@@ -407,14 +407,14 @@ def test_sigterm_while_the_secret_is_read(new_relay: Callable[..., AbstractConte
 
 
 @fault("SIGTERM", "while DynamoDB is waited for", "503 `shutting_down`, exits with 0 within a second")
-def test_sigterm_while_the_store_is_waited_for(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with RawUpstream(path="") as store, new_rig(settings=_with_limits(store)) as rig:
+def test_sigterm_while_the_store_is_waited_for(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
+    with RawUpstream(path="") as store, new_relay(settings=_with_limits(store)) as relay_fixture:
         store.answer(Stall())
-        exchange = rig.invoke(deadline=60)
+        exchange = relay_fixture.invoke(deadline=60)
         store.wait_for_requests(1, 60.0)
-        assert_ends_at_once(rig)
+        assert_ends_at_once(relay_fixture)
         assert b'"code":"shutting_down"' in exchange.body
-        assert not rig.upstream.requests
+        assert not relay_fixture.upstream.requests
 
 
 @fault("SIGTERM", "while the reader of `/response` stalls", "a broken `/response`, exits with 0 within a second")
@@ -441,15 +441,17 @@ def _with_limits(store: RawUpstream) -> dict[str, str]:
 
 
 @fault("a store hangs", "DynamoDB, with a deadline in 0.3 s", "503 before the deadline; nothing is sent upstream")
-def test_a_store_that_hangs_does_not_outlast_the_deadline(new_rig: Callable[..., AbstractContextManager[Rig]]) -> None:
-    with RawUpstream(path="") as store, new_rig(settings=_with_limits(store)) as rig:
+def test_a_store_that_hangs_does_not_outlast_the_deadline(
+    new_relay: Callable[..., AbstractContextManager[RelayFixture]],
+) -> None:
+    with RawUpstream(path="") as store, new_relay(settings=_with_limits(store)) as relay_fixture:
         store.answer(Stall())
-        assert rig.api.wait_idle(60.0)
-        rig.start_watch()
-        exchange = rig.serve(deadline=0.3)
-        assert exchange.over_at - exchange.handed_out_at <= 0.3 + rig.cpu_wait()
+        assert relay_fixture.api.wait_idle(60.0)
+        relay_fixture.start_watch()
+        exchange = relay_fixture.serve(deadline=0.3)
+        assert exchange.over_at - exchange.handed_out_at <= 0.3 + relay_fixture.cpu_wait()
         assert exchange.status in (503, 504)
-        assert not rig.upstream.requests
+        assert not relay_fixture.upstream.requests
 
 
 @fault(
