@@ -52,7 +52,7 @@ def _bootstrap(cloud: MiniStackAccount, folder: Path) -> str:
         "bootstrap",
         "--no-notices",
         "--ci",
-        *("--output", str(folder / "cdk.out"), "-c", "env=prod"),
+        *("--output", str(folder / "bootstrap.out"), "-c", "env=prod"),
     ]
     done = subprocess.run(
         command, cwd=ROOT, env={**theirs, **cloud.environment()}, capture_output=True, text=True, check=False
