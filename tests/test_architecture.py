@@ -97,7 +97,7 @@ IMPURE = {
     "urllib.request",
 }
 
-MOST_FILES, MOST_LINES, LONGEST_FILE, MOST_ANY = 12, 1200, 250, 70
+MOST_FILES, MOST_LINES, LONGEST_FILE, MOST_ANY = 12, 1200, 250, 29
 # Files over the limit, with what they may not pass. This table only shrinks.
 LONG_FILES = {
     "emulator/local_deploy/deployment.py": 275,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from relay.aws.client import Client
 from relay.aws.errors import CONDITION_FAILED, AwsError, ConditionFailedError, StoreError
+from relay.aws.update_expression import Item
 
 
 class Store(Protocol):
@@ -15,9 +15,7 @@ class Store(Protocol):
     There are two: the relay's own (below), and the operator's through boto3 (operate/dynamodb.py).
     """
 
-    def call(
-        self, operation: str, body: Mapping[str, Any], *, until: float | None = None, stop_fd: int = -1
-    ) -> Mapping[str, Any]:
+    def call(self, operation: str, body: Item, *, until: float | None = None, stop_fd: int = -1) -> Item:
         """Makes one attempt at `operation` ("UpdateItem"), over by `until` (time.monotonic()'s clock).
 
         Raises StoreError or ConditionFailedError; RelayError(SHUTDOWN) when `stop_fd` becomes readable. Whoever calls
@@ -31,9 +29,7 @@ class DynamoDb:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def call(
-        self, operation: str, body: Mapping[str, Any], *, until: float | None = None, stop_fd: int = -1
-    ) -> Mapping[str, Any]:
+    def call(self, operation: str, body: Item, *, until: float | None = None, stop_fd: int = -1) -> Item:
         """Makes one attempt. See Store.call."""
         try:
             return self._client.call(operation, body, until=until, stop_fd=stop_fd)

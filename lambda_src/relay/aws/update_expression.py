@@ -7,10 +7,16 @@ Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.htm
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
+
+Body: TypeAlias = dict[str, Any]
+"""A request to DynamoDB, or the fields of something stored: its JSON is too varied for a closer type to help."""
+
+Item: TypeAlias = Mapping[str, Any]
+"""An item, a response or a request in DynamoDB's JSON, to be read only."""
 
 
-def encode(value: Any) -> dict[str, Any]:
+def encode(value: Any) -> Body:
     """A Python value as an AttributeValue: str, bool, int, and mappings of these."""
     # By exact type, because a request encodes some seventy values: patterns take twice the time.
     kind = type(value)
@@ -25,7 +31,7 @@ def encode(value: Any) -> dict[str, Any]:
     raise TypeError(f"no attribute value for {type(value).__name__}")
 
 
-def decode(value: Mapping[str, Any]) -> Any:
+def decode(value: Item) -> Any:
     """The Python value of an AttributeValue. Numbers are integers: nothing else is ever stored."""
     ((kind, content),) = value.items()
     match kind:
@@ -45,7 +51,7 @@ class Update:
         self.table = table
         self.key = key
         self._names: dict[str, str] = {}
-        self._values: dict[str, Any] = {}
+        self._values: Body = {}
         self._numbers: dict[int, str] = {}
         self._sets: list[str] = []
         self._removes: list[str] = []
@@ -94,11 +100,11 @@ class Update:
         """Apply the update only if the number at `path` is at most `bound`, or is not there (counting as 0)."""
         self.require(f"(attribute_not_exists({path}) OR {path} <= {self.value(bound)})")
 
-    def request(self) -> dict[str, Any]:
+    def request(self) -> Body:
         """The body of the UpdateItem call, which returns the whole new item, or the item that failed the condition."""
         clauses = [f"SET {', '.join(self._sets)}"] if self._sets else []
         clauses += [f"REMOVE {', '.join(self._removes)}"] if self._removes else []
-        body: dict[str, Any] = {
+        body: Body = {
             "TableName": self.table,
             "Key": {name: encode(part) for name, part in self.key.items()},
             "UpdateExpression": " ".join(clauses),

@@ -34,9 +34,8 @@ minute, day or month is an ordinary one. Texts of callers are cut to a length an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from relay.aws.update_expression import decode
+from relay.aws.update_expression import Body, Item, decode
 from relay.frozen import EMPTY, Frozen
 from relay.ledger.limit_kinds import LIMIT_KINDS, Limits, Unit, Windows, utc_date
 
@@ -78,7 +77,7 @@ class Reservation(Frozen):
     model: str = ""
     endpoint: str = ""
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> Body:
         """As it lies in `open`."""
         return {
             "a": self.at, "l": self.lease, "u": self.usd, "t": self.tokens, "m": stored_name(self.model),
@@ -107,7 +106,7 @@ class UsageRecord(Frozen):
     tier: str = ""
     counts: Mapping[str, int] = EMPTY
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> Body:
         """As it lies in `done`, in the table and in the log. `keep` is when it may leave `done`."""
         return {
             "a": self.at, "m": stored_name(self.model), "e": stored_name(self.endpoint), "o": stored_name(self.outcome),
@@ -121,7 +120,7 @@ class UsageRecord(Frozen):
         return Reservation(id=self.id, at=self.at, lease=0, usd=self.usd, tokens=self.tokens)
 
 
-def open_of(id: str, fields: Mapping[str, Any]) -> Reservation:
+def open_of(id: str, fields: Item) -> Reservation:
     """The reservation in `open` under `id`."""
     return Reservation(
         id=id, at=fields["a"], lease=fields["l"], usd=fields["u"], tokens=fields["t"], model=fields["m"],
@@ -129,7 +128,7 @@ def open_of(id: str, fields: Mapping[str, Any]) -> Reservation:
     )  # fmt: skip
 
 
-def record_of(id: str, fields: Mapping[str, Any]) -> UsageRecord:
+def record_of(id: str, fields: Item) -> UsageRecord:
     """The record with these fields, from `done`, from the table or from the log."""
     return UsageRecord(
         id=id, at=fields["a"], model=fields["m"], endpoint=fields["e"], outcome=fields["o"], usd=fields["u"],
@@ -200,7 +199,7 @@ class Account(Frozen):
 _WINDOWS = frozenset({"m:", "d:", "M:"})
 
 
-def account_of(item: Mapping[str, Any] | None) -> Account:
+def account_of(item: Item | None) -> Account:
     """The account in a DynamoDB item; an empty one when there is no item."""
     if not item:
         return Account()

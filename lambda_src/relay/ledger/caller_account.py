@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from relay.aws.errors import ConditionFailedError, StoreError
-from relay.aws.update_expression import decode
+from relay.aws.update_expression import Body, decode
 from relay.frozen import Frozen
 from relay.ledger.account import EXPIRED, HALTED, VOIDED, Account, Overrides, Reservation, UsageRecord, account_of
 from relay.ledger.counters import fits
@@ -135,7 +134,7 @@ class CallerAccount:
             for entry in batch:
                 del self.in_doubt[entry.id]
 
-    def _void(self, batch: list[Reservation], account: Account) -> dict[str, Any] | None:
+    def _void(self, batch: list[Reservation], account: Account) -> Body | None:
         now = self._clock()
         voided = {record.id for record in account.done.values() if record.outcome == VOIDED}
         # A write that is older than KEPT does not arrive any more.

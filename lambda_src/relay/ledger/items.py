@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from relay.aws.update_expression import decode, encode
+from relay.aws.update_expression import Body, Item, decode, encode
 from relay.ledger.account import UsageRecord, record_of
 from relay.ledger.limit_kinds import Windows
 
@@ -55,7 +54,7 @@ def refusals_attribute(model: str) -> str:
     return f"{_MODEL}{model}"
 
 
-def refusals_of(item: Mapping[str, Any]) -> dict[tuple[str, str], int]:
+def refusals_of(item: Item) -> dict[tuple[str, str], int]:
     """Counts by (reason, model) in an item of refusals. Also reads items that held all reasons of a day, with
     attributes named "REASON MODEL"."""
     fields = {name: decode(value) for name, value in item.items()}
@@ -66,11 +65,11 @@ def refusals_of(item: Mapping[str, Any]) -> dict[tuple[str, str], int]:
     return {(name.partition(" ")[0], name.partition(" ")[2]): value for name, value in counts.items()}
 
 
-def record_in(id: str, item: Mapping[str, Any]) -> UsageRecord:
+def record_in(id: str, item: Item) -> UsageRecord:
     """The record in an item of its own."""
     return record_of(id, {name: decode(value) for name, value in item.items()})
 
 
-def in_json(key: Mapping[str, Any]) -> dict[str, Any]:
+def in_json(key: Item) -> Body:
     """A key or a whole item as the wire has it."""
     return {name: encode(part) for name, part in key.items()}

@@ -7,11 +7,11 @@ condition recognises what it has already done.
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from relay.aws.dynamodb import Store
 from relay.aws.errors import StoreError
+from relay.aws.update_expression import Item
 from relay.errors import RelayError
 from relay.ledger.account import Account, account_of
 from relay.ledger.items import Key, in_json
@@ -95,25 +95,25 @@ class Table:
         until = self._sooner(until, seconds)
         return RetryBudget(until, until, -1, self._monotonic)
 
-    def update(self, body: Mapping[str, Any], budget: RetryBudget) -> Account:
+    def update(self, body: Item, budget: RetryBudget) -> Account:
         """Makes an UpdateItem; the account as it is afterwards. Raises ConditionFailedError or StoreError."""
         return account_of(self._call("UpdateItem", body, budget).get("Attributes"))
 
-    def put(self, body: Mapping[str, Any], budget: RetryBudget) -> None:
+    def put(self, body: Item, budget: RetryBudget) -> None:
         """Makes a PutItem. Raises ConditionFailedError or StoreError."""
         self._call("PutItem", body, budget)
 
-    def read(self, key: Key, budget: RetryBudget) -> Mapping[str, Any] | None:
+    def read(self, key: Key, budget: RetryBudget) -> Item | None:
         """One item as it is now, or None. Raises StoreError."""
         body = {"TableName": self.name, "Key": in_json(key), "ConsistentRead": True}
-        item: Mapping[str, Any] | None = self._call("GetItem", body, budget).get("Item")
+        item: Item | None = self._call("GetItem", body, budget).get("Item")
         return item
 
     def _sooner(self, until: float | None, seconds: float) -> float:
         limit = self._monotonic() + seconds
         return limit if until is None else min(until, limit)
 
-    def _call(self, operation: str, body: Mapping[str, Any], budget: RetryBudget) -> Mapping[str, Any]:
+    def _call(self, operation: str, body: Item, budget: RetryBudget) -> Item:
         pause = FIRST_PAUSE
         while True:
             try:

@@ -8,9 +8,8 @@ it has already done.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from relay.aws.update_expression import Update, encode
+from relay.aws.update_expression import Body, Update, encode
 from relay.ledger.account import (
     DONE,
     EXPIRED,
@@ -48,7 +47,7 @@ class Writes:
         version: int | None,
         expired: Sequence[UsageRecord],
         written: Iterable[str],
-    ) -> dict[str, Any]:
+    ) -> Body:
         """Judges and books `entry` in one write, in an account that exists.
 
         `version` is that of the overrides under which `limits` hold; another one fails the condition. `expired` are
@@ -71,7 +70,7 @@ class Writes:
             update.remove(update.path(DONE, id))
         return update.request()
 
-    def create(self, entry: Reservation) -> dict[str, Any]:
+    def create(self, entry: Reservation) -> Body:
         """Books the first request of a caller that has no account yet, once `counters.fits` has judged it."""
         update = self._update()
         update.require(f"attribute_not_exists({update.path('pk')})")
@@ -80,7 +79,7 @@ class Writes:
         update.set(update.path(DONE), {})
         return update.request()
 
-    def settle(self, entry: Reservation, record: UsageRecord, known: Account, now: int) -> dict[str, Any]:
+    def settle(self, entry: Reservation, record: UsageRecord, known: Account, now: int) -> Body:
         """Replaces the bound by what the request came to, and its reservation by its record; clears stale counters."""
         update = self._update()
         _settle_open(update, record)
@@ -98,7 +97,7 @@ class Writes:
         expired: Sequence[UsageRecord],
         tombstones: Sequence[UsageRecord],
         past: Iterable[str] = (),
-    ) -> dict[str, Any]:
+    ) -> Body:
         """Takes back reservations that were never sent, and keeps late copies of their writes out.
 
         `booked` are in `open`, `expired` in `done` at their bounds, of the other `tombstones` there is no trace. A
@@ -126,14 +125,14 @@ class Writes:
             update.remove(update.path(DONE, id))
         return update.request()
 
-    def expire(self, expired: Sequence[UsageRecord]) -> dict[str, Any]:
+    def expire(self, expired: Sequence[UsageRecord]) -> Body:
         """Settles reservations whose process is gone at their upper bounds, and frees their slots."""
         update = self._update()
         for record in expired:
             _settle_open(update, record)
         return update.request()
 
-    def refund(self, duplicate: UsageRecord) -> dict[str, Any]:
+    def refund(self, duplicate: UsageRecord) -> Body:
         """Takes back an expired reservation that was a late copy of a request that has a record already."""
         update = self._update()
         update.require(f"{update.path(DONE, duplicate.id, 'o')} = {update.value(EXPIRED)}")
@@ -143,7 +142,7 @@ class Writes:
         update.remove(update.path(DONE, duplicate.id))
         return update.request()
 
-    def correct(self, booked: UsageRecord, right: UsageRecord, expires: int) -> dict[str, Any]:
+    def correct(self, booked: UsageRecord, right: UsageRecord, expires: int) -> Body:
         """Replaces the record of a request that was settled at its bound, and what was booked for it, in one
         transaction. For an operator who has the true figures; nothing that a request waits for uses transactions."""
         update = self._update()
@@ -161,7 +160,7 @@ class Writes:
         del put["ReturnValuesOnConditionCheckFailure"]
         return {"TransactItems": [{"Put": put}, {"Update": changed}]}
 
-    def forget(self, ids: Iterable[str]) -> dict[str, Any]:
+    def forget(self, ids: Iterable[str]) -> Body:
         """Removes from `done` what has a record of its own."""
         update = self._update()
         update.require(f"attribute_exists({update.path(DONE)})")
@@ -169,7 +168,7 @@ class Writes:
             update.remove(update.path(DONE, id))
         return update.request()
 
-    def record(self, record: UsageRecord, expires: int) -> dict[str, Any]:
+    def record(self, record: UsageRecord, expires: int) -> Body:
         """Writes a request's record, unless it is there. `expires` (epoch seconds) is for the table's time to live."""
         item = {**record_key(self._caller, record.id, record.at), **record.fields(), "expires": expires}
         return {
@@ -180,19 +179,19 @@ class Writes:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
-    def refusal(self, windows: Windows, reason: str, model: str, expires: int) -> dict[str, Any]:
+    def refusal(self, windows: Windows, reason: str, model: str, expires: int) -> Body:
         """Counts a refusal. `reason` is from a fixed set, `model` from the operator's lists; see items.refusals_key."""
         update = Update(self._table, refusals_key(self._caller, windows, reason))
         update.add(update.path(refusals_attribute(model)), 1)
         update.set(update.path("expires"), expires)
         return update.request()
 
-    def listing(self, subject: str) -> dict[str, Any]:
+    def listing(self, subject: str) -> Body:
         """Writes down that the caller exists, and as whom policies know it."""
         item = {**directory_key(self._caller), "subject": stored_text(subject, SUBJECT_LENGTH)}
         return {"TableName": self._table, "Item": in_json(item)}
 
-    def set_overrides(self, fields: Mapping[str, str | int], lifted: Iterable[str] = ()) -> dict[str, Any]:
+    def set_overrides(self, fields: Mapping[str, str | int], lifted: Iterable[str] = ()) -> Body:
         """Puts an operator's `fields` ("stop", "halt", "over:...") into the account, existing or not, and takes `lifted`
         out. The version changes, so that every process has to take notice at its next admission."""
         update = self._update()
