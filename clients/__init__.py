@@ -5,4 +5,4 @@ Knows nothing of the relay's code: only its URL, its HTTP surface and AWS's sign
 
 # The model that every example asks for. To change it, edit this line, then run
 # `pytest tests/docs/test_example_model.py --accept-snapshots`, which writes it into the snippets of the documentation.
-EXAMPLE_MODEL = "gpt-5-mini"
+EXAMPLE_MODEL = "gpt-6-luna"

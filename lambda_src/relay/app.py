@@ -116,7 +116,7 @@ def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Lo
     listed = prices.parse(Path(prices.__file__).with_name("prices.json").read_text(encoding="utf-8"))
     return Admission(
         policies=settings.caller_policies,
-        prices=listed.replaced_by(settings.prices),
+        prices=listed.replaced_by(settings.prices).at_host(settings.openai_base_url),
         ledger=ledger,
         clock=clock,
         log=log,

@@ -73,10 +73,12 @@ class Delivery(Frozen):
 
 
 class Usage(Frozen):
-    """What OpenAI counted for one answer, in tokens. The details are parts of the totals, never added to them.
+    """What OpenAI counted for one response, in tokens. The details are parts of the totals, never added to them.
 
     `cached_input`, `cache_write`, `audio_input` and `image_input` are parts of `input`; `reasoning`, `audio_output`
-    and `image_output` are parts of `output`. `service_tier` is the tier of the answer, which is the one billed.
+    and `image_output` are parts of `output`. `cache_write_12h` is the part of `cache_write` that is kept for 12 hours,
+    None where OpenAI does not say. `seconds` of sound are billed in place of tokens by models that count them, rounded up.
+    `service_tier` is the tier of the response, which is the one billed.
     `Usage()` says that nothing was billed; "not known" is None, never an empty Usage.
     Source: platform.openai.com/docs/api-reference/chat/object (usage), .../responses/object (usage, service_tier).
     """
@@ -84,12 +86,14 @@ class Usage(Frozen):
     input: int = 0
     cached_input: int = 0
     cache_write: int = 0
+    cache_write_12h: int | None = None
     audio_input: int = 0
     image_input: int = 0
     output: int = 0
     reasoning: int = 0
     audio_output: int = 0
     image_output: int = 0
+    seconds: int = 0
     model: str = ""
     service_tier: str = ""
 
@@ -100,5 +104,5 @@ class Usage(Frozen):
 
     def plus(self, other: Usage) -> Usage:
         """The tokens of both; model and tier are those of `other`."""
-        sums = {name: count + getattr(other, name) for name, count in vars(self).items() if isinstance(count, int)}
-        return other.changed(**sums)
+        both = {name: (count, getattr(other, name)) for name, count in vars(self).items() if not isinstance(count, str)}
+        return other.changed(**{name: None if None in counts else sum(counts) for name, counts in both.items()})

@@ -26,6 +26,9 @@ EVERY_MODEL_GIVES = 4_096
 """Output tokens that every model of OpenAI's gives that generates text: the least `max_output` of its model pages is
 that of gpt-4o-2024-05-13 and gpt-3.5-turbo. Source: platform.openai.com/docs/models."""
 
+AUDIO_TOKENS_PER_SECOND = 10
+"""Of sound that goes in. Source: platform.openai.com/docs/guides/realtime-costs."""
+
 MOST_OUTPUT = 10**9
 """More than any answer; what asks for more means "as much as there is"."""
 
@@ -35,13 +38,18 @@ class UnboundedError(Exception):
 
 
 class Bound(Frozen):
-    """The most that a request can take. Tokens and characters are counts, `usd` is in pico-USD."""
+    """The most that a request can take. Tokens and characters are counts, `usd` is in pico-USD.
+
+    `seconds` are those of its sound; `long_cache`: it asks for its prompt to be kept for 12 hours.
+    """
 
     tokens_in: int = 0
     tokens_out: int = 0
     usd: int = 0
     tier: str = ""
     characters: int = 0
+    seconds: int = 0
+    long_cache: bool = False
 
     @property
     def tokens(self) -> int:
@@ -53,8 +61,8 @@ class Contents:
     """What a body holds beside its text, filled by the walk over it.
 
     `models` are all that it names. `pictures` and `audio_tokens` are counts; `binary` are the bytes of the body that are
-    neither text nor billed as such. `fills_context`: files or stored items, of unknown size. `unbounded` says what it is
-    whose cost nothing bounds, "" when there is no such thing.
+    neither text nor billed as such. `long_cache`: the prompt is to be kept for 12 hours. `fills_context`: files or stored
+    items, of unknown size. `unbounded` says what it is whose cost nothing bounds, "" when there is no such thing.
     """
 
     def __init__(self) -> None:
@@ -62,6 +70,7 @@ class Contents:
         self.pictures = 0
         self.audio_tokens = 0
         self.binary = 0
+        self.long_cache = False
         self.fills_context = False
         self.unbounded = ""
 
@@ -128,8 +137,18 @@ class CostBound(Frozen):
             tokens_in = tokens_out = 0
         characters = len(str(sent.fields.get(self.spoken, ""))) if self.spoken else 0
         # What was to be "flex" may come as "default".
-        usd = max(price.at_most(tokens_in, tokens_out, name, characters) for name in (tier, "")) if price else 0
-        return Bound(tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, tier=tier, characters=characters)
+        seconds = -(-sent.contents.audio_tokens // AUDIO_TOKENS_PER_SECOND)
+        long_cache = sent.contents.long_cache
+        usd = 0
+        if price:
+            most = partial(
+                price.at_most, tokens_in, tokens_out, characters=characters, seconds=seconds, long_cache=long_cache
+            )
+            usd = max(most(tier), most(""))
+        return Bound(
+            tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, tier=tier, characters=characters, seconds=seconds,
+            long_cache=long_cache,
+        )  # fmt: skip
 
     def _capped(self, fields: Mapping[str, Json], policy: Policy, price: Price | None, cap: int) -> dict[str, Json]:
         """What was asked for is lowered to the caps; what was left open is closed, but never above the model's ceiling.
@@ -203,6 +222,8 @@ def _generated(sent: Sent, price: Price | None, output_caps: tuple[str, ...]) ->
 def _transcript(sent: Sent, price: Price | None) -> int:
     """Long recordings are transcribed in pieces, so one answer's ceiling does not hold for them; but nobody says more words
     than there are tokens of sound."""
+    if price is not None and price.by_the_second:
+        return _recording(sent, price)
     return max(_generated(sent, price, ()), _recording(sent, price))
 
 

@@ -1,4 +1,4 @@
-"""What an answer costs, and at most can cost, in pico-USD. Pure.
+"""What a response costs, and at most can cost, in pico-USD. Pure.
 
 Knows the price list's format and OpenAI's way of counting; knows no caller and no limit. Everything is an
 integer, and every rounding goes up.
@@ -17,28 +17,43 @@ from relay.limits.policy import PolicyError
 from relay.models import Usage
 
 MILLION = 10**6
-RATES = ("input", "cached_input", "cache_write", "audio_input", "image_input", "output", "audio_output", "image_output")
+INPUT_RATES = ("input", "cached_input", "cache_write", "cache_write_12h", "audio_input", "image_input")
+OUTPUT_RATES = ("output", "audio_output", "image_output")
+RATES = (*INPUT_RATES, *OUTPUT_RATES)
+# Prices of a whole: one second of sound, one request. All others are for a million.
+WHOLE = ("second", "request")
+# OpenAI's other names of a tier. Source: platform.openai.com/docs/guides/priority-processing.
+_TIERS = {"": "default", "auto": "default", "fast": "priority"}
+# Hosts that keep data in a region, where tokens cost 10 % more. Source: platform.openai.com/docs/guides/your-data.
+_REGIONAL = re.compile(r"https://[a-z]{2}\.api\.openai\.com(:443)?(/|\Z)")
+REGIONAL_PERCENT = 110
 
 
 class Rates(Frozen):
-    """Prices of one token of each kind, of one character and of one request, in pico-USD. None: not priced apart."""
+    """Prices of one token of each kind, one character, one second of sound and one request, in pico-USD.
+
+    None: not priced apart. `cache_write` is what a prompt costs that is kept for 30 minutes, `cache_write_12h` for 12 hours.
+    """
 
     input: int = 0
     cached_input: int | None = None
     cache_write: int | None = None
+    cache_write_12h: int | None = None
     audio_input: int | None = None
     image_input: int | None = None
     output: int = 0
     audio_output: int | None = None
     image_output: int | None = None
     character: int = 0
+    second: int = 0
     request: int = 0
 
     def cost(self, usage: Usage) -> int:
         """The price of `usage`. A part that is not priced apart costs what its whole costs."""
         parts = (
             (usage.cached_input, self.cached_input, self.input),
-            (usage.cache_write, self.cache_write, self.input),
+            (usage.cache_write - (usage.cache_write_12h or 0), self.cache_write, self.input),
+            (usage.cache_write_12h or 0, self._long_write, self.input),
             (usage.audio_input, self.audio_input, self.input),
             (usage.image_input, self.image_input, self.input),
             (usage.audio_output, self.audio_output, self.output),
@@ -47,19 +62,37 @@ class Rates(Frozen):
         extra = sum(count * (rate - whole) for count, rate, whole in parts if rate is not None)
         whole = usage.input * self.input + usage.output * self.output
         # Details that overlap or exceed their whole would make it negative; nothing is ever paid back.
-        return max(0, whole + extra) + self.request
+        return max(0, whole + extra) + usage.seconds * self.second + self.request
 
-    def worst(self, direction: str) -> int:
-        """The dearest rate of a token that goes in ("input") or comes out ("output")."""
-        if direction == "input":
-            rates = (self.input, self.cached_input, self.cache_write, self.audio_input, self.image_input)
-        else:
-            rates = (self.output, self.audio_output, self.image_output, None, None)
+    @property
+    def _long_write(self) -> int | None:
+        return self.cache_write if self.cache_write_12h is None else self.cache_write_12h
+
+    def worst_input(self, *, long_cache: bool) -> int:
+        """The dearest rate of a token that goes in. `long_cache`: the request may have its prompt kept for 12 hours."""
+        return self._dearest(name for name in INPUT_RATES if long_cache or name != "cache_write_12h")
+
+    def worst_output(self) -> int:
+        """The dearest rate of a token that comes out."""
+        return self._dearest(OUTPUT_RATES)
+
+    def _dearest(self, names: Iterable[str]) -> int:
+        rates: list[int | None] = [getattr(self, name) for name in names]
         return max([rate for rate in rates if rate is not None])
+
+    def scaled(self, percent_in: int, percent_out: int, percent_whole: int = 100) -> Rates:
+        """These rates at a percentage of their own, each rounded up; `percent_whole` is for all that is not a token."""
+        percents = dict.fromkeys(INPUT_RATES, percent_in) | dict.fromkeys(OUTPUT_RATES, percent_out)
+        rates = {name: rate for name, rate in vars(self).items() if rate is not None}
+        return Rates(**{name: -(-rate * percents.get(name, percent_whole) // 100) for name, rate in rates.items()})
 
 
 class Price(Frozen):
-    """One model on the list. `context` and `max_output` bound what a single answer can take in and give out."""
+    """One model on the list. `context` and `max_output` bound what a single response can take in and give out, in tokens.
+
+    Past `long_above` tokens of input all tokens of a request cost `long_input` and `long_output` percent. `shutdown` is the
+    day ("2027-01-14") on which OpenAI ends the model, "" when none is announced.
+    """
 
     tiers: Mapping[str, Rates]
     context: int | None = None
@@ -69,10 +102,11 @@ class Price(Frozen):
     long_above: int | None = None
     long_input: int = 100
     long_output: int = 100
+    shutdown: str = ""
 
     def rates(self, tier: str) -> Rates | None:
         """The rates of a service tier; "" and "auto" are the default tier, which the relay pins where it matters."""
-        return self.tiers.get("default" if tier in ("", "auto") else tier)
+        return self.tiers.get(_TIERS.get(tier, tier))
 
     def cost(self, usage: Usage, tier: str, characters: int = 0) -> int:
         """The price of a response at the tier that it names.
@@ -86,32 +120,54 @@ class Price(Frozen):
             [self._scaled(rates, usage.input).cost(usage) + characters * rates.character for rates in candidates]
         )
 
-    def at_most(self, tokens_in: int, tokens_out: int, tier: str, characters: int = 0) -> int:
-        """The highest price of an answer to at most `tokens_in` with at most `tokens_out` tokens."""
+    def at_most(
+        self,
+        tokens_in: int,
+        tokens_out: int,
+        tier: str,
+        characters: int = 0,
+        *,
+        seconds: int = 0,
+        long_cache: bool = False,
+    ) -> int:
+        """The highest price, in pico-USD, of a response to at most `tokens_in` with at most `tokens_out` tokens.
+
+        `long_cache`: the request may have its prompt written into a cache for 12 hours.
+        """
         rates = self._scaled(self.rates(tier) or self.tiers["default"], tokens_in)
-        tokens = tokens_in * rates.worst("input") + tokens_out * rates.worst("output")
-        return tokens + characters * rates.character + rates.request
+        tokens = tokens_in * rates.worst_input(long_cache=long_cache) + tokens_out * rates.worst_output()
+        return tokens + characters * rates.character + seconds * rates.second + rates.request
+
+    def at_percent(self, percent: int) -> Price:
+        """This price at `percent` of itself."""
+        return self.changed(tiers={name: rates.scaled(*[percent] * 3) for name, rates in self.tiers.items()})
+
+    @property
+    def by_the_second(self) -> bool:
+        """Whether sound is billed by its duration."""
+        return any(rates.second for rates in self.tiers.values())
 
     def _scaled(self, rates: Rates, tokens_in: int) -> Rates:
         """The rates of a prompt of `tokens_in`: past a model's long-context mark all its tokens are dearer."""
         if self.long_above is None or tokens_in <= self.long_above:
             return rates
-        percent = {name: self.long_output if name.endswith("output") else self.long_input for name in RATES}
-        scaled = {
-            name: -(-getattr(rates, name) * percent[name] // 100) for name in RATES if getattr(rates, name) is not None
-        }
-        return Rates(character=rates.character, request=rates.request, **scaled)
+        return rates.scaled(self.long_input, self.long_output)
 
 
 class PriceList(Frozen):
-    """The prices of all known models, and the day on which they were true."""
+    """The prices of all known models, and the day on which they were true. All cost `percent` of what is listed."""
 
     as_of: str = ""
     models: Mapping[str, Price] = EMPTY
+    percent: int = 100
 
     def replaced_by(self, other: PriceList) -> PriceList:
         """This list with whole models replaced by, or added from, `other`."""
-        return PriceList(as_of=other.as_of or self.as_of, models={**self.models, **other.models})
+        return self.changed(as_of=other.as_of or self.as_of, models={**self.models, **other.models})
+
+    def at_host(self, base_url: str) -> PriceList:
+        """This list as it holds at `base_url`: OpenAI's regional hosts cost more."""
+        return self.changed(percent=REGIONAL_PERCENT) if _REGIONAL.match(base_url) else self
 
     def of(self, model: str) -> Price | None:
         """The price of `model`, of the family of a dated snapshot, or of the base of a fine-tuned model; else None.
@@ -120,7 +176,9 @@ class PriceList(Frozen):
         ("ft:gpt-4.1-mini-2025-04-14:org::id") has prices of its own, under "ft:gpt-4.1-mini".
         """
         name = self.listed(model)
-        return self.models[name] if name else None
+        if not name:
+            return None
+        return self.models[name] if self.percent == 100 else self.models[name].at_percent(self.percent)
 
     def listed(self, model: str) -> str:
         """The name on the list under which `model` has its price; "" when it has none."""
@@ -148,19 +206,25 @@ _FIGURES = ("context", "max_output", "image_tokens", "output_per_image", "long_a
 
 
 def _price(entry: Mapping[str, Any], place: str) -> Price:
-    _known(entry, {*RATES, "character", "request", "tiers", *_FIGURES}, place)
+    _known(entry, {*RATES, "character", *WHOLE, "tiers", "shutdown", *_FIGURES}, place)
     tiers = {"default": _rates(entry, place)}
     tiers |= {tier: _rates(part, f"{place}.tiers.{tier}") for tier, part in entry.get("tiers", {}).items()}
     figures = {name: entry[name] for name in _FIGURES if name in entry}
     for name, value in figures.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise PolicyError(f"{place}.{name}: must be a whole number")
-    return Price(tiers=tiers, **figures)
+    return Price(tiers=tiers, shutdown=_day(entry.get("shutdown", ""), f"{place}.shutdown"), **figures)
+
+
+def _day(value: object, place: str) -> str:
+    if not isinstance(value, str) or (value and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value)):
+        raise PolicyError(f"{place}: must be a day such as 2027-01-14")
+    return value
 
 
 def _rates(entry: Mapping[str, Any], place: str) -> Rates:
-    """Rates as OpenAI publishes them: US dollars for a million tokens or characters, and for one request."""
-    names = [name for name in (*RATES, "character", "request") if name in entry]
+    """Rates as OpenAI publishes them: US dollars for a million tokens or characters, for one second and one request."""
+    names = [name for name in (*RATES, "character", *WHOLE) if name in entry]
     if not names:
         raise PolicyError(f"{place}: has no price; a free model says so with 0")
     return Rates(**{name: _rate(entry[name], name, place) for name in names})
@@ -168,7 +232,7 @@ def _rates(entry: Mapping[str, Any], place: str) -> Rates:
 
 def _rate(value: object, name: str, place: str) -> int:
     pico = amount(value, f"{place}.{name}")
-    return pico if name == "request" else -(-pico // MILLION)
+    return pico if name in WHOLE else -(-pico // MILLION)
 
 
 def _known(entry: object, known: Iterable[str], place: str) -> None:

@@ -101,8 +101,10 @@ def _weigh(place: Place, part: Part, known: frozenset[str], contents: Contents) 
 
 def _options(place: Place, part: Part, contents: Contents) -> None:
     """Values of known fields that make a request cost what its bound does not know."""
-    if part.get("ttl") not in (None, "30m"):
-        contents.cannot_bound(f"'{path((place, 'ttl'))}' other than \"30m\" has a price of its own for what is cached")
+    if part.get("ttl") == "12h":
+        contents.long_cache = True
+    elif part.get("ttl") not in (None, "30m"):
+        contents.cannot_bound(f'\'{path((place, "ttl"))}\' other than "30m" and "12h" has no price on the list')
     if part.get("prewarm") not in (None, False):
         contents.cannot_bound(f"'{path((place, 'prewarm'))}' fills the cache at a price of its own")
     if place is None:

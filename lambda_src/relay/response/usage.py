@@ -6,6 +6,7 @@ images/object, audio/json-object.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from relay.models import Json, Usage
@@ -22,12 +23,15 @@ def usage_in(fields: Mapping[str, Json]) -> Usage | None:
 def _usage(counts: Mapping[str, Json], holder: Mapping[str, Json]) -> Usage | None:
     into = _details(counts, "prompt_tokens_details", "input_tokens_details", "input_token_details")
     out = _details(counts, "completion_tokens_details", "output_tokens_details", "output_token_details")
+    if counts.get("type") == "duration":
+        return _duration(counts, holder)
     if not any(isinstance(counts.get(name), int) for name in ("prompt_tokens", "input_tokens")):
         return None
     return Usage(
         input=_count(counts, "prompt_tokens", "input_tokens"),
         cached_input=_count(into, "cached_tokens"),
         cache_write=_count(into, "cache_write_tokens", "cache_creation_tokens"),
+        cache_write_12h=_long_writes(into),
         audio_input=_count(into, "audio_tokens"),
         image_input=_count(into, "image_tokens"),
         output=_count(counts, "completion_tokens", "output_tokens"),
@@ -37,6 +41,20 @@ def _usage(counts: Mapping[str, Json], holder: Mapping[str, Json]) -> Usage | No
         model=_word(holder.get("model")),
         service_tier=_word(holder.get("service_tier")),
     )
+
+
+def _duration(counts: Mapping[str, Json], holder: Mapping[str, Json]) -> Usage | None:
+    """Of a transcription that is billed by the second."""
+    seconds = counts.get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 10**9:
+        return None
+    return Usage(seconds=math.ceil(seconds), model=_word(holder.get("model")))
+
+
+def _long_writes(into: Mapping[str, Json]) -> int | None:
+    """Tokens written into a cache for 12 hours, None where the details do not say."""
+    details = into.get("cache_write_tokens_details")
+    return _count(details, "ttl_12h_tokens") if isinstance(details, dict) else None
 
 
 def _details(counts: Mapping[str, Json], *names: str) -> Mapping[str, Json]:

@@ -226,7 +226,7 @@ UNKNOWN: list[tuple[CostBound, dict[str, Any], str]] = [
     (RESPONSES, {"input": "x", "tools": [{"type": "shell", "environment": {"type": "container_auto"}}]}, "'shell'"),
     (RESPONSES, {"input": "x", "prompt": {"id": "pmpt_1"}}, "'prompt'"),
     (RESPONSES, {"input": "x", "reasoning": {"mode": "pro"}}, "several passes"),
-    (RESPONSES, {"input": "x", "prompt_cache_options": {"ttl": "12h"}}, "'prompt_cache_options.ttl'"),
+    (RESPONSES, {"input": "x", "prompt_cache_options": {"ttl": "24h"}}, "'prompt_cache_options.ttl'"),
     (RESPONSES, {"input": "x", "prompt_cache_options": {"prewarm": True}}, "prewarm"),
     (RESPONSES, {"input": "x", "prompt_cache_options": {"comparison_response_id": "r"}}, "comparison_response_id"),
     (RESPONSES, {"input": "x", "context_management": [{"type": "compaction"}]}, "'context_management'"),
@@ -265,6 +265,7 @@ KNOWN: list[tuple[CostBound, dict[str, Any]]] = [
         {"reasoning": {"mode": "standard", "effort": "low"}, "background": False, "client_metadata": {"x": {"y": 1}}},
     ),
     (RESPONSES, {"prompt_cache_options": {"ttl": "30m", "prewarm": False, "mode": "explicit"}}),
+    (RESPONSES, {"prompt_cache_options": {"ttl": "12h"}}),
     (
         RESPONSES,
         {"input": [{"type": "mcp_list_tools", "tools": [{"name": "t", "annotations": {"readOnlyHint": True}}]}]},

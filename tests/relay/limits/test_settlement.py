@@ -105,3 +105,34 @@ def test_where_nothing_is_counted_nothing_is_booked_and_the_cost_is_known() -> N
     settlement = Settlement(BOUND, PRICE)
     metered(USED)(settlement)
     assert settlement.close("ok") == COST
+
+
+BY_THE_SECOND = Price(tiers={"default": Rates(second=75)})
+
+
+def test_sound_is_settled_by_its_seconds() -> None:
+    assert settled(metered(Usage(seconds=4)), price=BY_THE_SECOND)[1] == 300
+
+
+def test_seconds_that_have_no_price_cost_the_bound() -> None:
+    assert settled(metered(Usage(seconds=4)))[1] == BOUND.usd
+
+
+CACHING = Price(tiers={"default": Rates(input=100, cache_write=125, cache_write_12h=250)})
+
+
+@pytest.mark.parametrize(
+    ("long_cache", "said", "cost"),
+    [
+        (False, None, 4 * 125),
+        (True, None, 4 * 250),  # the response does not say: the dearer of what was asked for
+        (True, 0, 4 * 125),
+        (True, 3, 125 + 3 * 250),
+    ],
+)
+def test_what_is_written_into_a_cache_is_settled_at_the_rate_that_is_certain(
+    long_cache: bool, said: int | None, cost: int
+) -> None:
+    usage = Usage(input=4, cache_write=4, cache_write_12h=said)
+    bound = BOUND.changed(long_cache=long_cache)
+    assert settled(metered(usage), bound=bound, price=CACHING)[1] == cost

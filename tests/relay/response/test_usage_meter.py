@@ -436,7 +436,24 @@ BODIES: list[tuple[dict[str, Any], Usage | None]] = [
         },
         Usage(input=14, audio_input=13, output=4),
     ),
-    ({"usage": {"type": "duration", "seconds": 9}}, None),
+    ({"usage": {"type": "duration", "seconds": 9}}, Usage(seconds=9)),
+    ({"usage": {"type": "duration", "seconds": 9.1}}, Usage(seconds=10)),
+    ({"usage": {"type": "duration", "seconds": -1}}, None),
+    ({"usage": {"type": "duration", "seconds": True}}, None),
+    ({"usage": {"type": "duration"}}, None),
+    (
+        {
+            "usage": {
+                "input_tokens": 9,
+                "input_tokens_details": {
+                    "cache_write_tokens": 5,
+                    "cache_write_tokens_details": {"ttl_30m_tokens": 3, "ttl_12h_tokens": 2},
+                },
+                "output_tokens": 1,
+            }
+        },
+        Usage(input=9, cache_write=5, cache_write_12h=2, output=1),
+    ),
     ({"usage": None}, None),
     ({"usage": 5}, None),
     ({"usage": {"prompt_tokens": "20", "completion_tokens": 1}}, None),
