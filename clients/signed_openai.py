@@ -2,7 +2,7 @@
 
 from clients.signed_openai import client
 relay = client("https://abc.lambda-url.eu-central-1.on.aws")
-for event in relay.chat.completions.create(model="gpt-5-mini", messages=[...], stream=True): ...
+for event in relay.chat.completions.create(model="gpt-6-luna", messages=[...], stream=True): ...
 """
 
 from __future__ import annotations

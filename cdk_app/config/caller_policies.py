@@ -55,7 +55,7 @@ class CallerPolicies(mistakes.Noted):
 
 
 Prices = Mapping[str, Mapping[str, Any]]
-"""Models whose price differs from the relay's own list, in its format: {"gpt-5-mini": {"input": 0.25, "output": 2}}."""
+"""Models whose price differs from the relay's own list, in its format: {"gpt-6-luna": {"input": 0.25, "output": 2}}."""
 
 # The relay's own list: data that both sides read.
 _PRICES = Path(__file__).resolve().parent.parent.parent / "lambda_src" / "relay" / "limits" / "prices.json"

@@ -80,7 +80,7 @@ def _secret_name(value: object) -> bool:
 _URL = r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/%-]*)?"
 _LOOPBACK = r"http://(localhost|127\.0\.0\.1|\[::1\])([:/]|\Z)"
 _NAME_OR_ARN = r"[\w/+=.@-]{1,512}|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+"
-_NAMES_TEXT = "a tuple of names such as ('gpt-5-mini',)"
+_NAMES_TEXT = "a tuple of names such as ('gpt-6-luna',)"
 
 REQUESTS: Rules = {
     "models": (_NAMES_TEXT, _names),

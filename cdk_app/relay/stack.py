@@ -115,5 +115,5 @@ class RelayStack(cdk.Stack):
             # zsh does not split what is expanded.
             """${AWS_SESSION_TOKEN:+-H"x-amz-security-token: $AWS_SESSION_TOKEN"} """
             "-H 'content-type: application/json' "
-            """-d '{"model":"gpt-5-mini","stream":true,"messages":[{"role":"user","content":"Hello"}]}'""",
+            """-d '{"model":"gpt-6-luna","stream":true,"messages":[{"role":"user","content":"Hello"}]}'""",
         )
