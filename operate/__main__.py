@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from relay.aws.errors import StoreError
-from relay.limits.money import AmountError
+from relay.pricing.money import AmountError
 from rich.console import Console
 
 from operate import arguments

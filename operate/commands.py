@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TextIO, TypeVar
 
 from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Unit
-from relay.limits.money import amount
+from relay.pricing.money import amount
 from rich.console import Console
 from rich.progress import track
 

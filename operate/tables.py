@@ -11,7 +11,7 @@ from typing import TextIO
 
 from relay.ledger.account import Account, UsageRecord
 from relay.ledger.limit_kinds import Windows
-from relay.limits.money import dollars
+from relay.pricing.money import dollars
 
 from operate.foreign_text import cell, name, prose
 from operate.limits_table import Caller, Period

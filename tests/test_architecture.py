@@ -24,14 +24,16 @@ RELAY = {
     "lambda_runtime": "frozen errors models log net",
     "doors": "frozen errors models aws.errors",
     "formats": "frozen errors models",
-    "request": "frozen errors models formats response.stream_formats limits.cost_bound limits.policy limits.prices",
+    "request": "frozen errors models formats response.stream_formats limits.cost_bound limits.sent_body limits.policy pricing",
     "openai": "frozen errors models net aws.errors",
     "response": "frozen errors models net openai.client",
     "aws": "frozen errors models net",
-    "limits": "frozen errors models log ledger.account ledger.ledger ledger.limit_kinds",
+    "pricing": "frozen models",
+    "limits": "frozen errors models log pricing ledger.account ledger.ledger ledger.limit_kinds",
     "ledger": "frozen errors models aws.dynamodb aws.errors aws.update_expression",
-    "settings": "frozen errors models limits.policy limits.prices request.policy",
-    "handler": "frozen errors models log request_log settings net lambda_runtime doors request openai response limits",
+    "settings": "frozen errors models limits.policy pricing request.policy",
+    "handler": "frozen errors models log request_log settings net lambda_runtime doors request openai response limits "
+    "pricing.money",
 }
 CDK_APP = {
     "config": "",

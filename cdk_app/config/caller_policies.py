@@ -58,7 +58,7 @@ Prices = Mapping[str, Mapping[str, Any]]
 """Models whose price differs from the relay's own list, in its format: {"gpt-6-luna": {"input": 0.25, "output": 2}}."""
 
 # The relay's own list: data that both sides read.
-_PRICES = Path(__file__).resolve().parent.parent.parent / "lambda_src" / "relay" / "limits" / "prices.json"
+_PRICES = Path(__file__).resolve().parent.parent.parent / "lambda_src" / "relay" / "pricing" / "prices.json"
 
 _SHORT = {
     "requests_per_minute": "rpm",

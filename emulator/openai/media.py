@@ -18,9 +18,9 @@ from typing import Any
 Json = dict[str, Any]
 CREATED = 1_795_000_000
 MODELS = (
-    *("gpt-5-mini", "gpt-5-mini", "gpt-5-mini", "gpt-5-mini", "gpt-5-mini", "gpt-5-mini", "gpt-5-mini"),
+    *("gpt-6-luna", "gpt-6-luna", "gpt-6-luna", "gpt-6-luna", "gpt-6-luna", "gpt-6-luna", "gpt-6-luna"),
     *("text-embedding-3-small", "text-embedding-3-large", "omni-moderation-latest"),
-    *("gpt-image-1", "gpt-image-1-mini", "gpt-5-mini", "gpt-5-mini", "gpt-5-mini", "whisper-1"),
+    *("gpt-image-1", "gpt-image-1-mini", "gpt-6-luna", "gpt-6-luna", "gpt-6-luna", "whisper-1"),
 )
 PICTURE = (  # one grey pixel, as PNG
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNsaGj4DwAFhAKAjM1mJgAAAABJRU5ErkJggg=="

@@ -100,8 +100,8 @@ def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Lo
     from relay.aws.dynamodb import DynamoDb
     from relay.ledger.ledger import Ledger
     from relay.ledger.table import Table
-    from relay.limits import prices
     from relay.limits.admission import Admission
+    from relay.pricing import prices
 
     def clock() -> int:
         return int(time.time() * 1000)

@@ -16,12 +16,12 @@ from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import Invocation
 from relay.lambda_runtime.reply import Reply
 from relay.limits.admission import ADMISSION_SECONDS, Admission, AdmissionRequest
-from relay.limits.money import dollars
 from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Request, Response
 from relay.openai.client import Call, Upstream, UpstreamResponse
 from relay.openai.credentials import ApiKeys
+from relay.pricing.money import dollars
 from relay.request import endpoints, upstream_request
 from relay.request.upstream_request import UpstreamRequest
 from relay.request_log import RequestLog, outcome_of

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar, cast, get_args
 
 from relay.frozen import Frozen
-from relay.limits import policy, prices
+from relay.limits import policy
 from relay.limits.policy import Policies
-from relay.limits.prices import PriceList
 from relay.models import EdgeMode
+from relay.pricing import prices
+from relay.pricing.prices import PriceList
 from relay.request.policy import RequestPolicy
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from relay.ledger.account import STOPPED, Account, Overrides, Reservation, UsageRecord, stored_name
-from relay.limits.money import PICO
+from relay.pricing.money import PICO
 
 from operate.__main__ import main
 from operate.failed_settlement import settlement_of

@@ -12,7 +12,7 @@ import sys
 import pytest
 from relay.ledger.account import UsageRecord
 from relay.ledger.ledger import Admitted
-from relay.limits.money import PICO
+from relay.pricing.money import PICO
 
 from operate.__main__ import main
 from operate.limits_table import Caller, Period

@@ -14,7 +14,7 @@ from relay.ledger.ledger import Admitted, Ledger
 from relay.ledger.limit_kinds import Limits
 from relay.ledger.table import Table
 from relay.limits.decision import RefusedError, judge
-from relay.limits.money import PICO
+from relay.pricing.money import PICO
 
 from operate.__main__ import main
 from operate.dynamodb import Boto3Store

@@ -21,12 +21,12 @@ from relay.ledger.limit_kinds import Limits, Windows
 from relay.limits import cost_bound, decision, report
 from relay.limits.cost_bound import Bound
 from relay.limits.decision import Reason, Refusal, RefusedError
-from relay.limits.money import dollars
 from relay.limits.policy import Policies, Policy, subject
-from relay.limits.prices import Price, PriceList
 from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Caller, JsonObject, Usage
+from relay.pricing.money import dollars
+from relay.pricing.prices import Price, PriceList
 
 LEASE_GRACE = 5_000
 """Milliseconds beyond the deadline, when Lambda kills the process, until a reservation counts as abandoned: room for

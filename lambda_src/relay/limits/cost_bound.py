@@ -11,8 +11,9 @@ from functools import partial
 
 from relay.frozen import Frozen
 from relay.limits.policy import Policy
-from relay.limits.prices import Price
+from relay.limits.sent_body import Sent
 from relay.models import Json
+from relay.pricing.prices import Price
 
 OVERHEAD = 256
 """Tokens that OpenAI adds around a prompt (roles, separators, tool preamble): some 4 a message and fewer than 100 in
@@ -55,36 +56,6 @@ class Bound(Frozen):
     def tokens(self) -> int:
         """What a limit on tokens is charged with until the response says more."""
         return self.tokens_in + self.tokens_out
-
-
-class Contents:
-    """What a body holds beside its text, filled by the walk over it.
-
-    `models` are all that it names. `pictures` and `audio_tokens` are counts; `binary` are the bytes of the body that are
-    neither text nor billed as such. `long_cache`: the prompt is to be kept for 12 hours. `fills_context`: files or stored
-    items, of unknown size. `unbounded` says what it is whose cost nothing bounds, "" when there is no such thing.
-    """
-
-    def __init__(self) -> None:
-        self.models: list[str] = []
-        self.pictures = 0
-        self.audio_tokens = 0
-        self.binary = 0
-        self.long_cache = False
-        self.fills_context = False
-        self.unbounded = ""
-
-    def cannot_bound(self, why: str) -> None:
-        """Keeps the first reason."""
-        self.unbounded = self.unbounded or why
-
-
-class Sent(Frozen):
-    """The body that will be sent: its fields, its contents, and its bytes once it is written."""
-
-    fields: Mapping[str, Json]
-    contents: Contents
-    body: bytes
 
 
 Tokens = Callable[[Sent, Price | None], int]

@@ -14,7 +14,7 @@ from relay.frozen import EMPTY, Frozen
 from relay.ledger.account import Account, Reservation
 from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit, Window
 from relay.limits import report
-from relay.limits.money import usd
+from relay.pricing.money import usd
 
 
 class Reason(Enum):

@@ -13,8 +13,8 @@ from typing import Any
 
 from relay.frozen import Frozen
 from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit
-from relay.limits.money import AmountError, Written, amount
 from relay.models import Caller
+from relay.pricing.money import AmountError, Written, amount
 
 LEAST_OUTPUT_CAP = 16
 """The least that OpenAI takes for `max_output_tokens`. A smaller cap would make every request to /v1/responses a 400.

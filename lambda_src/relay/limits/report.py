@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from relay.ledger.account import Account
 from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit, Window, Windows
-from relay.limits.money import dollars
 from relay.models import JsonObject
+from relay.pricing.money import dollars
 
 HEADER = "x-ratelimit-"
 

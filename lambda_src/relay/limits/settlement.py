@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 
 from relay.frozen import EMPTY
 from relay.limits.cost_bound import Bound
-from relay.limits.prices import Price
 from relay.limits.report import HEADER
 from relay.models import Usage
+from relay.pricing.prices import Price
 
 NO_USAGE = Usage()
 """Nothing was billed."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from relay.formats import recording
-from relay.limits.cost_bound import Contents
+from relay.limits.sent_body import Contents
 from relay.models import Json
 from relay.request import known_fields, stored_references
 from relay.request.body_walk import Part, Place, objects, path

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from relay.errors import ErrorKind, RelayError
 from relay.formats import strict_json
-from relay.limits.cost_bound import Bound, Contents, Sent
+from relay.limits.cost_bound import Bound
 from relay.limits.policy import Policy
-from relay.limits.prices import Price
+from relay.limits.sent_body import Contents, Sent
 from relay.models import Caller, Json, Request
+from relay.pricing.prices import Price
 from relay.request import contents, endpoints
 from relay.request.endpoints import Endpoint
 from relay.request.policy import RequestPolicy

@@ -52,7 +52,11 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "sse.py has CRLF line ends",
         "git checkout lambda_src/relay/net/sse.py",
     ),
-    "data with CRLF": (_change("relay/limits/prices.json", _crlf), "prices.json has CRLF line ends", "save it with LF"),
+    "data with CRLF": (
+        _change("relay/pricing/prices.json", _crlf),
+        "prices.json has CRLF line ends",
+        "save it with LF",
+    ),
     "wrapper with a byte order mark": (_change("bootstrap", lambda text: b"\xef\xbb\xbf" + text), "'#!/bin/sh'", ""),
     "wrapper of another shell": (_change("bootstrap", lambda text: b"#!/bin/bash\n" + text), "'#!/bin/sh'", ""),
     "empty wrapper": (_change("bootstrap", lambda _: b""), "'#!/bin/sh'", ""),
@@ -68,7 +72,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "",
     ),
     "module in Latin-1": (_change("relay/handler.py", lambda t: t + b"# \xe4\n"), "handler.py cannot be read", ""),
-    "data cut short": (_change("relay/limits/prices.json", lambda text: text[:-3]), "prices.json cannot be read", ""),
+    "data cut short": (_change("relay/pricing/prices.json", lambda text: text[:-3]), "prices.json cannot be read", ""),
 }
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from relay.ledger.limit_kinds import MOST_CONCURRENT, Limits
-from relay.limits import policy, prices
-from relay.limits.money import PICO
+from relay.limits import policy
 from relay.models import Caller, Usage
+from relay.pricing import prices
+from relay.pricing.money import PICO
 from relay.settings import Settings
 
 from cdk_app import environments

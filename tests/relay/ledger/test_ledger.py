@@ -21,7 +21,7 @@ from relay.ledger.table import Table
 from relay.ledger.writes import Writes
 from relay.limits import decision
 from relay.limits.decision import RefusedError
-from relay.limits.money import PICO
+from relay.pricing.money import PICO
 
 from tests.support import dynamo
 

@@ -15,7 +15,6 @@ from relay.ledger.account import Account, Reservation, UsageRecord
 from relay.ledger.caller_account import Judge
 from relay.ledger.ledger import Admitted, Ledger
 from relay.ledger.limit_kinds import LIMIT_KINDS, Limits
-from relay.limits import prices
 from relay.limits.admission import Admission, AdmissionRequest
 from relay.limits.cost_bound import Bound
 from relay.limits.decision import Reason, Refusal, RefusedError
@@ -23,6 +22,7 @@ from relay.limits.policy import parse
 from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Caller, Request, Usage
+from relay.pricing import prices
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
 

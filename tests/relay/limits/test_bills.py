@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from relay.errors import RelayError
 from relay.ledger.limit_kinds import Limits
-from relay.limits import prices
 from relay.limits.cost_bound import Bound, UnboundedError
-from relay.limits.money import PICO
 from relay.limits.policy import Policy
 from relay.models import Caller, Request
+from relay.pricing import prices
+from relay.pricing.money import PICO
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
 

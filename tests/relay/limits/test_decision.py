@@ -9,7 +9,7 @@ from relay.errors import ErrorKind
 from relay.ledger.account import Account, Overrides, Reservation
 from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits
 from relay.limits import decision
-from relay.limits.money import PICO
+from relay.pricing.money import PICO
 
 NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 MINUTE = f"m:{NOON // 60_000}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from relay.ledger.limit_kinds import MOST_CONCURRENT, Limits
-from relay.limits.money import PICO
 from relay.limits.policy import PolicyError, parse, subject
 from relay.models import Caller
+from relay.pricing.money import PICO
 
 ACCOUNT = "123456789012"
 

@@ -7,7 +7,7 @@ from typing import Any
 from relay.ledger.account import Account, Reservation
 from relay.ledger.limit_kinds import Limits
 from relay.limits import report
-from relay.limits.money import PICO
+from relay.pricing.money import PICO
 
 NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 MINUTE = f"m:{NOON // 60_000}"

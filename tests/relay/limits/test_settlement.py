@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 from relay.limits.cost_bound import Bound
-from relay.limits.prices import Price, Rates
 from relay.limits.settlement import Settlement
 from relay.models import Usage
+from relay.pricing.prices import Price, Rates
 
 USED = Usage(input=5, output=7, service_tier="default")
 PRICE = Price(tiers={"default": Rates(input=100, output=1_000), "flex": Rates(input=50, output=500)})

@@ -15,10 +15,10 @@ from typing import Any
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from relay.ledger.limit_kinds import Limits
-from relay.limits import prices
-from relay.limits.money import PICO
 from relay.limits.policy import Policy
 from relay.models import Caller, Request
+from relay.pricing import prices
+from relay.pricing.money import PICO
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
 from typing_extensions import get_type_hints

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.limits.money import PICO, AmountError, amount, dollars, usd
 from relay.limits.policy import parse
+from relay.pricing.money import PICO, AmountError, amount, dollars, usd
 
 
 def test_amounts_are_exact() -> None:

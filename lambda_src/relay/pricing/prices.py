@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from relay.frozen import EMPTY, Frozen
-from relay.limits.money import AmountError, Written, amount
-from relay.limits.policy import PolicyError
 from relay.models import Usage
+from relay.pricing.money import AmountError, Written, amount
 
 MILLION = 10**6
 INPUT_RATES = ("input", "cached_input", "cache_write", "cache_write_12h", "audio_input", "image_input")
@@ -27,6 +26,10 @@ _TIERS = {"": "default", "auto": "default", "fast": "priority"}
 # Hosts that keep data in a region, where tokens cost 10 % more. Source: platform.openai.com/docs/guides/your-data.
 _REGIONAL = re.compile(r"https://[a-z]{2}\.api\.openai\.com(:443)?(/|\Z)")
 REGIONAL_PERCENT = 110
+
+
+class PriceListError(ValueError):
+    """A price list that cannot be read. The text names the place and what would be right there."""
 
 
 class Rates(Frozen):
@@ -190,7 +193,7 @@ class PriceList(Frozen):
 
 
 def parse(text: str) -> PriceList:
-    """The list in `text` (JSON); an empty one for no text. Raises PolicyError."""
+    """The list in `text` (JSON); an empty one for no text. Raises PriceListError."""
     if not text.strip():
         return PriceList()
     try:
@@ -198,8 +201,8 @@ def parse(text: str) -> PriceList:
         models = {name: _price(entry, f"prices[{name!r}]") for name, entry in root["models"].items()}
         return PriceList(as_of=str(root.get("as_of", "")), models=models)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        text = str(error) if isinstance(error, PolicyError | AmountError) else f"prices: {error!r}"
-        raise PolicyError(text) from None
+        text = str(error) if isinstance(error, PriceListError | AmountError) else f"prices: {error!r}"
+        raise PriceListError(text) from None
 
 
 _FIGURES = ("context", "max_output", "image_tokens", "output_per_image", "long_above", "long_input", "long_output")
@@ -212,13 +215,13 @@ def _price(entry: Mapping[str, Any], place: str) -> Price:
     figures = {name: entry[name] for name in _FIGURES if name in entry}
     for name, value in figures.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise PolicyError(f"{place}.{name}: must be a whole number")
+            raise PriceListError(f"{place}.{name}: must be a whole number")
     return Price(tiers=tiers, shutdown=_day(entry.get("shutdown", ""), f"{place}.shutdown"), **figures)
 
 
 def _day(value: object, place: str) -> str:
     if not isinstance(value, str) or (value and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value)):
-        raise PolicyError(f"{place}: must be a day such as 2027-01-14")
+        raise PriceListError(f"{place}: must be a day such as 2027-01-14")
     return value
 
 
@@ -226,7 +229,7 @@ def _rates(entry: Mapping[str, Any], place: str) -> Rates:
     """Rates as OpenAI publishes them: US dollars for a million tokens or characters, for one second and one request."""
     names = [name for name in (*RATES, "character", *WHOLE) if name in entry]
     if not names:
-        raise PolicyError(f"{place}: has no price; a free model says so with 0")
+        raise PriceListError(f"{place}: has no price; a free model says so with 0")
     return Rates(**{name: _rate(entry[name], name, place) for name in names})
 
 
@@ -238,4 +241,4 @@ def _rate(value: object, name: str, place: str) -> int:
 def _known(entry: object, known: Iterable[str], place: str) -> None:
     unknown = sorted(set(entry) - set(known)) if isinstance(entry, dict) else ["?"]
     if unknown:
-        raise PolicyError(f"{place}: {unknown[0]!r} is not known here; known are {', '.join(sorted(known))}")
+        raise PriceListError(f"{place}: {unknown[0]!r} is not known here; known are {', '.join(sorted(known))}")

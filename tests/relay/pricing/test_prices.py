@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from relay.limits import prices
-from relay.limits.money import PICO, amount
-from relay.limits.policy import PolicyError
-from relay.limits.prices import Price, PriceList, Rates, parse
 from relay.models import Usage
+from relay.pricing import prices
+from relay.pricing.money import PICO, amount
+from relay.pricing.prices import Price, PriceList, PriceListError, Rates, parse
 
 UNBOUNDED = ("tts", "omni-moderation", "gpt-image-2")
 LIST = Path(prices.__file__).with_name("prices.json").read_text()
@@ -109,7 +108,7 @@ def test_regional_hosts_cost_a_tenth_more(shipped: PriceList, url: str, percent:
 
 @pytest.mark.parametrize("day", ["soon", 20270114, "2027-1-14"])
 def test_a_shutdown_is_a_day(day: object) -> None:
-    with pytest.raises(PolicyError, match="shutdown: must be a day"):
+    with pytest.raises(PriceListError, match="shutdown: must be a day"):
         parse(json.dumps({"models": {"m": {"input": 1, "shutdown": day}}}))
 
 
@@ -211,7 +210,7 @@ def test_an_environments_prices_replace_whole_models() -> None:
     ],
 )
 def test_a_list_that_cannot_be_meant_is_named(text: str, says: str) -> None:
-    with pytest.raises(PolicyError) as caught:
+    with pytest.raises(PriceListError) as caught:
         parse(text)
     assert says in str(caught.value)
 
@@ -238,7 +237,8 @@ def test_no_answer_within_its_bound_costs_more_than_the_bound(
     cached, written, long, audio, image = split(total_in, 5)
     speech, picture = split(total_out, 2)
     usage = Usage(
-        input=total_in, cached_input=cached, cache_write=written + long, cache_write_12h=long, audio_input=audio, image_input=image,
+        input=total_in, cached_input=cached, cache_write=written + long, cache_write_12h=long,
+        audio_input=audio, image_input=image,
         output=total_out, audio_output=speech, image_output=picture, service_tier=tier,
     )  # fmt: skip
     assert 0 <= price.cost(usage, tier) <= price.at_most(total_in + slack, total_out + slack, tier, long_cache=True)
