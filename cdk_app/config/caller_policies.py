@@ -68,8 +68,8 @@ _SHORT = {
 }
 _PATTERN = r"[\d*]{1,12}:(\*|root|federated-user|other|role/[\w+=,.@*?-]+|user/[\w+=,.@/*?-]+)"
 _RATES = {
-    *("input", "cached_input", "cache_write", "audio_input", "image_input", "output", "audio_output", "image_output"),
-    *("character", "request"),
+    *("input", "cached_input", "cache_write", "cache_write_12h", "audio_input", "image_input"),
+    *("output", "audio_output", "image_output", "character", "second", "request"),
 }
 _FIGURES = {"context", "max_output", "image_tokens", "output_per_image", "long_above", "long_input", "long_output"}
 
@@ -130,8 +130,11 @@ def price_problems(prices: Prices) -> Iterator[str]:
                     yield f"{place}.{name} is {value!r}; allowed: US dollars for a million, such as 2 or '0.25'"
                 elif name in _FIGURES and (type(value) is not int or value < 0 or tier):
                     yield f"{place}.{name} is {value!r}; allowed: a whole number, beside the default tier's prices"
+                elif name == "shutdown" and not tier:
+                    if not matches(r"(\d{4}-\d{2}-\d{2})?")(value):
+                        yield f"{place}.shutdown is {value!r}; allowed: a day such as '2027-01-14'"
                 elif name not in _RATES | _FIGURES | ({"tiers"} if not tier else set()):
-                    yield f"{place} has {name!r}; allowed: {', '.join(sorted(_RATES | _FIGURES))}, tiers"
+                    yield f"{place} has {name!r}; allowed: {', '.join(sorted(_RATES | _FIGURES))}, shutdown, tiers"
 
 
 def unpriced(policies: CallerPolicies, models: Sequence[str], prices: Prices) -> list[str]:
@@ -140,7 +143,7 @@ def unpriced(policies: CallerPolicies, models: Sequence[str], prices: Prices) ->
     budgeted = [policy for policy in (policies.default, *policies.rules.values()) if _has_budget(policy)]
     named = {model for policy in budgeted for model in (_models(policy) or models)}
     # As the relay looks for a price: of the model, or of the family of a dated snapshot.
-    return sorted(model for model in named if not _names_of_price(model) & known)
+    return sorted(model for model in named if known.isdisjoint(_names_of_price(model)))
 
 
 def least_cost(models: Sequence[str], tokens: int, prices: Prices) -> Decimal | None:
@@ -149,7 +152,8 @@ def least_cost(models: Sequence[str], tokens: int, prices: Prices) -> Decimal | 
     None when none of them has a price.
     """
     known: dict[str, Mapping[str, Any]] = {**json.loads(_PRICES.read_text(encoding="utf-8"))["models"], **prices}
-    entries = [known[name] for model in models for name in _names_of_price(model) if name in known]
+    listed = [next((name for name in _names_of_price(model) if name in known), "") for model in models]
+    entries = [known[name] for name in listed if name]
     costs = [
         Decimal(str(entry.get("output", 0))) * min(tokens, entry.get("max_output", tokens)) / 1_000_000
         for entry in entries
@@ -162,9 +166,10 @@ def dollars(amount: Usd | None) -> Decimal | None:
     return None if amount is None else Decimal(str(amount))
 
 
-def _names_of_price(model: str) -> set[str]:
+def _names_of_price(model: str) -> tuple[str, str]:
+    """Under what a model's price may be listed, the first that is there: its own name, then its family's."""
     name = ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
-    return {name, re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)}
+    return name, re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)
 
 
 def _has_budget(policy: CallerPolicy | Literal["refuse"]) -> bool:

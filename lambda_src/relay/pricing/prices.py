@@ -211,7 +211,9 @@ _FIGURES = ("context", "max_output", "image_tokens", "output_per_image", "long_a
 def _price(entry: Mapping[str, Any], place: str) -> Price:
     _known(entry, {*RATES, "character", *WHOLE, "tiers", "shutdown", *_FIGURES}, place)
     tiers = {"default": _rates(entry, place)}
-    tiers |= {tier: _rates(part, f"{place}.tiers.{tier}") for tier, part in entry.get("tiers", {}).items()}
+    for tier, part in entry.get("tiers", {}).items():
+        _known(part, {*RATES, "character", *WHOLE}, f"{place}.tiers.{tier}")
+        tiers[tier] = _rates(part, f"{place}.tiers.{tier}")
     figures = {name: entry[name] for name in _FIGURES if name in entry}
     for name, value in figures.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:

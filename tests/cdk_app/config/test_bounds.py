@@ -8,12 +8,14 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
+from relay.pricing import prices
 from relay.settings import Settings, SettingsError
 
 from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy, encoded, encoded_prices
 from cdk_app.config.check import check
 from cdk_app.config.environment import ConfigurationError, Environment, RequestPolicy
 from cdk_app.relay import settings as relay_settings
+from tests.support.synthesis import ROOT
 
 GOOD = Environment(name="dev", reserved_concurrency=500, log_retention_days=7, timeout_seconds=900)
 LAMBDAS = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1", "OPENAI_SECRET_ARN": "x", "EDGE_SECRET_ARN": "y"}
@@ -199,6 +201,12 @@ PRICES: list[dict[str, Any]] = [
     {"input": 1, "context": "many"},
     {"input": 1, "context": -1},
     {"input": 1, "tiers": {"flex": {}}},
+    {"input": 1, "tiers": {"flex": {"context": 1, "input": 1}}},
+    {"input": 1, "tiers": {"flex": {"input": 1, "price": 2}}},
+    {"input": 1, "tiers": {"flex": {"input": 1, "shutdown": "2027-01-14"}}},
+    {"input": 1, "shutdown": "2027-01-14"},
+    {"input": 1, "shutdown": "soon"},
+    {"input": 1, "shutdown": 20270114},
     {"input": True},
     {},
 ]
@@ -208,6 +216,19 @@ PRICES: list[dict[str, Any]] = [
 def test_prices_are_judged_alike(entry: dict[str, Any]) -> None:
     environment = replace(GOOD, prices={"m": entry})
     assert configured(environment) == starts({"PRICES": encoded_prices({"m": entry})})
+
+
+@pytest.mark.parametrize("name", [*prices.RATES, *prices.WHOLE, "character", *prices._FIGURES])
+@pytest.mark.parametrize("value", [0, 1, "0.25", 0.5, -1, "x", None])
+def test_every_field_of_the_relays_price_list_is_judged_alike(name: str, value: Any) -> None:
+    entry = {"input": 1, name: value}
+    environment = replace(GOOD, prices={"m": entry})
+    assert configured(environment) == starts({"PRICES": encoded_prices({"m": entry})})
+
+
+def test_the_relays_own_list_would_be_taken() -> None:
+    own = json.loads(ROOT.joinpath("lambda_src", "relay", "pricing", "prices.json").read_text())["models"]
+    assert configured(replace(GOOD, prices=own))
 
 
 def test_a_policy_that_differs_in_nothing_takes_no_room() -> None:

@@ -17,7 +17,13 @@ from cdk_app.config.environment import ConfigurationError, Environment, RequestP
 from cdk_app.edge import waf_rules
 from tests.support.synthesis import EVERYTHING
 
-GOOD = Environment(name="dev", region="eu-central-1", reserved_concurrency=5, log_retention_days=7)
+GOOD = Environment(
+    name="dev",
+    region="eu-central-1",
+    reserved_concurrency=5,
+    log_retention_days=7,
+    prices={"gpt-5": {"input": 1, "output": 10}},
+)
 
 
 def refusals(**changes: Any) -> list[str]:
