@@ -11,16 +11,13 @@ from collections.abc import Iterator
 
 from relay.net import sse
 from relay.net.json_outline import JsonOutline
+from relay.response.lazy_mask import WORD, LazyMask, may_hold_id
 
 MASK = b"[...]"
-# How an id or a key begins: without one of these there is nothing to mask. Five searches, asked of every event.
-_MARKS = (b"org-", b"org_", b"proj-", b"proj_", b"sk-")
-# At the beginning of a word; in JSON an escape may come directly before it.
-_WORD = rb"(?:(?<![A-Za-z0-9_])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))"
 _KEY = rb"sk-(?:[A-Za-z0-9_-]*(?:\*|\.\.)[A-Za-z0-9_*.-]*|[A-Za-z0-9_-]{6,})"
-_OURS = re.compile(_WORD + rb"(?:(?:org|proj)[-_][A-Za-z0-9]{12,}|" + _KEY + rb")")
+_OURS = re.compile(WORD + rb"(?:(?:org|proj)[-_][A-Za-z0-9]{12,}|" + _KEY + rb")")
 # What was cut inside an id or a key.
-_CUT_OFF = re.compile(_WORD + rb"(?:(?:org|proj)[-_][A-Za-z0-9]*|sk-[A-Za-z0-9_*.-]*)\Z")
+_CUT_OFF = re.compile(WORD + rb"(?:(?:org|proj)[-_][A-Za-z0-9]*|sk-[A-Za-z0-9_*.-]*)\Z")
 # What may become an id or a key with the bytes that follow is held back, up to a length that none has.
 _RUN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_*.-"
 _HELD_BYTES = 4096
@@ -38,7 +35,7 @@ _NAME_BYTES = 64
 
 def mask(data: bytes) -> bytes:
     """`data`, all of which speaks of a failure, without ids and pieces of keys."""
-    return _OURS.sub(MASK, data) if _may_hold_id(data) else data
+    return _OURS.sub(MASK, data) if may_hold_id(data) else data
 
 
 def mask_text(text: str) -> str:
@@ -48,17 +45,17 @@ def mask_text(text: str) -> str:
 
 def mask_events(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The transform for event streams."""
-    splitter, event = sse.EventSplitter(), _EventMask()
+    splitter, event = sse.EventSplitter(), LazyMask(_EventMask)
     try:
         for chunk in chunks:
             rest, ended, events, start = splitter.cut(chunk)
-            if len(events) == len(chunk) and not ended and not _may_hold_id(events):
+            if len(events) == len(chunk) and not ended and not may_hold_id(events):
                 yield chunk  # nearly always
                 continue
             passed = event.feed(rest)
             if ended:
                 passed += event.finish()
-                event = _EventMask()
+                event = LazyMask(_EventMask)
             passed += _masked(events) + event.feed(start)
             if passed:
                 yield passed
@@ -72,7 +69,7 @@ def mask_events(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def mask_json(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The transform for a body of JSON that is not an error as a whole, such as a response that failed."""
-    body = _ObjectMask()
+    body = LazyMask(_ObjectMask)
     try:
         for chunk in chunks:
             if passed := body.feed(chunk):
@@ -85,12 +82,8 @@ def mask_json(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield held
 
 
-def _may_hold_id(data: bytes) -> bool:
-    return max(map(data.find, _MARKS)) >= 0
-
-
 def _masked(events: bytes) -> bytes:
-    if not _may_hold_id(events):
+    if not may_hold_id(events):
         return events
     masks = [(_EventMask(), event) for event in sse.split(events)]
     return b"".join([event_mask.feed(event) + event_mask.finish() for event_mask, event in masks])

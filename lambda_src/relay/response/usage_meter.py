@@ -24,6 +24,10 @@ _EVENT_MEMBERS = _BODY_MEMBERS | {
 # What begins the data of a chat stream's last event, and a name longer than any event's.
 _DONE = b"[DONE]"
 _NAME_BYTES = 64
+# An event of more bytes is looked into as it comes.
+_HELD_BYTES = 1 << 20
+_HEAD_BYTES = 1 << 12
+_ENDS_BYTES = 1 << 16
 
 
 class Meter(Protocol):
@@ -115,6 +119,9 @@ class EventMeter:
         return self._left <= 0
 
     def _read(self, event: _Event) -> None:
+        if event.held and not self._is_interesting(event.ends()):
+            return
+        event.read()
         if event.start.startswith(_DONE):
             self._counts_all = True
             self._end(self._left)
@@ -149,6 +156,10 @@ class _Event:
 
     def __init__(self) -> None:
         self.start = b""
+        # Its bytes while they are few: of most events nobody looks into.
+        self.held: list[bytes] = []
+        self._held_bytes = 0
+        self._reads = False
         self._name = b""
         self._fields = sse.FieldReader()
         self._members = MemberReader(_EVENT_MEMBERS, "response")
@@ -159,6 +170,27 @@ class _Event:
         return self._members.complete
 
     def feed(self, data: bytes) -> None:
+        if self._reads:
+            self._look_into(data)
+            return
+        self.held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > _HELD_BYTES:
+            self.read()
+
+    def ends(self) -> bytes:
+        """What is held; of a long event its ends, where what tells of the stream stands."""
+        whole = b"".join(self.held)
+        return whole if len(whole) <= _ENDS_BYTES else whole[:_HEAD_BYTES] + whole[-_ENDS_BYTES:]
+
+    def read(self) -> None:
+        """Looks into what is held, and into all that follows."""
+        self._reads = True
+        for data in self.held:
+            self._look_into(data)
+        self.held.clear()
+
+    def _look_into(self, data: bytes) -> None:
         for name, piece in self._fields.feed(data):
             if name == b"data":
                 self.start += piece[: len(_DONE) - len(self.start)]
