@@ -26,7 +26,7 @@ RELAY = {
     "formats": "frozen errors models",
     "request": "frozen errors models formats response.stream_formats limits.cost_bound limits.sent_body limits.policy pricing",
     "openai": "frozen errors models net aws.errors",
-    "response": "frozen errors models net openai.client",
+    "response": "frozen errors models net formats openai.client",
     "aws": "frozen errors models net",
     "pricing": "frozen models",
     "limits": "frozen errors models log pricing ledger.account ledger.ledger ledger.limit_kinds",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 # How an id or a key begins: without one of these there is nothing to mask. Five searches, asked of every event.
-_MARKS = (b"org-", b"org_", b"proj-", b"proj_", b"sk-")
+MARKS = (b"org-", b"org_", b"proj-", b"proj_", b"sk-")
 # At the beginning of a word; in JSON an escape may come directly before it.
 WORD = rb"(?:(?<![A-Za-z0-9_])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))"
 # The beginning of a mark, and the bytes with which that can end.
@@ -94,7 +94,7 @@ class LazyMask:
 def may_hold_id(data: bytes) -> bool:
     # Written out, because every event passes here: a loop takes twice the time.
     return (data.find(b"sk-") >= 0 or data.find(b"org") >= 0 or data.find(b"proj") >= 0) and (
-        max(map(data.find, _MARKS)) >= 0
+        max(map(data.find, MARKS)) >= 0
     )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from relay.formats.json_outline import JsonOutline
 from relay.net import sse
-from relay.net.json_outline import JsonOutline
 from relay.response.lazy_mask import WORD, LazyMask, may_hold_id
 
 MASK = b"[...]"

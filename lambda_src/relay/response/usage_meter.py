@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from relay.formats.json_members import MemberReader
 from relay.models import Json, Usage
 from relay.net import sse
-from relay.net.json_outline import MemberReader
 from relay.response import errors
 from relay.response.stream_formats import StreamFormat
 from relay.response.usage import usage_in

@@ -165,7 +165,7 @@ def options(dice: random.Random, path: str) -> Iterator[tuple[dict[str, Any], in
     yield {"service_tier": dice.choice(["auto", "default", "flex", "priority"])}, 0
     yield {"temperature": 1e-3, "top_p": 0.25, "metadata": {"a": "b"}}, 0
     yield {"moderation": {"model": "omni-moderation-latest"}}, ENDLESS
-    yield {"prompt_cache_options": dice.choice([{"ttl": "12h"}, {"prewarm": True}])}, ENDLESS
+    yield {"prompt_cache_options": dice.choice([{"ttl": "24h"}, {"prewarm": True}])}, ENDLESS
     yield {dice.choice(["new_field", "background_options", "web_search_options", "access_programs"]): {}}, ENDLESS
     if path == CHAT:
         yield {"n": dice.randrange(1, 50)}, 0

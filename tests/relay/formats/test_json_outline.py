@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.net import json_outline
-from relay.net.json_outline import UNREADABLE, JsonOutline, Labelled, MemberReader
+from relay.formats import json_outline
+from relay.formats.json_members import UNREADABLE, MemberReader
+from relay.formats.json_outline import JsonOutline, Labelled
 
 NAMES = st.sampled_from(["usage", "type", "response", "error", "a", 'q"', "b\\", "é", "", "usage ", "re\nsponse"])
 values = st.recursive(
