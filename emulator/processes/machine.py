@@ -23,5 +23,5 @@ def taken_over(environ: Mapping[str, str]) -> dict[str, str]:
     fixed = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     home = environ.get("HOME", "")
     if home and not os.access(home, os.W_OK):
-        fixed["JSII_RUNTIME_PACKAGE_CACHE"] = "disabled"  # which waits for ever for a lock that it cannot take there
+        fixed["JSII_RUNTIME_PACKAGE_CACHE"] = "disabled"  # jsii cannot lock its cache there
     return {**kept, **fixed, "TMPDIR": tempfile.gettempdir()}
