@@ -139,6 +139,8 @@ SLOW_FILES = (
     "tests/cdk_app/checks/test_template_diff.py",
     "tests/cdk_app/test_stage.py",
     "tests/cdk_app/pipelines/test_trust.py",
+    "tests/emulator/test_machine.py",
+    "tests/cdk_app/bundle/test_machines.py",
     "tests/load/test_contention.py",
     "tests/relay/ledger/test_ledger.py",
     "tests/clients/test_signing_proxy.py",
