@@ -150,11 +150,11 @@ LONG = [{"role": "user", "content": canaries.PROMPT * 400_000}]
 @fault("upstream reads nothing", "of a request of 5 MB", "504 at the deadline, or an error event if heartbeats began")
 def test_request_is_not_read(relay_fixture: RelayFixture, node: EventSourceParser) -> None:
     _with_a_new_connection(relay_fixture, Stall())
-    exchange = relay_fixture.serve(chat_request(stream=False, messages=LONG), deadline=6.0)
+    exchange = relay_fixture.serve(chat_request(stream=False, messages=LONG), deadline=4.0)
     Refused(504, "upstream_timeout").check(exchange, b"", node)
     relay_fixture.assert_serves()
     _with_a_new_connection(relay_fixture, Stall())
-    exchange = relay_fixture.serve(chat_request(messages=LONG), deadline=6.0)
+    exchange = relay_fixture.serve(chat_request(messages=LONG), deadline=4.0)
     Cut("deadline_exceeded").check(exchange, b"", node)
     relay_fixture.assert_serves()
 

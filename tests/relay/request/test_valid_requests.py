@@ -28,7 +28,6 @@ CALLER = Caller(account="123456789012", principal="AROAEXAMPLE", arn="arn:aws:st
 PRICES = prices.parse(Path(prices.__file__).with_name("prices.json").read_text())
 # The most output tokens of each model, and whether it reasons.
 MODELS = {
-    "gpt-4o-2024-05-13": (4_096, False),
     "gpt-4o": (16_384, False),
     "gpt-4.1": (32_768, False),
     "gpt-5-mini": (128_000, True),
