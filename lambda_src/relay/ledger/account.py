@@ -37,7 +37,7 @@ from collections.abc import Mapping
 
 from relay.aws.update_expression import Body, Item, decode
 from relay.frozen import EMPTY, Frozen
-from relay.ledger.limit_kinds import LIMIT_KINDS, Limits, Unit, Windows, utc_date
+from relay.ledger.limit_kinds import BOUNDED, LIMIT_KINDS, Limits, Unit, Windows, utc_date
 
 OPEN, DONE, VERSION = "open", "done", "ver"
 STOPPED, HALTED, OVERRIDE = "stop", "halt", "over:"
@@ -66,7 +66,8 @@ def stored_text(text: str, length: int) -> str:
 class Reservation(Frozen):
     """What an admitted request holds. Times are epoch milliseconds; `lease` is when its process is certainly gone.
 
-    `usd` (pico-USD) and `tokens` are its upper bounds.
+    `usd` (pico-USD) and `tokens` are its upper bounds. `unbounded`, which is not stored, gives the reason for each unit in
+    which it has none: there is no room for it under any limit of that unit.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Reservation(Frozen):
     tokens: int
     model: str = ""
     endpoint: str = ""
+    unbounded: Mapping[Unit, str] = BOUNDED
 
     def fields(self) -> Body:
         """As it lies in `open`."""

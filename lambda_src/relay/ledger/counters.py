@@ -12,8 +12,10 @@ from relay.ledger.limit_kinds import LASTING, LIMIT_KINDS, PASSING, Limits, Unit
 
 def fits(entry: Reservation, limits: Limits) -> bool:
     """Whether there is room for `entry` in an account that is empty."""
-    figures = [(limits.of(kind), entry.amount(kind.unit)) for kind in LIMIT_KINDS]
-    return all(limit is None or need <= limit for limit, need in figures)
+    figures = [(limits.of(kind), kind.unit) for kind in LIMIT_KINDS]
+    return all(
+        limit is None or (unit not in entry.unbounded and entry.amount(unit) <= limit) for limit, unit in figures
+    )
 
 
 def require_room(update: Update, entry: Reservation, limits: Limits, windows: Windows, expired: int) -> None:

@@ -10,8 +10,10 @@ that the arrow goes one way.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from types import MappingProxyType
 
 from relay.frozen import Frozen
 
@@ -26,6 +28,10 @@ class Unit(Enum):
     REQUESTS = "req"
     TOKENS = "tok"
     USD = "usd"  # in pico-USD
+
+
+BOUNDED: Mapping[Unit, str] = MappingProxyType({})
+"""Of what is bounded in every unit: no unit has a reason why it is not."""
 
 
 class Window(Enum):

@@ -155,6 +155,7 @@ class Admission:
             tokens=bound.tokens,
             model=request.model,
             endpoint=request.endpoint,
+            unbounded=bound.unbounded,
         )
         return ledger.reserve(request.caller.key, subject(request.caller), entry, limits, decision.judge, until)
 
@@ -218,8 +219,7 @@ def _bound(request: AdmissionRequest, policy: Policy, price: Price | None) -> Bo
     try:
         return request.bound(policy, price)
     except cost_bound.UnboundedError as error:
-        text = f"A budget applies to this caller, and the cost of this request is not known: {error}."
-        raise RefusedError(Refusal(reason=Reason.UNBOUNDED, text=text)) from None
+        raise RefusedError(decision.unbounded(str(error))) from None
 
 
 def _no_policy(caller: Caller) -> Refusal:

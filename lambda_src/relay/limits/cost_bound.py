@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from relay.frozen import Frozen
+from relay.ledger.limit_kinds import BOUNDED, Unit
 from relay.limits.policy import Policy
 from relay.limits.sent_body import Sent
 from relay.models import Json
@@ -42,6 +43,7 @@ class Bound(Frozen):
     """The most that a request can take. Tokens and characters are counts, `usd` is in pico-USD.
 
     `seconds` are those of its sound; `long_cache`: it asks for its prompt to be kept for 12 hours.
+    `unbounded` gives the reason for each unit in which nothing bounds it.
     """
 
     tokens_in: int = 0
@@ -51,6 +53,7 @@ class Bound(Frozen):
     characters: int = 0
     seconds: int = 0
     long_cache: bool = False
+    unbounded: Mapping[Unit, str] = BOUNDED
 
     @property
     def tokens(self) -> int:
@@ -87,25 +90,24 @@ class CostBound(Frozen):
     def of(self, sent: Sent, policy: Policy, price: Price | None) -> Bound:
         """The bound of what is sent.
 
-        Raises UnboundedError only where `policy` has a limit that needs what is missing; else the missing part is 0.
+        Raises UnboundedError only where `policy` has a limit that needs what is missing. Else the missing part is 0, and
+        the bound says that it is missing: an operator's override may set the limit that needs it.
         """
         if self is FREE:
             return Bound()
-        limits = policy.limits
-        tier = tier_of(sent.fields)
-        if limits.in_usd and price is None:
-            raise UnboundedError("the model has no price")
-        if limits.in_usd and price is not None and price.rates(tier) is None:
-            raise UnboundedError(f"the service tier {tier!r} has no price")
+        tier, missing, tokens_in, tokens_out = tier_of(sent.fields), dict[Unit, str](), 0, 0
         try:
             if sent.contents.unbounded:
                 raise UnboundedError(sent.contents.unbounded)
-            tokens_in = self.tokens_in(sent, price)
-            tokens_out = self.tokens_out(sent, price)
-        except UnboundedError:
-            if limits.in_tokens:
-                raise
+            tokens_in, tokens_out = self.tokens_in(sent, price), self.tokens_out(sent, price)
+        except UnboundedError as error:
+            missing = dict.fromkeys((Unit.TOKENS, Unit.USD), str(error))
             tokens_in = tokens_out = 0
+        if price is None or price.rates(tier) is None:
+            missing[Unit.USD] = f"the service tier {tier!r} has no price" if price else "the model has no price"
+        needed = (Unit.USD, policy.limits.in_usd), (Unit.TOKENS, policy.limits.in_tokens)
+        for reason in [missing[unit] for unit, is_needed in needed if is_needed and unit in missing]:
+            raise UnboundedError(reason)
         characters = len(str(sent.fields.get(self.spoken, ""))) if self.spoken else 0
         # What was to be "flex" may come as "default".
         seconds = -(-sent.contents.audio_tokens // AUDIO_TOKENS_PER_SECOND)
@@ -115,10 +117,12 @@ class CostBound(Frozen):
             most = partial(
                 price.at_most, tokens_in, tokens_out, characters=characters, seconds=seconds, long_cache=long_cache
             )
-            usd = max(most(tier), most(""))
+            # Where no tier is pinned OpenAI's project decides, which the relay cannot see.
+            is_open = tier in ("", "auto") and self.output_caps and not policy.limits.in_usd
+            usd = max(map(most, price.tiers if is_open else (tier, "")))
         return Bound(
             tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, tier=tier, characters=characters, seconds=seconds,
-            long_cache=long_cache,
+            long_cache=long_cache, unbounded=missing,
         )  # fmt: skip
 
     def _capped(self, fields: Mapping[str, Json], policy: Policy, price: Price | None, cap: int) -> dict[str, Json]:

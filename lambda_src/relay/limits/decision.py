@@ -79,10 +79,18 @@ def refusal_of(account: Account, limits: Limits, entry: Reservation, now: int) -
     if entry.id in account.done:
         return Refusal(reason=Reason.DUPLICATE, text="A request with this id was answered already.")
     for kind in LIMIT_KINDS:
+        if limits.of(kind) is not None and kind.unit in entry.unbounded:
+            return unbounded(entry.unbounded[kind.unit])
         refusal = _over(kind, account, limits, entry, now)
         if refusal:
             return refusal.changed(limit=kind, headers=report.headers(account, limits, now))
     return None
+
+
+def unbounded(reason: str) -> Refusal:
+    """The refusal of what nothing bounds, where a limit needs a bound."""
+    text = f"A budget applies to this caller, and the cost of this request is not known: {reason}."
+    return Refusal(reason=Reason.UNBOUNDED, text=text)
 
 
 def _stopped(who: str, reason: str) -> str:

@@ -16,7 +16,7 @@ from relay.errors import ErrorKind, RelayError
 from relay.ledger import items
 from relay.ledger.account import EXPIRED, Account, Reservation, UsageRecord, account_of, record_of
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.limit_kinds import Limits
+from relay.ledger.limit_kinds import Limits, Unit
 from relay.ledger.table import Table
 from relay.ledger.writes import Writes
 from relay.limits import decision
@@ -577,6 +577,19 @@ def test_a_raised_budget_holds_for_its_day_only(bench: Bench) -> None:
     bench.now += DAY
     reserve(ledger, bench.entry(), usd_per_day=150)
     assert refusal(ledger, bench.entry(), usd_per_day=150) == "usd_per_day"
+
+
+def test_an_override_sets_a_budget_also_for_what_was_admitted_without_a_bound(bench: Bench) -> None:
+    """The policy has no budget, so the request came without a bound in money; the override is what needs one."""
+    unknown = {"usd": 0, "unbounded": {Unit.USD: "the model has no price"}}
+    ledger = bench.ledger()
+    reserve(ledger, bench.entry(**unknown))
+    set_override(bench, {"over:day": "d:2026-11-23", "over:usd_per_day": 10**12})
+    for process in (ledger, bench.ledger(), ledger):
+        assert refusal(process, bench.entry(**unknown)) == "unbounded"
+    reserve(ledger, bench.entry())
+    bench.now += DAY
+    reserve(ledger, bench.entry(**unknown))
 
 
 def test_an_override_costs_a_round_trip_once(bench: Bench) -> None:

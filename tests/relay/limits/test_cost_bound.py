@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from relay.formats import multipart, strict_json
 from relay.formats.multipart import Part
-from relay.ledger.limit_kinds import Limits
+from relay.ledger.limit_kinds import Limits, Unit
 from relay.limits import cost_bound
 from relay.limits.cost_bound import CHAT, EMBEDDINGS, IMAGES, MODERATIONS, RESPONSES, SPEECH, CostBound
 from relay.limits.policy import Policy
@@ -416,3 +416,20 @@ def test_pictures_count_as_the_largest() -> None:
     assert found.tokens_out == 2 * (6_000 + 300)
     with pytest.raises(cost_bound.UnboundedError, match="largest picture"):
         bound(IMAGES, body)
+
+
+def test_what_is_missing_is_said_where_the_policy_does_not_need_it() -> None:
+    """An override may set the limit that needs it."""
+    body, free = {"input": "x", "new_field": {}}, Limits()
+    assert bound(RESPONSES, body, limits=free).unbounded.keys() == {Unit.TOKENS, Unit.USD}
+    unpriced = RESPONSES.of(sent(RESPONSES, {"input": "x", "max_output_tokens": 16}), Policy(limits=free), None)
+    assert unpriced.unbounded.keys() == {Unit.USD}
+    assert not bound(RESPONSES, {"input": "x"}, limits=free).unbounded
+
+
+@pytest.mark.parametrize("asked", [{}, {"service_tier": "auto"}])
+def test_a_tier_that_openais_project_chooses_is_reserved_at_the_dearest(asked: dict[str, str]) -> None:
+    at = price(tiers={"flex": {"input": 0.5, "output": 1}, "priority": {"input": 2, "output": 20}})
+    default = bound(RESPONSES, {"input": "x", "service_tier": "default"}, at=at)
+    assert default.usd < bound(RESPONSES, {"input": "x", **asked}, limits=Limits(), at=at).usd <= 2 * default.usd
+    assert bound(RESPONSES, {"input": "x", **asked}, at=at).usd == default.usd  # a budget has it pinned

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from relay.errors import ErrorKind
 from relay.ledger.account import Account, Overrides, Reservation
-from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits
+from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit
 from relay.limits import decision
 from relay.pricing.money import PICO
 
@@ -124,3 +124,16 @@ def test_a_window_of_a_minute_that_can_never_hold_a_request_does_not_ask_to_come
     refusal = judge(Account(), requests_per_minute=0)
     assert refusal is not None
     assert (refusal.reason, refusal.retry_after) == (decision.Reason.LIMIT_SPENT, None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "refused"),
+    [({"usd_per_day": PICO}, True), ({"usd_per_month": PICO}, True), ({"tokens_per_day": 9}, False), ({}, False)],
+)
+def test_what_nothing_bounds_has_no_place_under_a_limit_of_its_unit(limits: dict[str, int], refused: bool) -> None:
+    unknown = entry(usd=0, tokens=0, unbounded={Unit.USD: "the model has no price"})
+    refusal = decision.refusal_of(Account(), Limits(**limits), unknown, NOON)
+    assert (refusal is not None) == refused
+    if refusal:
+        assert (refusal.error().kind, refusal.code) == (ErrorKind.COST_UNBOUNDED, "unbounded")
+        assert "the model has no price" in refusal.text
