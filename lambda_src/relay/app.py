@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from relay.aws.client import Client, Service
     from relay.limits.admission import Admission
+    from relay.pricing.prices import PriceList
 
 
 def main() -> int:
@@ -101,7 +102,6 @@ def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Lo
     from relay.ledger.ledger import Ledger
     from relay.ledger.table import Table
     from relay.limits.admission import Admission
-    from relay.pricing import prices
 
     def clock() -> int:
         return int(time.time() * 1000)
@@ -113,15 +113,22 @@ def _admission(settings: Settings, tls_context: "ssl.SSLContext | None", log: Lo
             DynamoDb(client), name=settings.table_name, monotonic=time.monotonic, sleep=time.sleep, stop_fd=stop_fd
         )
         ledger = Ledger(table, clock=clock, retention_days=settings.usage_days)
-    listed = prices.parse(Path(prices.__file__).with_name("prices.json").read_text(encoding="utf-8"))
     return Admission(
         policies=settings.caller_policies,
-        prices=listed.replaced_by(settings.prices).at_host(settings.openai_base_url),
+        prices=price_list(settings),
         ledger=ledger,
         clock=clock,
         log=log,
         settle_failure=settings.settle_failure,
     )
+
+
+def price_list(settings: Settings) -> "PriceList":
+    """The prices of this process: the list that comes with it, what the environment says otherwise, at its host."""
+    from relay.pricing import prices
+
+    listed = prices.parse(Path(prices.__file__).with_name("prices.json").read_text(encoding="utf-8"))
+    return listed.replaced_by(settings.prices).at_host(settings.openai_base_url)
 
 
 def _fail_init(api: RuntimeApi, error_type: str, message: str) -> int:

@@ -92,7 +92,11 @@ class LazyMask:
 
 
 def may_hold_id(data: bytes) -> bool:
-    # Written out, because every event passes here: a loop takes twice the time.
+    """Whether `data` holds a mark. Every byte of a stream passes here."""
+    # One byte is found ten times quicker than several; pictures and sound have neither of these.
+    if data.find(b"-") < 0 and data.find(b"_") < 0:
+        return False
+    # Written out, because a loop takes twice the time.
     return (data.find(b"sk-") >= 0 or data.find(b"org") >= 0 or data.find(b"proj") >= 0) and (
         max(map(data.find, MARKS)) >= 0
     )

@@ -27,7 +27,7 @@ _NAME_BYTES = 64
 # An event of more bytes is looked into as it comes.
 _HELD_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 12
-_ENDS_BYTES = 1 << 16
+_ENDS_BYTES = 1 << 14
 
 
 class Meter(Protocol):
