@@ -110,11 +110,13 @@ def _shared_relay(bundle: Path, lambda_python: Path, tmp_path_factory: pytest.Te
 def relay_fixture(_shared_relay: SharedRelay) -> Iterator[RelayFixture]:
     """One relay process that many faults pass through, each of which has to leave it as good as new (I7, I8)."""
     relay_fixture = _shared_relay.fit()
-    before = relay_fixture.relay.footprint()
+    before = relay_fixture.relay.wait_footprint(lambda now: now.threads == 1)
     relay_fixture.start_watch()
     yield relay_fixture
-    after = relay_fixture.relay.footprint()
     # One connection upstream may have been kept, or given up.
+    after = relay_fixture.relay.wait_footprint(
+        lambda now: abs(now.descriptors - before.descriptors) <= 1 and now.threads <= before.threads
+    )
     assert abs(after.descriptors - before.descriptors) <= 1
     assert after.threads <= before.threads
     relay_fixture.assert_no_leak()

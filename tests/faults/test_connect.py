@@ -73,7 +73,7 @@ def test_no_address(new_relay: NewRelay, node: EventSourceParser) -> None:
         exchange = relay_fixture.serve()
         UNREACHABLE.check(exchange, b"", node)
         assert exchange.over_at - exchange.handed_out_at <= 4.5 + relay_fixture.cpu_wait()
-        assert relay_fixture.relay.footprint().threads == 1
+        assert relay_fixture.relay.wait_footprint(lambda now: now.threads == 1).threads == 1
 
 
 # -- TLS

@@ -23,9 +23,11 @@ MEGABYTE = 1 << 20
 def test_a_thousand_invocations(new_relay: NewRelay) -> None:
     with new_relay() as relay_fixture:
         _serve_mixed(relay_fixture, 100)  # what is made once is made now
-        before = relay_fixture.relay.footprint()
+        before = relay_fixture.relay.wait_footprint(lambda now: now.threads == 1)
         _serve_mixed(relay_fixture, 1000)
-        after = relay_fixture.relay.footprint()
+        after = relay_fixture.relay.wait_footprint(
+            lambda now: now.threads == 1 and abs(now.descriptors - before.descriptors) <= 1
+        )
         relay_fixture.assert_serves()
     assert abs(after.descriptors - before.descriptors) <= 1
     assert after.threads == before.threads == 1

@@ -76,7 +76,7 @@ def test_first_read_fails(
             assert not relay_fixture.upstream.requests
         relay_fixture.secrets.behaviour = Value(canaries.KEY)
         relay_fixture.assert_serves()
-        assert relay_fixture.relay.footprint().threads == 1
+        assert relay_fixture.relay.wait_footprint(lambda now: now.threads == 1).threads == 1
 
 
 @fault("out of reach", "when a kept key is due for a new read", "the kept key is used on")

@@ -104,7 +104,8 @@ class CostBound(Frozen):
             missing = dict.fromkeys((Unit.TOKENS, Unit.USD), str(error))
             tokens_in = tokens_out = 0
         if price is None or price.rates(tier) is None:
-            missing[Unit.USD] = f"the service tier {tier!r} has no price" if price else "the model has no price"
+            what = f"the service tier {tier!r} of the model" if price else "the model"
+            missing[Unit.USD] = f"{what} {str(sent.fields.get('model'))!r} has no price (setting `prices`)"
         needed = (Unit.USD, policy.limits.in_usd), (Unit.TOKENS, policy.limits.in_tokens)
         for reason in [missing[unit] for unit, is_needed in needed if is_needed and unit in missing]:
             raise UnboundedError(reason)
@@ -206,7 +207,9 @@ def _pictures(sent: Sent, price: Price | None) -> int:
     """Tokens of the pictures: the largest size at the highest quality, and 100 for each partial one on the way.
     Source: platform.openai.com/docs/guides/image-generation#cost-and-latency."""
     if price is None or price.output_per_image is None:
-        raise UnboundedError("the model has no largest picture on the price list")
+        raise UnboundedError(
+            "nothing on the price list bounds a picture of this model (`output_per_image` in the setting `prices`)"
+        )
     return _count(sent.fields, "n", 1) * (price.output_per_image + 100 * _count(sent.fields, "partial_images", 0))
 
 

@@ -315,13 +315,22 @@ def test_no_prompt_counts_more_than_the_context() -> None:
     [
         ({"tools": [{"type": "web_search"}]}, "'web_search'"),
         ({"tools": [{"type": "function"}, {"type": "mcp"}]}, "'mcp'"),
-        ({"service_tier": "priority"}, "'priority' has no price"),
+        ({"service_tier": "priority"}, "the service tier 'priority' of the model"),
     ],
 )
 def test_what_nothing_bounds_is_refused_under_a_budget_only(body: dict[str, Any], says: str) -> None:
     with pytest.raises(cost_bound.UnboundedError, match=says):
         bound(RESPONSES, body)
     assert bound(RESPONSES, body, limits=Limits()).usd >= 0
+
+
+def test_a_model_without_a_price_is_named_with_the_setting() -> None:
+    with pytest.raises(cost_bound.UnboundedError, match=r"the model 'gpt-99' has no price \(setting `prices`\)"):
+        RESPONSES.of(
+            sent(RESPONSES, {"model": "gpt-99", "input": "x", "max_output_tokens": 16}),
+            Policy(limits=BUDGET),
+            None,
+        )
 
 
 def test_tools_of_the_callers_own_are_text() -> None:
@@ -414,7 +423,7 @@ def test_pictures_count_as_the_largest() -> None:
     body = {"prompt": "a fox", "n": 2, "partial_images": 3}
     found = bound(IMAGES, body, at=price(output_per_image=6_000))
     assert found.tokens_out == 2 * (6_000 + 300)
-    with pytest.raises(cost_bound.UnboundedError, match="largest picture"):
+    with pytest.raises(cost_bound.UnboundedError, match="output_per_image"):
         bound(IMAGES, body)
 
 

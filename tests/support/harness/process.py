@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,16 @@ class RelayProcess:
             threads=len(list((root / "task").iterdir())),
             resident=pages * os.sysconf("SC_PAGE_SIZE"),
         )
+
+    def wait_footprint(self, is_reached: Callable[[Footprint], bool], timeout: float = 60.0) -> Footprint:
+        """Waits until what it holds satisfies `is_reached` and returns it; after `timeout` seconds whatever it holds then.
+
+        A thread that opens a connection ends, and the kernel removes its entry, shortly after the response is over.
+        """
+        end = time.monotonic() + timeout
+        while not is_reached(found := self.footprint()) and time.monotonic() < end:
+            time.sleep(0.01)
+        return found
 
     def cpu_seconds(self) -> float:
         """User and system time so far."""
