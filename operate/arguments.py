@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Unit, Window
+from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Unit, Window
 
 _ONE = "a caller's name (123456789012:role/ci) or key (123456789012/AROAEXAMPLE)"
 _SOME = "a name, a pattern (*:role/ci-*) or a key; all callers when left out"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TextIO, TypeVar
 
-from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Unit
+from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Unit
 from relay.pricing.money import amount
 from rich.console import Console
 from rich.progress import track

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from relay.ledger.account import UsageRecord, record_of
+from relay.accounts.account import UsageRecord, record_of
 
 EVENT = "settle_failed"
 MOST = 10**30

@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from relay.accounts.account import EXPIRED, HALTED, OVERRIDE, STOPPED, VOIDED, Account, UsageRecord, account_of
+from relay.accounts.limit_kinds import Limits, Windows
 from relay.aws.update_expression import decode
 from relay.ledger import items
-from relay.ledger.account import EXPIRED, HALTED, OVERRIDE, STOPPED, VOIDED, Account, UsageRecord, account_of
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.limit_kinds import Limits, Windows
 from relay.ledger.table import Table
 from relay.ledger.writes import Writes
 

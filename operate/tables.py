@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
-from relay.ledger.account import Account, UsageRecord
-from relay.ledger.limit_kinds import Windows
+from relay.accounts.account import Account, UsageRecord
+from relay.accounts.limit_kinds import Windows
 from relay.pricing.money import dollars
 
 from operate.foreign_text import cell, name, prose

@@ -29,8 +29,9 @@ RELAY = {
     "response": "frozen errors models net formats openai.client",
     "aws": "frozen errors models net",
     "pricing": "frozen models",
-    "limits": "frozen errors models log pricing ledger.account ledger.ledger ledger.limit_kinds",
-    "ledger": "frozen errors models aws.dynamodb aws.errors aws.update_expression",
+    "accounts": "frozen aws.update_expression",
+    "limits": "frozen errors models log pricing accounts ledger.ledger",
+    "ledger": "frozen errors models accounts aws.dynamodb aws.errors aws.update_expression",
     "settings": "frozen errors models limits.policy pricing request.policy",
     "handler": "frozen errors models log request_log settings net lambda_runtime doors request openai response limits "
     "pricing.money",

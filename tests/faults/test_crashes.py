@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from relay.ledger.account import EXPIRED
+from relay.accounts.account import EXPIRED
 
 from emulator.fakes.raw_upstream import EVENT_STREAM, LAST_CHUNK, Recorded, Send, Sleep, Step, head
 from tests.support import relay_with_limits

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from relay.accounts.account import Reservation, UsageRecord, account_of, record_of
+from relay.accounts.limit_kinds import Limits
 from relay.aws.errors import StoreError
 from relay.aws.update_expression import decode
 from relay.ledger import items
-from relay.ledger.account import Reservation, UsageRecord, account_of, record_of
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.limit_kinds import Limits
 from relay.ledger.table import Table
 from relay.limits.decision import judge
 

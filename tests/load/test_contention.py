@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from relay.accounts.account import account_of
 from relay.ledger import items
-from relay.ledger.account import account_of
 
 from tests.support import child_process, dynamo
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from relay.ledger.account import UsageRecord
+from relay.accounts.account import UsageRecord
 from relay.ledger.ledger import Admitted
 from relay.pricing.money import PICO
 

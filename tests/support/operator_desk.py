@@ -9,9 +9,9 @@ import uuid
 from typing import Any
 
 import pytest
-from relay.ledger.account import Reservation, UsageRecord
+from relay.accounts.account import Reservation, UsageRecord
+from relay.accounts.limit_kinds import Limits
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.limit_kinds import Limits
 from relay.ledger.table import Table
 from relay.limits.decision import RefusedError, judge
 from relay.pricing.money import PICO

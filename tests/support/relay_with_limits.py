@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from relay.accounts.account import Account, UsageRecord, account_of, record_of
 from relay.aws.update_expression import decode
 from relay.ledger import items
-from relay.ledger.account import Account, UsageRecord, account_of, record_of
 
 from cdk_app.bundle import target_python
 from emulator.fakes.aws import AwsStandIn

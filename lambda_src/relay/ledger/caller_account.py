@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+from relay.accounts.account import EXPIRED, HALTED, VOIDED, Account, Overrides, Reservation, UsageRecord, account_of
+from relay.accounts.limit_kinds import Limits, Windows
 from relay.aws.errors import ConditionFailedError, StoreError
 from relay.aws.update_expression import Body, decode
 from relay.frozen import Frozen
-from relay.ledger.account import EXPIRED, HALTED, VOIDED, Account, Overrides, Reservation, UsageRecord, account_of
 from relay.ledger.counters import fits
 from relay.ledger.items import SWITCH, account_key, record_in, record_key
-from relay.ledger.limit_kinds import Limits, Windows
 from relay.ledger.table import RetryBudget, Table
 from relay.ledger.writes import AT_ONCE, Writes
 

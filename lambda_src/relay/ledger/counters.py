@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from relay.accounts.account import OPEN, Reservation
+from relay.accounts.limit_kinds import LASTING, LIMIT_KINDS, PASSING, Limits, Unit, Window, Windows
 from relay.aws.update_expression import Update
-from relay.ledger.account import OPEN, Reservation
-from relay.ledger.limit_kinds import LASTING, LIMIT_KINDS, PASSING, Limits, Unit, Window, Windows
 
 
 def fits(entry: Reservation, limits: Limits) -> bool:

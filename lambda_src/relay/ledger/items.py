@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from relay.accounts.account import UsageRecord, record_of
+from relay.accounts.limit_kinds import Windows
 from relay.aws.update_expression import Body, Item, decode, encode
-from relay.ledger.account import UsageRecord, record_of
-from relay.ledger.limit_kinds import Windows
 
 Key = Mapping[str, str]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+from relay.accounts.account import Account, Reservation, UsageRecord
+from relay.accounts.limit_kinds import Limits
 from relay.aws.errors import StoreError as StoreError  # raised by every method here
 from relay.errors import RelayError
-from relay.ledger.account import Account, Reservation, UsageRecord
 from relay.ledger.caller_account import Admitted as Admitted  # what `reserve` returns
 from relay.ledger.caller_account import CallerAccount, Judge
-from relay.ledger.limit_kinds import Limits
 from relay.ledger.table import ADMISSION_SECONDS as ADMISSION_SECONDS
 from relay.ledger.table import Table
 

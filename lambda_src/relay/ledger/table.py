@@ -9,11 +9,11 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 
+from relay.accounts.account import Account, account_of
 from relay.aws.dynamodb import Store
 from relay.aws.errors import StoreError
 from relay.aws.update_expression import Item
 from relay.errors import RelayError
-from relay.ledger.account import Account, account_of
 from relay.ledger.items import Key, in_json
 
 RETRYABLE = frozenset(

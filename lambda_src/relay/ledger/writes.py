@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from relay.aws.update_expression import Body, Update, encode
-from relay.ledger.account import (
+from relay.accounts.account import (
     DONE,
     EXPIRED,
     HALTED,
@@ -24,9 +23,10 @@ from relay.ledger.account import (
     UsageRecord,
     stored_text,
 )
+from relay.accounts.limit_kinds import Limits, Windows
+from relay.aws.update_expression import Body, Update, encode
 from relay.ledger.counters import Corrections, book, require_room
 from relay.ledger.items import account_key, directory_key, in_json, record_key, refusals_attribute, refusals_key
-from relay.ledger.limit_kinds import Limits, Windows
 
 AT_ONCE = 25
 """Entries that one write moves or removes: as many as fit into one expression of 4 KB.

@@ -1,5 +1,5 @@
 """Who may spend what: policies, prices, the upper bound of a request's cost, admission and settlement.
 
-Knows neither HTTP nor DynamoDB. Reaches the store through one class, `ledger.Ledger`, and reads the ledger's nouns
-(`ledger.account`, `ledger.limit_kinds`); the ledger knows nothing of this room.
+Knows neither HTTP nor DynamoDB. Reaches the store through one class, `ledger.Ledger`, and shares the nouns of `accounts`
+with it; the ledger knows nothing of this room.
 """

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+from relay.accounts.account import Reservation, UsageRecord
+from relay.accounts.limit_kinds import Limits, Windows
 from relay.errors import ErrorKind, RelayError
 from relay.frozen import Frozen
-from relay.ledger.account import Reservation, UsageRecord
 from relay.ledger.ledger import ADMISSION_SECONDS as ADMISSION_SECONDS  # for all waits of an admission together
 from relay.ledger.ledger import Admitted, Ledger, StoreError
-from relay.ledger.limit_kinds import Limits, Windows
 from relay.limits import cost_bound, decision, report
 from relay.limits.cost_bound import Bound
 from relay.limits.decision import Reason, Refusal, RefusedError

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from relay.accounts.limit_kinds import BOUNDED, Unit
 from relay.frozen import Frozen
-from relay.ledger.limit_kinds import BOUNDED, Unit
 from relay.limits.policy import Policy
 from relay.limits.sent_body import Sent
 from relay.models import Json

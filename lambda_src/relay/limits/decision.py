@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping
 from enum import Enum
 
+from relay.accounts.account import Account, Reservation
+from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit, Window
 from relay.errors import ErrorKind, RelayError
 from relay.frozen import EMPTY, Frozen
-from relay.ledger.account import Account, Reservation
-from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit, Window
 from relay.limits import report
 from relay.pricing.money import usd
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit
 from relay.frozen import Frozen
-from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit
 from relay.models import Caller
 from relay.pricing.money import AmountError, Written, amount
 

@@ -6,8 +6,8 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from relay.ledger.account import Account
-from relay.ledger.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit, Window, Windows
+from relay.accounts.account import Account
+from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit, Window, Windows
 from relay.models import JsonObject
 from relay.pricing.money import dollars
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from relay.ledger.limit_kinds import MOST_CONCURRENT, Limits
+from relay.accounts.limit_kinds import MOST_CONCURRENT, Limits
 from relay.limits import policy
 from relay.models import Caller, Usage
 from relay.pricing import prices

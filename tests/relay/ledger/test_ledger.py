@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from relay.accounts.account import EXPIRED, Account, Reservation, UsageRecord, account_of, record_of
+from relay.accounts.limit_kinds import Limits, Unit
 from relay.aws.dynamodb import Store
 from relay.aws.errors import StoreError
 from relay.aws.update_expression import decode
 from relay.errors import ErrorKind, RelayError
 from relay.ledger import items
-from relay.ledger.account import EXPIRED, Account, Reservation, UsageRecord, account_of, record_of
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.limit_kinds import Limits, Unit
 from relay.ledger.table import Table
 from relay.ledger.writes import Writes
 from relay.limits import decision

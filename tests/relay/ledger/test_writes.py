@@ -7,9 +7,9 @@ import uuid
 from typing import Any
 
 import pytest
+from relay.accounts.account import EXPIRED, NAME_LENGTH, VOIDED, Reservation, UsageRecord
+from relay.accounts.limit_kinds import LIMIT_KINDS, MOST_CONCURRENT, Limits, Windows
 from relay.ledger import items
-from relay.ledger.account import EXPIRED, NAME_LENGTH, VOIDED, Reservation, UsageRecord
-from relay.ledger.limit_kinds import LIMIT_KINDS, MOST_CONCURRENT, Limits, Windows
 from relay.ledger.writes import AT_ONCE, Writes
 
 NOON = 1_795_435_200_000

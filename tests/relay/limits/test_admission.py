@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from relay.accounts.account import Account, Reservation, UsageRecord
+from relay.accounts.limit_kinds import LIMIT_KINDS, Limits
 from relay.aws.errors import StoreError
 from relay.errors import ErrorKind, RelayError
-from relay.ledger.account import Account, Reservation, UsageRecord
 from relay.ledger.caller_account import Judge
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.limit_kinds import LIMIT_KINDS, Limits
 from relay.limits.admission import Admission, AdmissionRequest
 from relay.limits.cost_bound import Bound
 from relay.limits.decision import Reason, Refusal, RefusedError

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from relay.accounts.limit_kinds import Limits
 from relay.errors import RelayError
-from relay.ledger.limit_kinds import Limits
 from relay.limits.cost_bound import Bound, UnboundedError
 from relay.limits.policy import Policy
 from relay.models import Caller, Request

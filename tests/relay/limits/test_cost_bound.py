@@ -8,9 +8,9 @@ import struct
 from typing import Any
 
 import pytest
+from relay.accounts.limit_kinds import Limits, Unit
 from relay.formats import multipart, strict_json
 from relay.formats.multipart import Part
-from relay.ledger.limit_kinds import Limits, Unit
 from relay.limits import cost_bound
 from relay.limits.cost_bound import CHAT, EMBEDDINGS, IMAGES, MODERATIONS, RESPONSES, SPEECH, CostBound
 from relay.limits.policy import Policy

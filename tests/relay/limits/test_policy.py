@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from relay.ledger.limit_kinds import MOST_CONCURRENT, Limits
+from relay.accounts.limit_kinds import MOST_CONCURRENT, Limits
 from relay.limits.policy import PolicyError, parse, subject
 from relay.models import Caller
 from relay.pricing.money import PICO

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay.ledger.account import Account, Reservation
-from relay.ledger.limit_kinds import Limits
+from relay.accounts.account import Account, Reservation
+from relay.accounts.limit_kinds import Limits
 from relay.limits import report
 from relay.pricing.money import PICO
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
-from relay.ledger.limit_kinds import Limits
+from relay.accounts.limit_kinds import Limits
 from relay.limits.policy import Policy
 from relay.models import Caller, Request
 from relay.pricing import prices

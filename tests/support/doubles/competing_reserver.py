@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
+from relay.accounts.account import Reservation
+from relay.accounts.limit_kinds import Limits
 from relay.aws.errors import CONDITION_FAILED, ConditionFailedError, StoreError
-from relay.ledger.account import Reservation
 from relay.ledger.ledger import Ledger
-from relay.ledger.limit_kinds import Limits
 from relay.ledger.table import Table
 from relay.limits.decision import RefusedError, judge
 

@@ -35,9 +35,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from relay.accounts.limit_kinds import BOUNDED, LIMIT_KINDS, Limits, Unit, Windows, utc_date
 from relay.aws.update_expression import Body, Item, decode
 from relay.frozen import EMPTY, Frozen
-from relay.ledger.limit_kinds import BOUNDED, LIMIT_KINDS, Limits, Unit, Windows, utc_date
 
 OPEN, DONE, VERSION = "open", "done", "ver"
 STOPPED, HALTED, OVERRIDE = "stop", "halt", "over:"

@@ -4,8 +4,8 @@ An entry is all that there is to a limit: the policies' field, the condition in 
 booked, the refusal's words, `GET /v1/usage`, the `x-ratelimit` headers and the operator's `override` follow from it. To
 add one, add an entry and its field in `Limits`, and the field of `CallerPolicy` in cdk_app/config/caller_policies.py.
 
-It stands in the ledger's room because the ledger's conditional write is where a limit holds; `limits` reads it, so
-that the arrow goes one way.
+Neither room owns it: a limit holds in the ledger's conditional write, and `limits` says which figures hold. Both import it,
+and neither the other's.
 """
 
 from __future__ import annotations

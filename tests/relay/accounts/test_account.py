@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.aws.update_expression import decode, encode
-from relay.ledger.account import (
+from relay.accounts.account import (
     Account,
     Overrides,
     Reservation,
@@ -16,7 +15,8 @@ from relay.ledger.account import (
     record_of,
     stored_name,
 )
-from relay.ledger.limit_kinds import Limits, Unit, Windows
+from relay.accounts.limit_kinds import Limits, Unit, Windows
+from relay.aws.update_expression import decode, encode
 
 NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 DAY = 86_400_000
