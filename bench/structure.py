@@ -34,13 +34,17 @@ WARM_UP = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What one request executes: files, distinct lines, changes of file by a call or a return, calls."""
+    """What one request executes: files, distinct lines, changes of file by a call or a return, calls.
+
+    `pairs` are those changes by their functions: ("from.py:function", "to.py:function", how often), most frequent first.
+    """
 
     files: int
     lines: int
     moves: int
     calls: int
     entered: dict[str, int]
+    pairs: list[tuple[str, str, int]]
 
 
 def trace(source: Path, variables: dict[str, str]) -> Request:
@@ -65,9 +69,10 @@ def trace(source: Path, variables: dict[str, str]) -> Request:
     return Request(
         files=len(entered),
         lines=sum(entered.values()),
-        moves=result["moves"],
+        moves=sum(times for _, _, times in result["moves"]),
         calls=result["calls"],
         entered=entered,
+        pairs=result["moves"],
     )
 
 
@@ -146,6 +151,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.structure", description=__doc__)
     parser.add_argument("--against", metavar="REV", help="a git revision to count beside the working copy")
     parser.add_argument("--files", action="store_true", help="list the files that a request with limits enters")
+    parser.add_argument("--pairs", action="store_true", help="list the moves between files of a request with limits")
     options = parser.parse_args(arguments)
     source = ROOT / "lambda_src"
     columns = {"now": figures(source)}
@@ -157,9 +163,13 @@ def main(arguments: list[str]) -> None:
         print(f"{title:32}" + "".join(f"{column[title]:12}" for column in columns.values()))
     for room, paths in rooms(source).items():
         print(f"{room:32}{len(paths):5} files{sum(map(lines_of, paths)):6} lines")
-    if options.files:
-        for file, lines in trace(source, WITH_LIMITS).entered.items():
+    request = trace(source, WITH_LIMITS) if options.files or options.pairs else None
+    if request and options.files:
+        for file, lines in request.entered.items():
             print(f"{file:40}{lines:5} lines")
+    if request and options.pairs:
+        for before, after, times in request.pairs:
+            print(f"{times:5} {before} -> {after}")
 
 
 if __name__ == "__main__":

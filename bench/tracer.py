@@ -13,6 +13,7 @@ import runpy
 import socket
 import sys
 import threading
+from collections import Counter
 from types import FrameType
 from typing import Any
 
@@ -23,7 +24,8 @@ class Recording:
     def __init__(self, inside: str) -> None:
         self._inside = inside
         self._lines: set[tuple[str, int]] = set()
-        self._visits: list[str] = []
+        # (file, function) in the order in which control came to them.
+        self._visits: list[tuple[str, str]] = []
         self._calls = 0
 
     def trace(self, frame: FrameType, event: str, _argument: object) -> Any:
@@ -35,17 +37,17 @@ class Recording:
             self._lines.add((file, frame.f_lineno))
         elif event == "call":
             self._calls += 1
-            self._visits.append(file)
+            self._visits.append((file, frame.f_code.co_qualname))
         elif event == "return":
             self._visits.append(self._caller(frame))
         return self.trace
 
-    def _caller(self, frame: FrameType) -> str:
-        """The relay's file that control returns to, past the frames of libraries."""
+    def _caller(self, frame: FrameType) -> tuple[str, str]:
+        """The relay's file and function that control returns to, past the frames of libraries."""
         back = frame.f_back
         while back is not None and not back.f_code.co_filename.startswith(self._inside):
             back = back.f_back
-        return back.f_code.co_filename if back is not None else ""
+        return (back.f_code.co_filename, back.f_code.co_qualname) if back is not None else ("", "")
 
     def begin(self) -> None:
         """Forgets what ran so far."""
@@ -54,14 +56,20 @@ class Recording:
         self._calls = 0
 
     def result(self) -> dict[str, Any]:
-        """`entered`: each file and how many of its lines ran; `moves`: how often control passed to another file."""
+        """`entered`: each file and how many of its lines ran; `moves`: how often control passed from one function to
+        another one in another file, as [from, to, times] with the most frequent first."""
         lines, visits = self._lines.copy(), self._visits.copy()
         files = sorted(file for file, _ in lines)
+        moves = Counter((before, after) for before, after in itertools.pairwise(visits) if before[0] != after[0])
         return {
             "entered": {file[len(self._inside) :]: files.count(file) for file in sorted(set(files))},
-            "moves": sum(before != after for before, after in itertools.pairwise(visits)),
+            "moves": [[self._name(before), self._name(after), times] for (before, after), times in moves.most_common()],
             "calls": self._calls,
         }
+
+    def _name(self, visit: tuple[str, str]) -> str:
+        file, function = visit
+        return f"{file[len(self._inside) :]}:{function}"
 
 
 def obey(recording: Recording, path: str) -> None:
