@@ -69,10 +69,10 @@ def trace(source: Path, variables: dict[str, str]) -> Request:
     return Request(
         files=len(entered),
         lines=sum(entered.values()),
-        moves=sum(times for _, _, times in result["moves"]),
+        moves=sum(times for _, _, times in result["pairs"]),
         calls=result["calls"],
         entered=entered,
-        pairs=result["moves"],
+        pairs=[(before, after, times) for before, after, times in result["pairs"]],
     )
 
 

@@ -56,14 +56,14 @@ class Recording:
         self._calls = 0
 
     def result(self) -> dict[str, Any]:
-        """`entered`: each file and how many of its lines ran; `moves`: how often control passed from one function to
-        another one in another file, as [from, to, times] with the most frequent first."""
+        """`entered`: each file and how many of its lines ran; `calls`; `pairs`: how often control passed from one function
+        to another one in another file, as [from, to, times], the most frequent first."""
         lines, visits = self._lines.copy(), self._visits.copy()
         files = sorted(file for file, _ in lines)
-        moves = Counter((before, after) for before, after in itertools.pairwise(visits) if before[0] != after[0])
+        pairs = Counter((before, after) for before, after in itertools.pairwise(visits) if before[0] != after[0])
         return {
             "entered": {file[len(self._inside) :]: files.count(file) for file in sorted(set(files))},
-            "moves": [[self._name(before), self._name(after), times] for (before, after), times in moves.most_common()],
+            "pairs": [[self._name(before), self._name(after), times] for (before, after), times in pairs.most_common()],
             "calls": self._calls,
         }
 

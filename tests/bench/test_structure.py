@@ -32,8 +32,14 @@ def test_a_recording_counts_files_lines_moves_and_calls(tmp_path: Path, monkeypa
         traced_outer.twice(2)
     finally:
         sys.settrace(before)
-    # outer -> inner -> outer -> inner -> outer, and back to where the call came from
-    assert recording.result() == {"entered": {"traced_inner.py": 1, "traced_outer.py": 2}, "moves": 5, "calls": 3}
+    result = recording.result()
+    assert result["entered"] == {"traced_inner.py": 1, "traced_outer.py": 2}
+    assert result["calls"] == 3
+    assert result["pairs"] == [
+        ["traced_outer.py:twice", "traced_inner.py:double", 2],
+        ["traced_inner.py:double", "traced_outer.py:twice", 2],
+        ["traced_outer.py:twice", ":", 1],  # back to where the call came from
+    ]
 
 
 def test_a_request_of_the_relay_is_traced() -> None:
@@ -42,6 +48,7 @@ def test_a_request_of_the_relay_is_traced() -> None:
     assert "aws/client.py" not in request.entered, "a warm request without limits asks AWS nothing"
     assert request.lines == sum(request.entered.values())
     assert request.moves > request.files
+    assert ("lambda_runtime/loop.py:Runtime._serve", "handler.py:Relay.__call__", 1) in request.pairs
 
 
 @pytest.mark.parametrize(
