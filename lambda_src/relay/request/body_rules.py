@@ -12,8 +12,7 @@ from collections.abc import Callable
 from relay.formats.strict_json import Number
 from relay.limits.cost_bound import CHAT, RESPONSES
 from relay.models import Json
-from relay.request import stored_references
-from relay.request.policy import RequestPolicy, invalid, not_allowed
+from relay.request.policy import NOTHING_IS_STORED, RequestPolicy, invalid, not_allowed
 
 Body = dict[str, Json]
 BodyRules = Callable[[Body, RequestPolicy], None]
@@ -134,10 +133,10 @@ def _tier(body: Body, policy: RequestPolicy) -> None:
 def _stateless(body: Body) -> bool:
     for name in _STATEFUL_FIELDS:
         if body.get(name) is not None:
-            raise not_allowed(name, stored_references.NOTHING_IS_STORED)
+            raise not_allowed(name, NOTHING_IS_STORED)
     store = body.get("store")
     if store is not None and store is not False:
-        raise not_allowed("store", stored_references.NOTHING_IS_STORED)
+        raise not_allowed("store", NOTHING_IS_STORED)
     # Left out, it means true: always for responses, and for chat in newer accounts.
     # Source: platform.openai.com/docs/guides/migrate-to-responses.
     body["store"] = False

@@ -1,29 +1,52 @@
 """What a body holds: tools, models and references to be held against the environment's rules, and all that costs more than
 its own text. Found in one walk that rules, bound and lists of models share. Pure.
 
-Tokens of what is text are bounded by its bytes; what is not known to be text is not bounded by them.
+The walk looks everywhere and not only where today's API has something to find, because new fields appear without notice. Below
+the names of CALLERS_OWN callers choose the keys (a JSON schema, metadata): OpenAI reads no ids and no content there.
+
+One key reads what every caller has stored, so where nothing may be stored every reference is refused that is not known to
+mean something else. Tokens of what is text are bounded by its bytes; what is not known to be text is not bounded by them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
-from relay.formats import recording
 from relay.limits.sent_body import Contents
 from relay.models import Json
-from relay.request import known_fields, stored_references
-from relay.request.body_walk import Part, Place, objects, path
-from relay.request.policy import NAME, RequestPolicy, invalid, no_such_model, not_allowed
+from relay.request import known_fields, media
+from relay.request.policy import NAME, NOTHING_IS_STORED, RequestPolicy, invalid, no_such_model, not_allowed
 
-if TYPE_CHECKING:
-    from relay.formats import multipart
-
+CALLERS_OWN = frozenset(
+    {"schema", "parameters", "input_schema", "output_schema", "metadata", "arguments", "env", "headers", "logit_bias"}
+    | {"acknowledged_safety_checks", "pending_safety_checks", "svg_usage", "attributes"}
+    # Codex's telemetry: ids of its own threads and turns.
+    | {"client_metadata", "internal_chat_message_metadata_passthrough"}
+)
 # Items that tell what tools a server had; they give the model none.
 _TOLD = ("mcp_list_tools",)
 # Objects of these names are weighed with the part that they stand in.
 _WEIGHED_ABOVE = ("image_url", "input_audio", "file")
 _CLIENT_SIDE_WHEN = {"tool_search": ("execution", "client"), "shell": ("environment", "local")}
+_SEND_THE_ITEM = (
+    'send the item itself: with `store: false` and `include: ["reasoning.encrypted_content"]` a response holds all that the '
+    "next turn needs (AI SDK: providerOptions.openai.store = false)"
+)
+# Ids that tie together parts of one request or name a service of OpenAI's. Every other field that ends in "_id" may stand for
+# something that another caller has stored, whether or not it is known today.
+WITHIN_REQUEST = frozenset({"call_id", "tool_call_id", "caller_id", "approval_request_id", "connector_id"})
+_ENDS = ("_id", "_ids")
+# Items that OpenAI completes from its store by their id when they come without this.
+_COMPLETED = {"reasoning": "encrypted_content", "compaction": "encrypted_content", "image_generation_call": "result"}
+_PATH_CHARACTERS = 200
+# Not `dict | list`, which makes a new type at each turn: it took half the time of the walk.
+_NESTED = frozenset({dict, list})
+
+Place = tuple["Place", str | int] | None
+"""The place above and the step from there; the body itself is None."""
+
+Part = Mapping[str, Json]
+"""An object in a body."""
 
 
 def inspect(body: dict[str, Json], policy: RequestPolicy, known: frozenset[str]) -> Contents:
@@ -32,17 +55,45 @@ def inspect(body: dict[str, Json], policy: RequestPolicy, known: frozenset[str])
     Raises RelayError for the first thing that `policy` does not allow.
     """
     contents = Contents()
-    for place, part in objects(body):
+    for place, part in _objects(body):
         if part.get("tools") is not None and part.get("type") not in _TOLD:
             _tools(place, part["tools"], policy, contents)
         if part.get("model") is not None:
             contents.models.append(model_name(part["model"], (place, "model"), policy))
         if not policy.stateful:
-            stored_references.refuse(place, part)
-        elif place is not None and stored_references.stands_for_another(part):
+            _refuse_reference(place, part)
+        elif place is not None and _stands_for_another(part):
             contents.fills_context = True
         _weigh(place, part, known, contents)
     return contents
+
+
+def _objects(body: Part) -> Iterator[tuple[Place, Part]]:
+    """Every object in `body` with its place, the body first. Iterative: depth is the caller's choice."""
+    pending: list[tuple[Place, Json]] = [(None, dict(body))]
+    while pending:
+        place, here = pending.pop()
+        below: list[tuple[Place, Json]] = []
+        if isinstance(here, dict):
+            yield place, here
+            below = [
+                ((place, name), each)
+                for name, each in here.items()
+                if type(each) in _NESTED and name not in CALLERS_OWN
+            ]
+        elif isinstance(here, list) and not _NESTED.isdisjoint(map(type, here)):
+            below = [((place, index), each) for index, each in enumerate(here) if type(each) in _NESTED]
+        below.reverse()
+        pending += below
+
+
+def path(place: Place) -> str:
+    """ "messages[0].content". Built only for a refusal: names are the caller's, and may be megabytes."""
+    steps = []
+    while place is not None:
+        place, step = place
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step[:_PATH_CHARACTERS]}")
+    return "".join(reversed(steps)).removeprefix(".")[:_PATH_CHARACTERS]
 
 
 def model_name(name: Json, place: Place, policy: RequestPolicy) -> str:
@@ -54,6 +105,31 @@ def model_name(name: Json, place: Place, policy: RequestPolicy) -> str:
     if not policy.allows_model(name):
         raise no_such_model(name, path(place))
     return name
+
+
+def _refuse_reference(place: Place, part: Part) -> None:
+    """Raises RelayError if `part`, which stands at `place`, reads what is stored at OpenAI."""
+    for name, value in part.items():
+        if name.endswith(_ENDS) and name not in WITHIN_REQUEST and value is not None:
+            raise not_allowed(path((place, name)), f"it may name something stored, and {NOTHING_IS_STORED}")
+    if isinstance(part.get("container"), str):
+        raise not_allowed(path((place, "container")), NOTHING_IS_STORED)
+    if place is not None and _stands_for_another(part):
+        raise not_allowed(path(place), f"it refers to something stored, and {NOTHING_IS_STORED}; {_SEND_THE_ITEM}")
+
+
+def _stands_for_another(part: Part) -> bool:
+    """Whether an item says that it is only a reference, or has an id and is not known to be more than that."""
+    kind = part.get("type")
+    if kind == "item_reference":
+        return True
+    if part.get("id") is None:
+        return False
+    if isinstance(kind, str) and kind in _COMPLETED:
+        return not part.get(_COMPLETED[kind])
+    if not kind or kind == "message":
+        return not part.get("role") or part.get("content") is None
+    return not isinstance(kind, str) or kind not in known_fields.TEXT_TYPES
 
 
 def _tools(place: Place, tools: Json, policy: RequestPolicy, contents: Contents) -> None:
@@ -88,7 +164,13 @@ def _weigh(place: Place, part: Part, known: frozenset[str], contents: Contents) 
     unknown = part.keys() - (known if place is None else known_fields.TEXT_FIELDS)
     brings = {name for name in unknown if part[name] is not None} if unknown else unknown
     if kind and kind not in known_fields.TEXT_TYPES:
-        brings -= _media(kind, place, part, contents)
+        weighed = media.weigh(kind, part, contents)
+        if weighed is not None:
+            brings -= weighed
+        elif kind in known_fields.FILES or kind in known_fields.STORED_ITEMS:
+            contents.fills_context = True
+        else:
+            contents.cannot_bound(f"nothing bounds what '{path(place)}', of the type {kind[:64]!r}, costs")
     elif kind in known_fields.TEXT_IN:
         brings -= known_fields.TEXT_IN[kind]
     if brings & known_fields.FILE_FIELDS:
@@ -111,66 +193,3 @@ def _options(place: Place, part: Part, contents: Contents) -> None:
         contents.fills_context |= any(part.get(name) for name in ("previous_response_id", "conversation"))
     elif place[1] == "reasoning" and part.get("mode") not in (None, "standard"):
         contents.cannot_bound(f"'{path((place, 'mode'))}' other than \"standard\" runs several passes")
-
-
-def _media(kind: str, place: Place, part: Part, contents: Contents) -> frozenset[str]:
-    """Weighs a part of a type that is not text. Gives the fields that are weighed with it."""
-    if kind in known_fields.PICTURES:
-        return _picture(part, contents)
-    if kind == "input_audio":
-        return _sound(part, contents)
-    if kind == "image_generation_call":
-        # With its result it is a picture; without, OpenAI takes it from its store.
-        result = part.get("result")
-        if isinstance(result, str) and result:
-            contents.pictures += 1
-            contents.binary += len(result)
-        return frozenset({"result"})
-    if kind in known_fields.FILES or kind in known_fields.STORED_ITEMS:
-        contents.fills_context = True
-    else:
-        contents.cannot_bound(f"nothing bounds what '{path(place)}', of the type {kind[:64]!r}, costs")
-    return frozenset()
-
-
-def _picture(part: Part, contents: Contents) -> frozenset[str]:
-    url = part.get("image_url", part.get("url"))
-    if isinstance(url, dict) and url.keys() <= {"url", "detail"}:
-        url = url.get("url")
-    if isinstance(url, str):
-        contents.pictures += 1
-        if url.startswith("data:image/") and "image_url" in part:
-            contents.binary += len(url)
-    elif url is not None or not part.get("file_id"):
-        return frozenset()
-    return frozenset({"image_url", "url"})
-
-
-def _sound(part: Part, contents: Contents) -> frozenset[str]:
-    sound = part.get("input_audio")
-    data = sound.get("data") if isinstance(sound, dict) and sound.keys() <= {"data", "format"} else None
-    if not isinstance(data, str):
-        return frozenset()
-    tokens = recording.most_tokens_of_base64(data)
-    if tokens is None:
-        contents.fills_context = True
-    else:
-        contents.audio_tokens += tokens
-        contents.binary += len(data)
-    return frozenset({"input_audio"})
-
-
-def inspect_form(parts: Sequence[multipart.Part], known: frozenset[str], contents: Contents) -> None:
-    """Adds what the fields of a form bring, of which the text has been inspected: its recording."""
-    for part in parts:
-        name = part.name.partition("[")[0]
-        if name not in known:
-            contents.cannot_bound(f"nothing bounds what '{name}' costs")
-        if part.filename is None:
-            continue
-        tokens = recording.most_tokens(part.value)
-        if tokens is None or name != "file":
-            contents.fills_context = True
-        else:
-            contents.audio_tokens += tokens
-        contents.binary += len(part.value)

@@ -53,6 +53,9 @@ class RequestPolicy(Frozen):
         return not self.models or model in self.models
 
 
+NOTHING_IS_STORED = "nothing is stored at OpenAI in this environment (setting `stateful`)"
+
+
 def invalid(param: str, why: str) -> RelayError:
     """A refusal of a value that no environment takes."""
     return RelayError(ErrorKind.BAD_REQUEST, f"Invalid value for '{param}': {why}.", param=param, code="invalid_value")

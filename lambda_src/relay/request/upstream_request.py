@@ -17,7 +17,7 @@ from relay.limits.policy import Policy
 from relay.limits.sent_body import Contents, Sent
 from relay.models import Caller, Json, Request
 from relay.pricing.prices import Price
-from relay.request import contents, endpoints
+from relay.request import contents, endpoints, media
 from relay.request.endpoints import Endpoint
 from relay.request.policy import RequestPolicy
 
@@ -119,7 +119,8 @@ def prepare(request: Request, policy: RequestPolicy, *, max_body_bytes: int, ide
     if endpoint.caller_id and not fields.get("safety_identifier"):
         fields["safety_identifier"] = identifier
     found = contents.inspect(fields, policy, endpoint.fields)
-    contents.inspect_form(parts, endpoint.fields, found)
+    if parts:
+        media.weigh_form(parts, endpoint.fields, found)
     upstream = UpstreamRequest(
         endpoint=endpoint, fields=fields, parts=parts, contents=found, output_cap=policy.max_output_tokens
     )

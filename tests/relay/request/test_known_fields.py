@@ -18,9 +18,8 @@ from openai.types.audio import speech_create_params, transcription_create_params
 from openai.types.chat import completion_create_params
 from openai.types.responses import response_create_params
 from relay.request import known_fields
-from relay.request.body_walk import CALLERS_OWN
+from relay.request.contents import CALLERS_OWN, WITHIN_REQUEST
 from relay.request.policy import NAME
-from relay.request.stored_references import WITHIN_REQUEST
 from typing_extensions import get_type_hints, is_typeddict
 
 LOOKED_AT = "3.54.0"

@@ -1,0 +1,74 @@
+"""The parts of a body that bring more than their text: pictures, sound and recordings, weighed for the bound. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from relay.formats import recording
+from relay.limits.sent_body import Contents
+from relay.models import Json
+from relay.request.known_fields import PICTURES
+
+if TYPE_CHECKING:
+    from relay.formats import multipart
+
+
+def weigh(kind: str, part: Mapping[str, Json], contents: Contents) -> frozenset[str] | None:
+    """Adds to `contents` a part of the type `kind`. Gives the fields that are weighed with it; None where it is no picture
+    and no sound."""
+    if kind in PICTURES:
+        return _picture(part, contents)
+    if kind == "input_audio":
+        return _sound(part, contents)
+    if kind == "image_generation_call":
+        # With its result it is a picture; without, OpenAI takes it from its store.
+        result = part.get("result")
+        if isinstance(result, str) and result:
+            contents.pictures += 1
+            contents.binary += len(result)
+        return frozenset({"result"})
+    return None
+
+
+def _picture(part: Mapping[str, Json], contents: Contents) -> frozenset[str]:
+    url = part.get("image_url", part.get("url"))
+    if isinstance(url, dict) and url.keys() <= {"url", "detail"}:
+        url = url.get("url")
+    if isinstance(url, str):
+        contents.pictures += 1
+        if url.startswith("data:image/") and "image_url" in part:
+            contents.binary += len(url)
+    elif url is not None or not part.get("file_id"):
+        return frozenset()
+    return frozenset({"image_url", "url"})
+
+
+def _sound(part: Mapping[str, Json], contents: Contents) -> frozenset[str]:
+    sound = part.get("input_audio")
+    data = sound.get("data") if isinstance(sound, dict) and sound.keys() <= {"data", "format"} else None
+    if not isinstance(data, str):
+        return frozenset()
+    tokens = recording.most_tokens_of_base64(data)
+    if tokens is None:
+        contents.fills_context = True
+    else:
+        contents.audio_tokens += tokens
+        contents.binary += len(data)
+    return frozenset({"input_audio"})
+
+
+def weigh_form(parts: Sequence[multipart.Part], known: frozenset[str], contents: Contents) -> None:
+    """Adds what the fields of a form bring, of which the text has been inspected: its recording."""
+    for part in parts:
+        name = part.name.partition("[")[0]
+        if name not in known:
+            contents.cannot_bound(f"nothing bounds what '{name}' costs")
+        if part.filename is None:
+            continue
+        tokens = recording.most_tokens(part.value)
+        if tokens is None or name != "file":
+            contents.fills_context = True
+        else:
+            contents.audio_tokens += tokens
+        contents.binary += len(part.value)
