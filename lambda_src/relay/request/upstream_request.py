@@ -32,6 +32,7 @@ _CODING = re.compile(r"[a-z0-9-]{1,20}")
 class UpstreamRequest:
     """One request on its way to OpenAI. `fields` is what the body says; `bound` still narrows it before it is sent.
 
+    `models` are all that the body names, the one that generates first; `choices` is how many responses are asked for.
     `output_cap` is the environment's, in tokens. `added_usage`: the relay has asked for usage in the stream, the caller
     has not. `as_text`: the caller wants the bare text of a stream.
     """
@@ -52,21 +53,13 @@ class UpstreamRequest:
         self.parts = parts
         self.contents = contents
         self.output_cap = output_cap
+        self.models = tuple(contents.models)
+        choices = fields.get("n")
+        self.choices = choices if isinstance(choices, int) else 1
         self._written: tuple[bytes, str] | None = None
         self.wants_stream = False
         self.added_usage = False
         self.as_text = False
-
-    @property
-    def choices(self) -> int:
-        """How many answers are asked for."""
-        wanted = self.fields.get("n")
-        return wanted if isinstance(wanted, int) else 1
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """All models that the body names, the one that generates first."""
-        return tuple(self.contents.models)
 
     def bound(self, policy: Policy, price: Price | None) -> Bound:
         """The most that this request can cost, once it is narrowed to a caller's `policy`: the body that `body` gives from
