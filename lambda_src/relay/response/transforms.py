@@ -16,7 +16,8 @@ from relay.errors import ErrorKind, RelayError
 from relay.models import Json, JsonObject
 from relay.net import sse
 from relay.response import errors
-from relay.response.masking import mask_events, mask_json
+from relay.response.masking import LazyMask, may_hold_id
+from relay.response.object_masks import EventMask, ObjectMask
 from relay.response.stream_formats import StreamFormat
 
 Transform = Callable[[Iterator[bytes]], Iterator[bytes]]
@@ -43,6 +44,52 @@ def for_response(*, content_type: str, strip_usage: bool, text_of: StreamFormat 
     if text_of is not None:
         chain.append(partial(only_text, stream_format=text_of))
     return chain
+
+
+def mask_events(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The transform for event streams."""
+    splitter, event = sse.EventSplitter(), LazyMask(EventMask)
+    try:
+        for chunk in chunks:
+            rest, ended, events, start = splitter.cut(chunk)
+            if len(events) == len(chunk) and not ended and not may_hold_id(events):
+                yield chunk  # nearly always
+                continue
+            passed = event.feed(rest)
+            if ended:
+                passed += event.finish()
+                event = LazyMask(EventMask)
+            passed += _masked(events) + event.feed(start)
+            if passed:
+                yield passed
+    except Exception:  # whatever it was: it is raised again behind what had come
+        if held := event.cut_off():
+            yield held
+        raise
+    if held := event.finish():
+        yield held
+
+
+def mask_json(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The transform for a body of JSON that is not an error as a whole, such as a response that failed."""
+    body = LazyMask(ObjectMask)
+    try:
+        for chunk in chunks:
+            if passed := body.feed(chunk):
+                yield passed
+    except Exception:  # whatever it was: it is raised again behind what had come
+        if held := body.cut_off():
+            yield held
+        raise
+    if held := body.finish():
+        yield held
+
+
+def _masked(events: bytes) -> bytes:
+    if not may_hold_id(events):
+        return events
+    masks = [(EventMask(), event) for event in sse.split(events)]
+    return b"".join([event_mask.feed(event) + event_mask.finish() for event_mask, event in masks])
 
 
 def without_usage(chunks: Iterator[bytes]) -> Iterator[bytes]:

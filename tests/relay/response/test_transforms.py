@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from relay.errors import ErrorKind, RelayError
-from relay.response import masking, stream_formats, transforms
+from relay.response import stream_formats, transforms
 from relay.response.transforms import Transform, events, only_text, without_usage
 
 TEXTS = [
@@ -338,12 +338,12 @@ def test_the_chain_is_made_for_the_request() -> None:
         return transforms.for_response(content_type=kind, strip_usage=strip_usage, text_of=text_of)
 
     events_kind = "text/event-stream; charset=utf-8"
-    assert chain(events_kind) == [masking.mask_events]
-    assert chain("Application/JSON") == [masking.mask_json]
+    assert chain(events_kind) == [transforms.mask_events]
+    assert chain("Application/JSON") == [transforms.mask_json]
     assert chain("audio/mpeg") == chain("text/plain") == []
-    assert chain(events_kind, strip_usage=True) == [masking.mask_events, without_usage]
+    assert chain(events_kind, strip_usage=True) == [transforms.mask_events, without_usage]
     [mask, text] = chain(events_kind, text_of=stream_formats.CHAT)
-    assert mask == masking.mask_events
+    assert mask == transforms.mask_events
     assert isinstance(text, partial)
     stream: Iterator[bytes] = iter([WITH])
     for transform in transforms.for_response(
