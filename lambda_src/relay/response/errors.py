@@ -1,7 +1,6 @@
 """What OpenAI's error objects and statuses mean, and how much of them a caller may read. Pure.
 
-Source: platform.openai.com/docs/guides/error-codes, and for streams the event "error" of the Responses API, which is
-documented flat ({"type": "error", "code", "message"}) and sent nested ({"type": "error", "error": {...}}).
+Source: platform.openai.com/docs/guides/error-codes.
 """
 
 from __future__ import annotations
@@ -43,19 +42,6 @@ def is_unbilled_status(status: int) -> bool:
 def is_unbilled(error: Mapping[str, Json]) -> bool:
     """Whether OpenAI's error object, where nothing else has come, says that the request has certainly cost nothing."""
     return to_relay_error(error).kind in _UNBILLED_KINDS
-
-
-def in_event(fields: Mapping[str, Json]) -> Mapping[str, Json] | None:
-    """The error that an event of a stream carries, in either of its shapes."""
-    error = fields.get("error")
-    if error:
-        return error if isinstance(error, dict) else {"message": error}
-    return fields if fields.get("type") == "error" else None
-
-
-def raises_in_sdks(fields: Mapping[str, Json]) -> bool:
-    """Whether OpenAI's SDKs raise on the event. They do not on a flat one (tried with openai-python 3.54)."""
-    return bool(fields.get("error"))
 
 
 def to_relay_error(error: Mapping[str, Json], otherwise: ErrorKind = ErrorKind.UPSTREAM_ERROR) -> RelayError:

@@ -16,6 +16,7 @@ from relay.net.wait import Wait
 from relay.openai.client import UpstreamResponse
 from relay.response import errors
 from relay.response.masking import mask
+from relay.response.members import error_in
 from relay.response.usage_meter import EventMeter, Meter
 
 SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
@@ -142,7 +143,7 @@ def first_piece(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _begins_with_error(data: bytes) -> bool:
     """Whether the first event in `data` is the error; the one read that brought it may have brought others before it."""
-    return any(errors.in_event(_object(line)) for line in sse.data_lines(sse.split(data)[0]))
+    return any(error_in(_object(line)) for line in sse.data_lines(sse.split(data)[0]))
 
 
 def _then(data: bytes, failure: RelayError) -> Iterator[bytes]:

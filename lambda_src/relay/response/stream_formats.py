@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from relay.frozen import Frozen
 from relay.models import Json
-from relay.response import errors
+from relay.response.members import error_in
 
 
 def _no_text(fields: Mapping[str, Json]) -> str:
@@ -24,7 +24,7 @@ class StreamFormat(Frozen):
     name: str
     terminal_types: frozenset[str] = frozenset()
     text: Callable[[Mapping[str, Json]], str] = _no_text
-    error: Callable[[Mapping[str, Json]], Mapping[str, Json] | None] = errors.in_event
+    error: Callable[[Mapping[str, Json]], Mapping[str, Json] | None] = error_in
 
 
 def _chat_text(fields: Mapping[str, Json]) -> str:
@@ -39,7 +39,7 @@ def _chat_text(fields: Mapping[str, Json]) -> str:
 
 def _responses_error(fields: Mapping[str, Json]) -> Mapping[str, Json] | None:
     if fields.get("type") != "response.failed":
-        return errors.in_event(fields)
+        return error_in(fields)
     response = fields.get("response")
     error = response.get("error") if isinstance(response, dict) else None
     return error if isinstance(error, dict) else {"code": "response_failed"}

@@ -12,15 +12,9 @@ from typing import Protocol
 from relay.formats.json_members import MemberReader
 from relay.models import Json, Usage
 from relay.net import sse
-from relay.response import errors
+from relay.response.members import BODY_MEMBERS, EVENT_MEMBERS, error_in, raises_in_sdks, usage_in
 from relay.response.stream_formats import StreamFormat
-from relay.response.usage import usage_in
 
-_BODY_MEMBERS = frozenset({"usage", "model", "service_tier"})
-_EVENT_MEMBERS = _BODY_MEMBERS | {
-    *("type", "choices", "error", "code", "message", "param"),
-    *("response.usage", "response.model", "response.service_tier"),
-}
 # What begins the data of a chat stream's last event, and a name longer than any event's.
 _DONE = b"[DONE]"
 _NAME_BYTES = 64
@@ -131,11 +125,11 @@ class EventMeter:
         fields = event.fields()
         is_terminal = fields.get("type") in self._format.terminal_types
         self._count(usage_in(fields), is_terminal=is_terminal)
-        self.error = errors.in_event(fields) or self.error
+        self.error = error_in(fields) or self.error
         if is_terminal:
             self._end(1)
             self._counts_all = self._left <= 0
-        elif errors.raises_in_sdks(fields):
+        elif raises_in_sdks(fields):
             # It ends a stream as surely as a good end does, but says nothing of what was billed until then.
             self._end(self._left)
         elif fields.get("choices") == []:
@@ -162,7 +156,7 @@ class _Event:
         self._reads = False
         self._name = b""
         self._fields = sse.FieldReader()
-        self._members = MemberReader(_EVENT_MEMBERS, "response")
+        self._members = MemberReader(EVENT_MEMBERS, "response")
 
     @property
     def complete(self) -> bool:
@@ -209,7 +203,7 @@ class BodyMeter:
 
     def __init__(self, content_type: str) -> None:
         self._is_json = content_type.lower().startswith("application/json")
-        self._members = MemberReader(_BODY_MEMBERS, "response")
+        self._members = MemberReader(BODY_MEMBERS, "response")
         self._is_empty = True
         self.ended = False
         self.surplus: int | None = None

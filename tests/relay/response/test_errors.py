@@ -90,22 +90,3 @@ def test_ids_of_the_organisation_and_pieces_of_keys_are_taken_out(secret: str) -
 )
 def test_ordinary_words_stay(text: str) -> None:
     assert masking.mask_text(text) == text
-
-
-@pytest.mark.parametrize(
-    ("fields", "error", "raises"),
-    [
-        ({"error": {"message": "m"}}, {"message": "m"}, True),
-        ({"type": "error", "error": {"message": "m"}}, {"message": "m"}, True),
-        ({"error": "m"}, {"message": "m"}, True),
-        ({"type": "error", "message": "m"}, {"type": "error", "message": "m"}, False),
-        ({"type": "error", "error": None, "code": "c"}, {"type": "error", "error": None, "code": "c"}, False),
-        ({"error": None}, None, False),
-        ({"error": {}}, None, False),
-        ({"type": "response.failed", "response": {"error": {"code": "c"}}}, None, False),
-        ({}, None, False),
-    ],
-)
-def test_an_error_is_found_in_an_event(fields: dict[str, Any], error: dict[str, Any] | None, raises: bool) -> None:
-    assert errors.in_event(fields) == error
-    assert errors.raises_in_sdks(fields) is raises

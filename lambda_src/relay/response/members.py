@@ -1,7 +1,8 @@
-"""The usage that OpenAI reports in a response or an event: which members carry it, and what it counts. Pure.
+"""The members of events and bodies that the relay reads: the usage that OpenAI counts, and the error that it tells of. Pure.
 
 Source: platform.openai.com/docs/api-reference: chat/object (usage), responses/object (usage, service_tier),
-images/object, audio/json-object.
+images/object, audio/json-object. The event "error" of the Responses API is documented flat ({"type": "error", "code",
+"message"}) and sent nested ({"type": "error", "error": {...}}).
 """
 
 from __future__ import annotations
@@ -10,6 +11,25 @@ import math
 from collections.abc import Mapping
 
 from relay.models import Json, Usage
+
+BODY_MEMBERS = frozenset({"usage", "model", "service_tier"})
+EVENT_MEMBERS = BODY_MEMBERS | {
+    *("type", "choices", "error", "code", "message", "param"),
+    *("response.usage", "response.model", "response.service_tier"),
+}
+
+
+def error_in(fields: Mapping[str, Json]) -> Mapping[str, Json] | None:
+    """The error that an event of a stream carries, in either of its shapes."""
+    error = fields.get("error")
+    if error:
+        return error if isinstance(error, dict) else {"message": error}
+    return fields if fields.get("type") == "error" else None
+
+
+def raises_in_sdks(fields: Mapping[str, Json]) -> bool:
+    """Whether OpenAI's SDKs raise on the event. They do not on a flat one (tried with openai-python 3.54)."""
+    return bool(fields.get("error"))
 
 
 def usage_in(fields: Mapping[str, Json]) -> Usage | None:
