@@ -114,20 +114,17 @@ def first_event(chunks: Iterator[bytes], meter: Meter, begun: Callable[[], bool]
 
     Gives back what it has read, with the failure behind it if there was one and the response has `begun` meanwhile.
     """
-    splitter, first = sse.EventSplitter(), bytearray()
-    complete = False
+    first = bytearray()
     try:
         for chunk in chunks:
             first += chunk
-            _, ended, events, _ = splitter.cut(chunk)
-            complete = ended or bool(events)
-            if begun() or complete or len(first) > _ERROR_BYTES:
+            if begun() or meter.began or len(first) > _ERROR_BYTES:
                 break
     except RelayError as failure:
         if not begun():
             raise
         return _then(bytes(first), failure)
-    if meter.error is not None and not begun() and (not complete or _begins_with_error(bytes(first))):
+    if meter.error is not None and not begun() and (not meter.began or _begins_with_error(bytes(first))):
         raise errors.to_relay_error(meter.error)
     return iter([bytes(first)] if first else [])
 

@@ -27,10 +27,12 @@ _ENDS_BYTES = 1 << 14
 class Meter(Protocol):
     """Reads along with one response. `ended`: nothing is missing. `error`: OpenAI's error object, from the stream itself.
 
-    `surplus`: how many of the bytes fed last came after the event that ended a stream; None when nothing has ended it.
+    `began`: an event of a stream has come whole. `surplus`: how many of the bytes fed last came after the event that ended
+    it; None when nothing has ended it.
     """
 
     ended: bool
+    began: bool
     surplus: int | None
     error: Mapping[str, Json] | None
 
@@ -56,7 +58,7 @@ class EventMeter:
         self._left = choices
         self._usage: Usage | None = None
         self._counts_all = False
-        self.ended = False
+        self.ended = self.began = False
         self.surplus: int | None = None
         self.error: Mapping[str, Json] | None = None
 
@@ -71,6 +73,7 @@ class EventMeter:
             self.surplus = len(chunk)
             return
         rest, ended, events, start = self._splitter.cut(chunk)
+        self.began = self.began or ended or bool(events)
         if self._open is not None:
             self._open.feed(rest)
         if ended and self._close(surplus=len(chunk) - len(rest)):
@@ -115,14 +118,14 @@ class EventMeter:
     def _read(self, event: _Event) -> None:
         if event.held and not self._is_interesting(event.ends()):
             return
-        event.read()
-        if event.start.startswith(_DONE):
+        reader = event.read()
+        if reader.start.startswith(_DONE):
             self._counts_all = True
             self._end(self._left)
             return
-        if not event.complete:
+        if not reader.complete:
             return  # cut, or not of a kind that says anything of the stream
-        fields = event.fields()
+        fields = reader.fields()
         is_terminal = fields.get("type") in self._format.terminal_types
         self._count(usage_in(fields), is_terminal=is_terminal)
         self.error = error_in(fields) or self.error
@@ -146,26 +149,16 @@ class EventMeter:
 
 
 class _Event:
-    """One event as its bytes come. `start`: how its data begins."""
+    """One event as its bytes come. `held` are its bytes while they are few: into most events nobody looks."""
 
     def __init__(self) -> None:
-        self.start = b""
-        # Its bytes while they are few: of most events nobody looks into.
         self.held: list[bytes] = []
         self._held_bytes = 0
-        self._reads = False
-        self._name = b""
-        self._fields = sse.FieldReader()
-        self._members = MemberReader(EVENT_MEMBERS, "response")
-
-    @property
-    def complete(self) -> bool:
-        """Whether the data is one whole JSON object."""
-        return self._members.complete
+        self._reader: _EventReader | None = None
 
     def feed(self, data: bytes) -> None:
-        if self._reads:
-            self._look_into(data)
+        if self._reader is not None:
+            self._reader.feed(data)
             return
         self.held.append(data)
         self._held_bytes += len(data)
@@ -177,14 +170,31 @@ class _Event:
         whole = b"".join(self.held)
         return whole if len(whole) <= _ENDS_BYTES else whole[:_HEAD_BYTES] + whole[-_ENDS_BYTES:]
 
-    def read(self) -> None:
+    def read(self) -> _EventReader:
         """Looks into what is held, and into all that follows."""
-        self._reads = True
-        for data in self.held:
-            self._look_into(data)
-        self.held.clear()
+        if self._reader is None:
+            self._reader = _EventReader()
+            for data in self.held:
+                self._reader.feed(data)
+            self.held.clear()
+        return self._reader
 
-    def _look_into(self, data: bytes) -> None:
+
+class _EventReader:
+    """Reads the members of one event that count. `start`: how its data begins."""
+
+    def __init__(self) -> None:
+        self.start = b""
+        self._name = b""
+        self._fields = sse.FieldReader()
+        self._members = MemberReader(EVENT_MEMBERS, "response")
+
+    @property
+    def complete(self) -> bool:
+        """Whether the data is one whole JSON object."""
+        return self._members.complete
+
+    def feed(self, data: bytes) -> None:
         for name, piece in self._fields.feed(data):
             if name == b"data":
                 self.start += piece[: len(_DONE) - len(self.start)]
@@ -205,7 +215,7 @@ class BodyMeter:
         self._is_json = content_type.lower().startswith("application/json")
         self._members = MemberReader(BODY_MEMBERS, "response")
         self._is_empty = True
-        self.ended = False
+        self.ended = self.began = False
         self.surplus: int | None = None
         self.error: Mapping[str, Json] | None = None
         self.usage: Usage | None = None
