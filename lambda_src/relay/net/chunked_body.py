@@ -37,7 +37,7 @@ _UNFINISHED_FIRST = re.compile(rb"[0-9a-fA-F]{0,15}\r?")
 _UNFINISHED_NEXT = re.compile(rb"\r?|\r\n[0-9a-fA-F]{0,15}\r?")
 
 
-class AnswerFraming:
+class ResponseFraming:
     """One response's bytes, from its head on: `feed` takes what was read and returns the body in it that goes past the
     library, `take_rest` gives what the library is to read. `interim` counts the informational responses (1xx) before it.
 

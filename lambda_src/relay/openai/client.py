@@ -19,6 +19,10 @@ from relay.frozen import Frozen
 from relay.net.wait import Wait
 from relay.openai.transport import CONNECT_SECONDS, IDLE_SECONDS, Backend, NetworkStream
 
+# The failures that httpcore raises where the relay uses it. Before any byte of a request has left, and after that.
+_UNREACHABLE = (httpcore.ConnectTimeout, httpcore.ConnectError)
+_BROKEN = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError, httpcore.LocalProtocolError)
+
 
 class Call(Frozen):
     """One request to OpenAI. `path` is relative to the base URL and written by the relay, never by the caller."""
@@ -114,7 +118,7 @@ class Upstream:
         self._backend.connecting = wait.within(CONNECT_SECONDS)
         try:
             return self._transport.handle_request(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except _UNREACHABLE:
             # No byte of the request has left: the one failure that may be tried again.
             if not self._backend.connecting.seconds_left():
                 raise
@@ -135,36 +139,18 @@ def _chunks(response: httpx.Response) -> Iterator[bytes]:
 def _errors() -> Iterator[None]:
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+    except _UNREACHABLE as error:
         raise RelayError(ErrorKind.UPSTREAM_UNREACHABLE, log=_describe(error)) from error
-    except httpx.HTTPError as error:
+    except _BROKEN as error:
         raise RelayError(ErrorKind.UPSTREAM_BROKEN, log=_describe(error)) from error
 
 
 def _describe(error: Exception) -> str:
     text = str(error)
-    if isinstance(error, httpx.ProtocolError):
+    if isinstance(error, httpcore.ProtocolError):
         # What follows a colon in h11's texts is what came, quoted: it may be a completion.
         text = text.partition(":")[0]
     return f"{type(error).__name__}: {text}"
-
-
-_TO_HTTPX: dict[type[Exception], type[httpx.TransportError]] = {
-    httpcore.ConnectTimeout: httpx.ConnectTimeout,
-    httpcore.ConnectError: httpx.ConnectError,
-    httpcore.ReadError: httpx.ReadError,
-    httpcore.WriteError: httpx.WriteError,
-    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
-    httpcore.LocalProtocolError: httpx.LocalProtocolError,
-}
-
-
-@contextlib.contextmanager
-def _to_httpx() -> Iterator[None]:
-    try:
-        yield
-    except tuple(_TO_HTTPX) as error:
-        raise _TO_HTTPX[type(error)](str(error)) from error
 
 
 class _Transport(httpx.BaseTransport):
@@ -175,16 +161,15 @@ class _Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
-        with _to_httpx():
-            response = self._pool.handle_request(
-                httpcore.Request(
-                    method=request.method,
-                    url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
-                )
+        response = self._pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
             )
+        )
         return httpx.Response(response.status, headers=response.headers, stream=_Stream(response))
 
     def has_idle(self) -> bool:
@@ -201,16 +186,14 @@ class _Stream(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         network: NetworkStream = self._response.extensions["network_stream"]
         try:
-            with _to_httpx():
-                # Plain chunks go past httpcore and h11, which are most of what a token costs; what ends them does not.
-                while data := network.read_body():
-                    yield data
-                yield from self._response.iter_stream()
+            # Plain chunks go past httpcore and h11, which are most of what a token costs; what ends them does not.
+            while data := network.read_body():
+                yield data
+            yield from self._response.iter_stream()
         except BaseException:  # whatever it was: it is raised again
             # As httpcore does where it reads itself: OpenAI is told to stop before the caller is told why.
             self.close()
             raise
 
     def close(self) -> None:
-        with _to_httpx():
-            self._response.close()
+        self._response.close()

@@ -6,7 +6,7 @@ import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.net.chunked_body import AnswerFraming
+from relay.net.chunked_body import ResponseFraming
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -15,7 +15,7 @@ def chunked(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-def read(pieces: list[bytes], framing: AnswerFraming | None = None) -> tuple[bytes, str]:
+def read(pieces: list[bytes], framing: ResponseFraming | None = None) -> tuple[bytes, str]:
     """What h11 makes of the pieces, alone or behind `framing`: the body, and how it ended."""
     connection = h11.Connection(h11.CLIENT)
     connection.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
@@ -48,7 +48,7 @@ def read(pieces: list[bytes], framing: AnswerFraming | None = None) -> tuple[byt
 
 
 def same(pieces: list[bytes]) -> None:
-    assert read(pieces, AnswerFraming()) == read(pieces)
+    assert read(pieces, ResponseFraming()) == read(pieces)
 
 
 ANSWERS = {
@@ -97,7 +97,7 @@ def test_any_chunks_in_any_pieces(parts: list[bytes], data: st.DataObject) -> No
     answer = HEAD + chunked(*parts)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=6)))
     pieces = [answer[a:b] for a, b in zip([0, *cuts], [*cuts, len(answer)], strict=True) if a < b]
-    assert read(pieces, AnswerFraming()) == (b"".join(parts), "complete")
+    assert read(pieces, ResponseFraming()) == (b"".join(parts), "complete")
 
 
 @given(st.binary(max_size=60), st.integers(0, 60))
@@ -107,13 +107,13 @@ def test_any_garbage_after_the_head(garbage: bytes, at: int) -> None:
 
 @pytest.mark.parametrize("line", [b"HTTP/1.0 100 X", b"HTTP/1.2 204 X", b"HTTP/1.1 304 X", b"HTTP/2.0 200 X"])
 def test_what_may_not_be_the_answer_is_left_to_the_library(line: bytes) -> None:
-    framing = AnswerFraming()
+    framing = ResponseFraming()
     assert framing.feed(HEAD.replace(b"HTTP/1.1 200 OK", line) + chunked(b"a")) == b""
     assert not framing.in_body
 
 
 def test_plain_chunks_go_past_the_library() -> None:
-    framing = AnswerFraming()
+    framing = ResponseFraming()
     assert framing.feed(HEAD + b"1\r\na\r\n2\r\nbc\r\n") == b"abc"
     assert (framing.take_rest(), framing.in_body) == (HEAD, True)
     assert framing.feed(b"1\r\nd\r\n0\r\n\r\n") == b"d"
@@ -122,7 +122,7 @@ def test_plain_chunks_go_past_the_library() -> None:
 
 
 def test_no_byte_of_a_body_waits_for_more() -> None:
-    framing = AnswerFraming()
+    framing = ResponseFraming()
     framing.feed(HEAD)
     assert framing.feed(b"ffff\r\nab") == b"ab"
     assert framing.feed(b"c") == b"c"
@@ -141,13 +141,13 @@ EXACT = {
 def test_one_whole_answer_is_told_from_less_and_more(answer: bytes) -> None:
     for at in range(len(answer)):
         for end in range(at, len(answer) + 1):
-            framing = AnswerFraming()
+            framing = ResponseFraming()
             for piece in (answer[:at], answer[at:end]):
                 if piece:
                     framing.feed(piece)
             assert framing.exact == (end == len(answer)), (at, end)
         for more in (b"\r", b"HTTP/1.1 200 OK\r\n"):
-            framing = AnswerFraming()
+            framing = ResponseFraming()
             for piece in (answer[:at], answer[at:] + more):
                 if piece:
                     framing.feed(piece)
@@ -164,7 +164,7 @@ def test_one_whole_answer_is_told_from_less_and_more(answer: bytes) -> None:
     ],
 )
 def test_where_the_end_is_not_plain_nothing_is_promised(answer: bytes) -> None:
-    framing = AnswerFraming()
+    framing = ResponseFraming()
     framing.feed(answer)
     assert not framing.exact
 
