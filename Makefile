@@ -6,6 +6,7 @@
 #: PROMPT   of demo
 #: YES      1: deploy, destroy and deploy-roles ask nothing
 #: AGAINST  the revision that template-diff compares with (main)
+#: CHECK    1: prices fails when a listed model has ended or the list is old
 #: QUICK    1: bench in under two minutes
 #: PYTHON   the interpreter that makes .venv (python3)
 PYTHON ?= python3
@@ -39,7 +40,7 @@ endif
 export PYTHONUTF8 := 1
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
 
-.PHONY: help demo local proxy operate test bundle synth snapshots bootstrap deploy deploy-local deploy-roles destroy diff template-diff smoke bench cost lock clean has-node
+.PHONY: help demo local proxy operate test bundle synth snapshots bootstrap deploy deploy-local deploy-roles destroy diff template-diff smoke bench cost prices lock clean has-node
 help:
 	@echo "usage: make COMMAND [VARIABLE=value ...]"
 	@echo
@@ -103,6 +104,9 @@ bench: bundle ## the relay beside its peers (QUICK=1 for under two minutes)
 
 cost: $(BASE) ## the figures of docs/cost.md, from the prices in bench/scale.py and the accepted templates
 	@$(BIN)/python -m bench.cost
+
+prices: $(BASE) ## the relay's price list beside two public ones: what differs, is missing or ends soon (CHECK=1 may fail)
+	@$(BIN)/python -m price_lists $(if $(CHECK),--check)
 
 lock: ## recompile the lock files from requirements*.in (needs uv on PATH)
 	sh .ci/lock

@@ -12,14 +12,14 @@ from tests.support.synthesis import ROOT
 
 # What looks like the name of one of OpenAI's chat models. A dated snapshot of the example is the example.
 MODEL = re.compile(r"(?<![\w./-])(?:gpt-\d[\w.]*(?:-[a-z]\w*)*|o\d(?:-[a-z]+)?)(?![\w/])")
-# Figures of measured runs, and a table that tests write.
-MEASURED = {"performance.md", "faults.md"}
+# Figures of measured runs, a table that tests write, and the page that is about models.
+MEASURED = {"performance.md", "faults.md", "prices.md"}
 
 
 def _pages() -> list[Path]:
     pages = [ROOT / "README.md", ROOT / "Makefile", ROOT / "app.py", ROOT / "clients" / "README.md"]
     pages += [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in MEASURED]
-    for folder in ("clients", "cdk_app", "operate", "emulator"):
+    for folder in ("clients", "cdk_app", "operate", "emulator", "price_lists"):
         code = sorted((ROOT / folder).rglob("*.py")) + sorted((ROOT / folder).rglob("*.mjs"))
         pages += [path for path in code if "fakes" not in path.parts]
     return pages

@@ -23,7 +23,7 @@ INDEX = ROOT / "docs" / "README.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # A path may be written from the root, from lambda_src (relay/...), or, in a record, from where the reader is.
 BASES = (ROOT, ROOT / "lambda_src", ROOT / "docs")
-TOP_FOLDERS = {"app", "relay", "cdk_app", "emulator", "operate", "clients", "bench", "tests"}
+TOP_FOLDERS = {"app", "relay", "cdk_app", "emulator", "operate", "clients", "price_lists", "bench", "tests"}
 # Written by commands, so not in a checkout.
 MADE = ("build/", "cdk.out", "node_modules/", ".venv/")
 

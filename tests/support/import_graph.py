@@ -1,7 +1,7 @@
 """Reads the repository's Python files as a graph: which module imports which, and which room each belongs to.
 
 A room is a folder of modules directly below `relay`, `cdk_app` or `emulator`; the single modules beside the rooms are rooms of
-their own; `clients` and `operate` are one room each.
+their own; `clients`, `operate` and `price_lists` are one room each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 Imports = dict[str, set[str]]
 
-FOLDERS = ("cdk_app", "lambda_src", "emulator", "clients", "operate")
+FOLDERS = ("cdk_app", "lambda_src", "emulator", "clients", "operate", "price_lists")
 _WITH_ROOMS = ("relay", "cdk_app", "emulator")
 
 

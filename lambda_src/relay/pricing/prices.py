@@ -23,8 +23,9 @@ RATES = (*INPUT_RATES, *OUTPUT_RATES)
 WHOLE = ("second", "request")
 # OpenAI's other names of a tier. Source: platform.openai.com/docs/guides/priority-processing.
 _TIERS = {"": "default", "auto": "default", "fast": "priority"}
-# Hosts that keep data in a region, where tokens cost 10 % more. Source: platform.openai.com/docs/guides/your-data.
-_REGIONAL = re.compile(r"https://[a-z]{2}\.api\.openai\.com(:443)?(/|\Z)")
+# Hosts that keep data in a region or for a government, where tokens cost 10 % more (of some models; here of all).
+# Source: platform.openai.com/docs/guides/your-data.
+_REGIONAL = re.compile(r"https://[a-z0-9-]+\.api\.openai\.com(:443)?(/|\Z)", re.IGNORECASE)
 REGIONAL_PERCENT = 110
 
 

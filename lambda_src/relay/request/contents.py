@@ -27,6 +27,8 @@ CALLERS_OWN = frozenset(
 _TOLD = ("mcp_list_tools",)
 # Objects of these names are weighed with the part that they stand in.
 _WEIGHED_ABOVE = ("image_url", "input_audio", "file")
+# A GIF is 2 to 16 of them, and an SVG is written by a second model. Source: openai-python, types/image_generate_params.py.
+_ONE_PICTURE = ("png", "jpeg", "webp")
 _CLIENT_SIDE_WHEN = {"tool_search": ("execution", "client"), "shell": ("environment", "local")}
 _SEND_THE_ITEM = (
     'send the item itself: with `store: false` and `include: ["reasoning.encrypted_content"]` a response holds all that the '
@@ -190,6 +192,8 @@ def _options(place: Place, part: Part, contents: Contents) -> None:
     if part.get("prewarm") not in (None, False):
         contents.cannot_bound(f"'{path((place, 'prewarm'))}' fills the cache at a price of its own")
     if place is None:
+        if part.get("output_format") not in (None, *_ONE_PICTURE):
+            contents.cannot_bound('\'output_format\' other than "png", "jpeg" and "webp" is more than one picture')
         contents.fills_context |= any(part.get(name) for name in ("previous_response_id", "conversation"))
     elif place[1] == "reasoning" and part.get("mode") not in (None, "standard"):
         contents.cannot_bound(f"'{path((place, 'mode'))}' other than \"standard\" runs several passes")

@@ -112,3 +112,14 @@ def test_every_lock_is_looked_after() -> None:
         found = [*ROOT.glob(name), *(path for folder in ours for path in folder.rglob(name))]
         folders = {"/" + str(path.parent.relative_to(ROOT)).removeprefix(".") for path in found}
         assert folders == set(looked_after[ecosystem])
+
+
+def test_the_price_list_is_looked_at_every_week() -> None:
+    """On a clock of its own, so that no date turns the gate red."""
+    prices = _read("prices.yml")
+    ((minute, hour, *days),) = (each["cron"].split() for each in prices["on"]["schedule"])
+    assert minute.isdecimal() and hour.isdecimal()  # noqa: PT018
+    assert days == ["*", "*", "1"]
+    assert [step["run"] for step in _steps(prices) if "run" in step] == ["make prices CHECK=1"]
+    for name in (path.name for path in FILES):
+        assert ("schedule" in _read(name)["on"]) == (name == "prices.yml")

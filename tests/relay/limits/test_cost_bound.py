@@ -230,6 +230,9 @@ UNKNOWN: list[tuple[CostBound, dict[str, Any], str]] = [
     (CHAT, {"messages": [], "web_search_options": {}}, "'web_search_options'"),
     (IMAGES, {"prompt": "x", "svg": {"model": "m"}}, "'svg'"),
     (IMAGES, {"prompt": "x", "frame_count": 5}, "'frame_count'"),
+    (IMAGES, {"prompt": "x", "output_format": "gif"}, "'output_format'"),
+    (IMAGES, {"prompt": "x", "output_format": "svg"}, "'output_format'"),
+    (IMAGES, {"prompt": "x", "output_format": ["png"]}, "'output_format'"),
     (EMBEDDINGS, {"input": [{"type": "video"}]}, "'video'"),
     (SPEECH, {"input": "x", "voices": 2}, "'voices'"),
 ]

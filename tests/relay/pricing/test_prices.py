@@ -94,7 +94,10 @@ def test_the_fast_tier_is_billed_as_priority(shipped: PriceList) -> None:
         ("https://eu.api.openai.com/v1", 110),
         ("https://us.api.openai.com", 110),
         ("https://eu.api.openai.com:443/v1", 110),
+        ("https://gov-1.api.openai.com/v1", 110),
+        ("HTTPS://EU.api.openai.com/v1", 110),
         ("https://eu.api.openai.com.example/v1", 100),
+        ("https://example/eu.api.openai.com/v1", 100),
         ("http://127.0.0.1:9000/v1", 100),
     ],
 )
