@@ -23,6 +23,9 @@ ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 NEVER_LOGGED = ("cs-uri-query", "cs(Cookie)", "cs(Referer)", "cs-headers")
 PROTECTED = {"authorization", "x-amz-security-token", "cookie", "QUERY_STRING", "BODY"}
 ACTIONS = ("Action", "OverrideAction")
+ACL = "AWS::WAFv2::WebACL"
+# Of CloudFront's Free plan.
+MOST_BEHAVIOURS = 5
 
 
 def lines(template: Template, environment: Environment) -> Found:
@@ -35,10 +38,13 @@ def lines(template: Template, environment: Environment) -> Found:
         for field in properties.get("RecordFields", NEVER_LOGGED):
             if field in NEVER_LOGGED:
                 yield f"{name}: {field} is logged, and may hold a signature"
-    for name, properties in _of(template, "AWS::WAFv2::WebACL"):
+    for name, properties in _of(template, ACL):
         yield from (f"{name}: {line}" for line in [*_web_acl(properties), *_sizes(properties, environment)])
+        if properties.get("AnalyticsConfig") != {"Mode": "DISABLED"}:
+            yield f"{name}: AnalyticsConfig has to be DISABLED; WAF would copy all requests to other regions"
         if not list(_of(template, "AWS::WAFv2::LoggingConfiguration")):
             yield f"{name}: what it refuses is not logged"
+    yield from _plan(template)
 
 
 def _of(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -63,6 +69,38 @@ def _distribution(config: Mapping[str, Any], environment: Environment) -> Found:
         yield "no web ACL stands in front of it"
     for origin in config["Origins"]:
         yield from _origin(origin, environment)
+
+
+def _plan(template: Template) -> Found:
+    """What a flat-rate plan forbids: docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/flat-rate-pricing-plan.html"""
+    for name, plan in _of(template, "AWS::PricingPlanManager::Subscription"):
+        distributions, acls = list(_of(template, "AWS::CloudFront::Distribution")), list(_of(template, ACL))
+        covered = {resource["Fn::GetAtt"][0] for resource in plan["ResourceArns"] if "Fn::GetAtt" in resource}
+        if len(distributions) != 1 or len(acls) != 1 or len(plan["ResourceArns"]) != 2 or acls[0][0] not in covered:
+            yield f"{name}: a plan covers exactly one distribution and its web ACL"
+        for distribution, properties in distributions:
+            yield from (f"{distribution}: {line}" for line in _not_in_the_plan(properties["DistributionConfig"]))
+        for acl, properties in acls:
+            paid = [rule["Name"] for rule in properties["Rules"] if _is_paid(rule)]
+            yield from (f"{acl}: {rule} is paid for apart, and the Free plan has no such rules" for rule in paid)
+
+
+def _not_in_the_plan(config: Mapping[str, Any]) -> Found:
+    behaviours = [config["DefaultCacheBehavior"], *config.get("CacheBehaviors", [])]
+    if len(behaviours) > MOST_BEHAVIOURS:
+        yield f"{len(behaviours)} behaviours; the Free plan allows {MOST_BEHAVIOURS}"
+    for field in ("LambdaFunctionAssociations", "ForwardedValues", "RealtimeLogConfigArn", "FieldLevelEncryptionId"):
+        if any(behaviour.get(field) for behaviour in behaviours):
+            yield f"{field} is not part of the Free plan"
+    if any(not isinstance(behaviour.get("CachePolicyId"), str) for behaviour in behaviours):
+        yield "a cache policy of one's own is not part of the Free plan; use one of CloudFront's"
+    if len(config.get("Aliases", [])) > 1:
+        yield "the Free plan covers one domain"
+
+
+def _is_paid(rule: Mapping[str, Any]) -> bool:
+    action, group = rule.get("Action", {}), rule["Statement"].get("ManagedRuleGroupStatement")
+    return "Captcha" in action or (group is not None and group["Name"] not in waf_lists.RULES)
 
 
 def _origin(origin: Mapping[str, Any], environment: Environment) -> Found:
@@ -125,15 +163,25 @@ def _rule(rule: Mapping[str, Any]) -> Found:
     group = rule["Statement"].get("ManagedRuleGroupStatement")
     if group is None:
         return
-    if group["Name"] not in waf_lists.BODY_RULES:
+    if group["Name"] == waf_lists.AI_GROUP:
+        yield from _ai_group(group)
+        return
+    if group["Name"] not in waf_lists.RULES:
         yield f"{group['Name']} is not a managed rule group that is known here"
         return
     if rule.get("OverrideAction") != {"Count": {}}:
         yield "refuses by itself; it has to count, and AWSManaged refuses by its labels"
     overrides = group.get("RuleActionOverrides", [])
     counted = {override["Name"] for override in overrides if override["ActionToUse"] == {"Count": {}}}
-    for missing in sorted(set(waf_lists.BODY_RULES[group["Name"]]) - counted):
-        yield f"{missing} would refuse prompts for their content; count it"
+    for missing in sorted(set(waf_lists.RULES[group["Name"]]) - counted):
+        yield f"{missing} would end its group, and attacks that later rules know would pass; count it"
+
+
+def _ai_group(group: Mapping[str, Any]) -> Found:
+    (configuration,) = group.get("ManagedRuleGroupConfigs", [{}])
+    guardrails = configuration.get(waf_lists.AI_GROUP, {}).get("BedrockGuardrails", {})
+    if list(guardrails) not in (["Disable"], ["ProtectRequestOnly"]):
+        yield "BedrockGuardrails has to be Disable or ProtectRequestOnly; a stream that is read first is held back"
 
 
 def _missing(acl: Mapping[str, Any]) -> Found:
@@ -143,7 +191,7 @@ def _missing(acl: Mapping[str, Any]) -> Found:
     for name in ("Unsigned", "TooLarge", "RatePerAddress", "RatePerSession", "AWSManaged"):
         if name not in refusing:
             yield f"the rule {name} is missing, or does not refuse"
-    for name in waf_lists.BODY_RULES:
+    for name in waf_lists.RULES:
         if name not in rules:
             yield f"the managed rules {name} are missing"
     for name in ("RatePerAddress", "RatePerSession"):

@@ -5,9 +5,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from cdk_app.config import mistakes
-from cdk_app.config.rules import matches, optional, whole
+from cdk_app.config.rules import matches, one_of, optional, whole
+
+AiRules = Literal["off", "count", "refuse"]
+Plan = Literal["by-use", "free"]
 
 
 @mistakes.noted
@@ -25,6 +29,12 @@ class EdgeOptions(mistakes.Noted):
     # Networks ("203.0.113.0/24") and countries ("DE") that are served; () serves all.
     networks: tuple[str, ...] = ()
     countries: tuple[str, ...] = ()
+    # AWS's rules about requests to language models. "count" labels and counts what they recognise, "refuse" lets them
+    # refuse as AWS decides. With a role, WAF sends requests to Amazon Bedrock's guardrails, which are paid for.
+    ai_rules: AiRules = "off"
+    ai_guardrails_role: str | None = None
+    # How CloudFront and WAF are paid for: by use, or by the Free plan, which forbids some things: docs/edge.md.
+    plan: Plan = "by-use"
     # Seconds that CloudFront waits for the next byte; 120 is its most. Responses that are not streamed come as one
     # piece, so this is also how long they may take.
     read_timeout_seconds: int = 120
@@ -42,6 +52,7 @@ def problems(options: EdgeOptions) -> Iterator[str]:
     certificate = r"arn:aws:acm:us-east-1:\d{12}:certificate/[\w-]+"
     if not optional(matches(certificate))(options.certificate):
         yield f"certificate is {options.certificate!r}; allowed: the ARN of an ACM certificate in us-east-1"
+    yield from _ai_and_plan(options)
     yield from _whole("requests_per_ip", options.requests_per_ip, 10, 2_000_000_000)
     yield from _whole("requests_per_session", options.requests_per_session, 10, 2_000_000_000)
     yield from _whole("read_timeout_seconds", options.read_timeout_seconds, 1, 120)
@@ -56,6 +67,19 @@ def problems(options: EdgeOptions) -> Iterator[str]:
     for country in options.countries:
         if not matches(r"[A-Z]{2}")(country):
             yield f"countries has {country!r}; allowed: two capital letters such as 'DE' (ISO 3166-1)"
+
+
+def _ai_and_plan(options: EdgeOptions) -> Iterator[str]:
+    if not one_of(AiRules)(options.ai_rules):
+        yield f"ai_rules is {options.ai_rules!r}; allowed: 'off', 'count' or 'refuse'"
+    if not optional(matches(r"arn:aws:iam::\d{12}:role/[\w+=,.@/-]+"))(options.ai_guardrails_role):
+        yield f"ai_guardrails_role is {options.ai_guardrails_role!r}; allowed: None, or the ARN of an IAM role"
+    elif options.ai_guardrails_role and options.ai_rules == "off":
+        yield "ai_guardrails_role is set; allowed: only with ai_rules='count' or 'refuse'"
+    if not one_of(Plan)(options.plan):
+        yield f"plan is {options.plan!r}; allowed: 'by-use' or 'free'"
+    elif options.plan == "free" and options.ai_rules != "off":
+        yield f"ai_rules is {options.ai_rules!r}; allowed: 'off' with plan='free', which includes no rules that are paid for"
 
 
 def _whole(name: str, value: object, low: int, high: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_pricingplanmanager as pricingplanmanager
 from constructs import Construct
 
 from cdk_app.config import names
@@ -58,6 +59,15 @@ class EdgeStack(cdk.Stack):
             log_retention_days=environment.log_retention_days,
             removal_policy=removal_policy,
         )
+        if options.plan == "free":
+            # The plan wants exactly one distribution and one web ACL, and is in force at once.
+            pricingplanmanager.CfnSubscription(
+                self,
+                "Plan",
+                plan_family="CloudFront",
+                plan_tier="FREE",
+                resource_arns=[edge.distribution.distribution_arn, waf.acl.attr_arn],
+            )
         self.distribution_id = edge.distribution.distribution_id
         self.web_acl_metric = name
         self._allow_log_delivery([waf.log_group, edge.log_group])

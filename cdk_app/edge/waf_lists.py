@@ -5,18 +5,56 @@ Names and labels: docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule
 
 from __future__ import annotations
 
-# Of the groups' rules, those that look into the body. They count one by one, so that they do not end their group.
-BODY_RULES = {
-    "AWSManagedRulesCommonRuleSet": (
-        "SizeRestrictions_BODY",
-        "EC2MetaDataSSRF_BODY",
-        "GenericLFI_BODY",
-        "GenericRFI_BODY",
-        "CrossSiteScripting_BODY",
+# Every rule of the groups that are asked. Each counts by name: one that refuses ends its group, and what stands after it
+# would not be asked any more. WAF ignores a name that a group does not have.
+RULES = {
+    "AWSManagedRulesAmazonIpReputationList": (
+        "AWSManagedIPReputationList",
+        "AWSManagedReconnaissanceList",
+        "AWSManagedIPDDoSList",
     ),
-    "AWSManagedRulesKnownBadInputsRuleSet": ("JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY"),
-    "AWSManagedRulesAmazonIpReputationList": (),
+    "AWSManagedRulesKnownBadInputsRuleSet": (
+        "JavaDeserializationRCE_HEADER",
+        "JavaDeserializationRCE_BODY",
+        "JavaDeserializationRCE_URIPATH",
+        "JavaDeserializationRCE_QUERYSTRING",
+        "Host_localhost_HEADER",
+        "PROPFIND_METHOD",
+        "ExploitablePaths_URIPATH",
+        "Log4JRCE_HEADER",
+        "Log4JRCE_QUERYSTRING",
+        "Log4JRCE_BODY",
+        "Log4JRCE_URIPATH",
+        "ReactJSRCE_BODY",
+    ),
+    "AWSManagedRulesCommonRuleSet": (
+        "NoUserAgent_HEADER",
+        "UserAgent_BadBots_HEADER",
+        "SizeRestrictions_QUERYSTRING",
+        "SizeRestrictions_Cookie_HEADER",
+        "SizeRestrictions_BODY",
+        "SizeRestrictions_URIPATH",
+        "EC2MetaDataSSRF_BODY",
+        "EC2MetaDataSSRF_COOKIE",
+        "EC2MetaDataSSRF_URIPATH",
+        "EC2MetaDataSSRF_QUERYARGUMENTS",
+        "GenericLFI_QUERYARGUMENTS",
+        "GenericLFI_URIPATH",
+        "GenericLFI_BODY",
+        "RestrictedExtensions_URIPATH",
+        "RestrictedExtensions_QUERYARGUMENTS",
+        "GenericRFI_QUERYARGUMENTS",
+        "GenericRFI_BODY",
+        "GenericRFI_URIPATH",
+        "CrossSiteScripting_COOKIE",
+        "CrossSiteScripting_QUERYARGUMENTS",
+        "CrossSiteScripting_BODY",
+        "CrossSiteScripting_URIPATH",
+    ),
 }
+# Beside them only where an environment asks for it, and last: what it does not know yet, it cannot end for others.
+# docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-ai-security.html
+AI_GROUP = "AWSManagedRulesAISecurityRuleSet"
 # What is refused. Left out, beside the bodies: NoUserAgent_Header, which a plain client of one's own trips, and
 # AWSManagedIPDDoSList, which AWS itself only counts.
 REFUSED = {

@@ -1,8 +1,9 @@
 """The rules of the web ACL in front of the relay, and the responses to what they refuse. `web_acl` builds it.
 
 A prompt may hold anything: code, paths, addresses, scripts. So nothing here refuses a request for what its body says.
-The managed rule groups only count and label; `AWSManaged` at the end refuses by the labels in `waf_lists`. A rule that AWS
-adds to a group therefore counts until somebody lists it, and every refusal has OpenAI's shape.
+The managed rule groups only count and label, each of their rules by name; `AWSManaged` after them refuses by the labels in
+`waf_lists`. A rule that AWS adds to a group therefore refuses nobody until somebody lists it, and every refusal has
+OpenAI's shape.
 Rules, labels and what each inspects: docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 from aws_cdk import aws_wafv2 as wafv2
 
 from cdk_app.config.edge_options import EdgeOptions
-from cdk_app.edge.waf_lists import BODY_RULES, REFUSED, RESPONSES
+from cdk_app.edge.waf_lists import AI_GROUP, REFUSED, RESPONSES, RULES
 
 Acl = wafv2.CfnWebACL
 Rule = wafv2.CfnWebACL.RuleProperty
@@ -53,11 +54,24 @@ def _rules(options: EdgeOptions, networks: Sequence[str]) -> Iterator[dict[str, 
     )
     by_session = _rate(options.requests_per_session, aggregate_key_type="CUSTOM_KEYS", custom_keys=[key])
     yield _block("RatePerSession", by_session, "rate")
-    for group in ("AmazonIpReputationList", "KnownBadInputsRuleSet", "CommonRuleSet"):
-        yield _managed(f"AWSManagedRules{group}")
+    for group, counted in RULES.items():
+        yield _managed(group, counted)
     labels = [f"awswaf:managed:aws:{group}:{label}" for group, names in REFUSED.items() for label in names]
     by_label = [Statement(label_match_statement={"scope": "LABEL", "key": label}) for label in labels]
     yield _block("AWSManaged", _any(by_label), "refused")
+    if options.ai_rules != "off":
+        yield _managed(AI_GROUP, (), refuses=options.ai_rules == "refuse")
+
+
+def ai_configuration(options: EdgeOptions) -> list[dict[str, Any]]:
+    """What the AI group wants to be told: whether Bedrock's guardrails read the requests, and as whom. Never responses:
+    a stream would be held back while they are read.
+
+    As the API spells it; the resource's class does not know it yet.
+    """
+    role = options.ai_guardrails_role
+    read = {"ProtectRequestOnly": {"RoleArn": role}} if role else {"Disable": {}}
+    return [{AI_GROUP: {"BedrockGuardrails": read}}]
 
 
 def _signed() -> Statement:
@@ -123,12 +137,16 @@ def _block(name: str, statement: Statement, response_key: str) -> dict[str, Any]
     return {"name": name, "statement": statement, "action": action}
 
 
-def _managed(name: str) -> dict[str, Any]:
-    count = Acl.RuleActionProperty(count={})
-    overrides = [Acl.RuleActionOverrideProperty(name=rule, action_to_use=count) for rule in BODY_RULES[name]]
+def _managed(name: str, counted: Sequence[str], *, refuses: bool = False) -> dict[str, Any]:
+    overrides = [Acl.RuleActionOverrideProperty(name=rule, action_to_use=_counting()) for rule in counted]
     group = Acl.ManagedRuleGroupStatementProperty(vendor_name="AWS", name=name, rule_action_overrides=overrides or None)
     statement = Statement(managed_rule_group_statement=group)
-    return {"name": name, "statement": statement, "override_action": Acl.OverrideActionProperty(count={})}
+    result = Acl.OverrideActionProperty(none={}) if refuses else Acl.OverrideActionProperty(count={})
+    return {"name": name, "statement": statement, "override_action": result}
+
+
+def _counting() -> wafv2.CfnWebACL.RuleActionProperty:
+    return Acl.RuleActionProperty(count={})
 
 
 def _numbered(number: int, rule: dict[str, Any]) -> Rule:

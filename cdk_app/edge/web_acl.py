@@ -34,6 +34,7 @@ class Waf(Construct):
         removal_policy: cdk.RemovalPolicy,
     ) -> None:
         super().__init__(scope, id)
+        rules = waf_rules.rules(options, self._networks(options))
         self.acl = wafv2.CfnWebACL(
             self,
             "Acl",
@@ -41,7 +42,7 @@ class Waf(Construct):
             scope="CLOUDFRONT",
             default_action=Acl.DefaultActionProperty(allow={}),
             custom_response_bodies=waf_rules.bodies(),
-            rules=waf_rules.rules(options, self._networks(options)),
+            rules=rules,
             data_protection_config=Acl.DataProtectionConfigProperty(data_protections=_protections()),
             visibility_config=Acl.VisibilityConfigProperty(
                 # Of an account's web ACLs, metrics know only this name.
@@ -50,6 +51,18 @@ class Waf(Construct):
                 sampled_requests_enabled=True,
             ),
         )
+        # Otherwise WAF copies every request of a CloudFront ACL, also those that are let through, to other regions for
+        # its own analysis, whatever the log below leaves out. The class of the resource does not know the property yet.
+        self.acl.add_property_override("AnalyticsConfig", {"Mode": "DISABLED"})
+        cdk.Validations.of(self.acl).acknowledge(
+            cdk.Acknowledgment(
+                id="CloudFormation-Validate::F3002",
+                reason="AnalyticsConfig and the AI group's configuration are newer than the schema that comes with the CDK",
+            )
+        )
+        if options.ai_rules != "off":
+            group = f"Rules.{len(rules) - 1}.Statement.ManagedRuleGroupStatement"
+            self.acl.add_property_override(f"{group}.ManagedRuleGroupConfigs", waf_rules.ai_configuration(options))
         # The prefix is WAF's condition for a log group.
         self.log_group = logs.LogGroup(
             self, "Logs", log_group_name=f"aws-waf-logs-{name}", removal_policy=removal_policy

@@ -63,7 +63,15 @@ def test_guards_and_linter_have_nothing_to_say(name: str, templates: dict[str, S
 
 
 def _for_linter(template: Template) -> str:
-    """cfn-lint does not know `Fn::GetStackOutput`; to it, `Fn::ImportValue` is the same: a text of another stack."""
+    """What cfn-lint does not know yet is shown to it as what it knows, or taken out.
+
+    To it, `Fn::GetStackOutput` is the same as `Fn::ImportValue`: a text of another stack.
+    """
+    template = copy.deepcopy(template)
+    for _, acl in _of(template, "AWS::WAFv2::WebACL"):
+        assert acl.pop("AnalyticsConfig") == {"Mode": "DISABLED"}
+        for rule in acl["Rules"]:
+            rule["Statement"].get("ManagedRuleGroupStatement", {}).pop("ManagedRuleGroupConfigs", None)
     return re.sub(r'\{"Fn::GetStackOutput": \{[^}]*\}\}', '{"Fn::ImportValue": "name"}', json.dumps(template))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,8 @@ EVERYTHING = Environment(
         requests_per_session=600,
         networks=("203.0.113.0/24", "2001:db8::/32"),
         countries=("DE", "CH"),
+        ai_rules="count",
+        ai_guardrails_role="arn:aws:iam::123456789012:role/waf-guardrails",
         read_timeout_seconds=60,
         origin_secret_version=3,
     ),
@@ -75,7 +77,13 @@ EVERYTHING = Environment(
 )
 
 
-_ALL = [*environments.ENVIRONMENTS, EVERYTHING]
+# What excludes something of the above.
+FREE_PLAN = replace(
+    EVERYTHING,
+    name="free-plan",
+    edge_options=replace(EVERYTHING.edge_options, plan="free", ai_rules="off", ai_guardrails_role=None),
+)
+_ALL = [*environments.ENVIRONMENTS, EVERYTHING, FREE_PLAN]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

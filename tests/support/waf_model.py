@@ -29,6 +29,8 @@ class Request:
     address: str = "203.0.113.7"
     country: str = "DE"
     known_bad: bool = False
+    scans: bool = False
+    floods: bool = False
     rates: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -62,11 +64,17 @@ LOG4J = like(r"\$\{jndi:")
 JAVA = like(r"\(java\.lang\.Runtime\)|class\.module\.classLoader")
 REACT = like(r"__proto__|:constructor:")
 
+# What a rule of a managed group does unless it is overridden: all refuse, but for those that AWS itself only counts.
+COUNTS_BY_ITSELF = frozenset({"AWSManagedIPDDoSList"})
+TERMINATING = ("Allow", "Block", "Captcha", "Challenge")
+
 # group -> rule -> (component, matcher, label). In the groups' own order, which decides what a group ends on.
 Groups = Mapping[str, Mapping[str, tuple[str, Matcher, str]]]
 GROUPS: Groups = {
     "AWSManagedRulesAmazonIpReputationList": {
         "AWSManagedIPReputationList": ("known_bad", bool, "amazon-ip-list:AWSManagedIPReputationList"),
+        "AWSManagedReconnaissanceList": ("scans", bool, "amazon-ip-list:AWSManagedReconnaissanceList"),
+        "AWSManagedIPDDoSList": ("floods", bool, "amazon-ip-list:AWSManagedIPDDoSList"),
     },
     "AWSManagedRulesKnownBadInputsRuleSet": {
         "JavaDeserializationRCE_HEADER": ("headers", JAVA, "known-bad-inputs:JavaDeserializationRCE_Header"),
@@ -112,6 +120,9 @@ GROUPS: Groups = {
     },
 }
 
+# Groups whose rules nobody here knows: the worst that they can do is to match whatever comes.
+UNKNOWN: Groups = {"AWSManagedRulesAISecurityRuleSet": {"Anything": ("headers", bool, "ai-security:Anything")}}
+
 
 def component(request: Request, name: str) -> str:
     """What a rule looks at."""
@@ -120,8 +131,8 @@ def component(request: Request, name: str) -> str:
             return "\n".join(f"{key}: {text}" for key, text in request.headers.items())
         case "body":
             return request.body.encode()[:BODY_SEEN].decode(errors="ignore")
-        case "known_bad":
-            return "yes" if request.known_bad else ""
+        case "known_bad" | "scans" | "floods":
+            return "yes" if getattr(request, name) else ""
         case "method" | "path" | "query":
             return str(getattr(request, name))
     return request.headers.get(name, "")
@@ -133,7 +144,7 @@ class WebAcl:
     def __init__(self, properties: Mapping[str, Any], networks: list[str], groups: Groups) -> None:
         self._rules = sorted(properties["Rules"], key=lambda rule: rule["Priority"])
         self._default = properties["DefaultAction"]
-        self._groups = groups
+        self._groups = {**UNKNOWN, **groups}
         self._networks = [ipaddress.ip_network(network) for network in networks]
 
     def judge(self, request: Request) -> Verdict:
@@ -142,26 +153,34 @@ class WebAcl:
         for rule in self._rules:
             group = rule["Statement"].get("ManagedRuleGroupStatement")
             if group is not None:
-                refused = self._ask_group(group, request, labels, seen)
-                if refused and "None" in rule.get("OverrideAction", {}):
-                    return Verdict(rule=rule["Name"], status=403, seen=frozenset(seen))
-            elif self._matches(rule["Statement"], request, labels) and "Block" in rule["Action"]:
-                status = rule["Action"]["Block"]["CustomResponse"]["ResponseCode"]
-                return Verdict(rule=rule["Name"], status=status, seen=frozenset(seen))
+                result = self._ask_group(group, request, labels, seen)
+                # The group's result, and nothing that happens inside, is what OverrideAction is about.
+                action = {result: {}} if result and "None" in rule["OverrideAction"] else {"Count": {}}
+            elif self._matches(rule["Statement"], request, labels):
+                action = rule["Action"]
+            else:
+                continue
+            for kind in TERMINATING:
+                if kind in action:
+                    return Verdict(rule=rule["Name"], status=_status(kind, action), seen=frozenset(seen))
         if "Allow" not in self._default:
             return Verdict(rule="DefaultAction", status=403, seen=frozenset(seen))
         return Verdict(rule="", status=200, seen=frozenset(seen))
 
-    def _ask_group(self, group: Mapping[str, Any], request: Request, labels: set[str], seen: set[str]) -> bool:
-        """Whether a rule of the group refuses; that one ends the group. Rules that are overridden to count do not."""
-        counted = {one["Name"] for one in group.get("RuleActionOverrides", []) if "Count" in one["ActionToUse"]}
+    def _ask_group(self, group: Mapping[str, Any], request: Request, labels: set[str], seen: set[str]) -> str:
+        """The terminating action that ends the group, "" for none. An override has to name a rule exactly.
+
+        docs.aws.amazon.com/waf/latest/APIReference, pages API_OverrideAction and API_RuleActionOverride.
+        """
+        overrides = {one["Name"]: next(iter(one["ActionToUse"])) for one in group.get("RuleActionOverrides", [])}
         for name, (where, matches, label) in self._groups[group["Name"]].items():
             if matches(component(request, where)):
                 labels.add(f"awswaf:managed:aws:{label}")
                 seen.add(name)
-                if name not in counted:
-                    return True
-        return False
+                action = overrides.get(name, "Count" if name in COUNTS_BY_ITSELF else "Block")
+                if action in TERMINATING:
+                    return action
+        return ""
 
     def _matches(self, statement: Mapping[str, Any], request: Request, labels: set[str]) -> bool:
         ((kind, detail),) = statement.items()
@@ -186,6 +205,12 @@ class WebAcl:
             case "RateBasedStatement":
                 return _over_rate(detail, request)
         raise AssertionError(f"{kind} is not modelled")
+
+
+def _status(kind: str, action: Mapping[str, Any]) -> int:
+    if kind == "Allow":
+        return 200
+    return int(action[kind].get("CustomResponse", {}).get("ResponseCode", 403))
 
 
 def _field(detail: Mapping[str, Any], request: Request) -> str:

@@ -33,6 +33,14 @@ EDGE: list[tuple[dict[str, Any], bool]] = [
     ({"countries": ("DE",)}, True),
     ({"countries": ("de",)}, False),
     ({"countries": (None,)}, False),
+    ({"ai_rules": "count"}, True),
+    ({"ai_rules": "refuse", "ai_guardrails_role": "arn:aws:iam::123456789012:role/path/waf"}, True),
+    ({"ai_rules": "on"}, False),
+    ({"ai_rules": "count", "ai_guardrails_role": "waf"}, False),
+    ({"ai_guardrails_role": "arn:aws:iam::123456789012:role/waf"}, False),
+    ({"plan": "free"}, True),
+    ({"plan": "pro"}, False),
+    ({"plan": "free", "ai_rules": "count"}, False),
 ]
 ALARMS: list[tuple[dict[str, Any], bool]] = [
     ({"failures": 1}, True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,9 @@ from cdk_app.checks import guards
 from cdk_app.config.check import check
 from cdk_app.config.edge_options import EdgeOptions
 from cdk_app.config.environment import ConfigurationError, Environment, Waiver
+from cdk_app.edge import waf_rules
 from tests.support.synthesis import EVERYTHING, Synthesised
+from tests.support.template_mutations import Mutation, drop, of, put, without
 
 Template = dict[str, Any]
 DISTRIBUTION, ACL = "AWS::CloudFront::Distribution", "AWS::WAFv2::WebACL"
@@ -22,10 +24,6 @@ DISTRIBUTION, ACL = "AWS::CloudFront::Distribution", "AWS::WAFv2::WebACL"
 
 def edge(templates: dict[str, Synthesised], name: str = EVERYTHING.name) -> Template:
     return templates[name].stacks["edge"]
-
-
-def of(template: Template, kind: str) -> Iterator[dict[str, Any]]:
-    return (r["Properties"] for r in template["Resources"].values() if r["Type"] == kind)
 
 
 def config(template: Template) -> dict[str, Any]:
@@ -159,8 +157,22 @@ def test_the_web_acl_stays_within_what_its_price_includes(templates: dict[str, S
     units["AWSManagedRulesAmazonIpReputationList"] = 25
     labels = len(rules(edge(templates))["AWSManaged"]["Statement"]["OrStatement"]["Statements"])
     own = {"OtherNetworks": 2, "OtherCountries": 1, "Unsigned": 2, "TooLarge": 1, "RatePerAddress": 2}
-    total = sum(units.values()) + labels + sum(own.values()) + 2 + 30
+    ai = 400
+    total = sum(units.values()) + labels + sum(own.values()) + 2 + 30 + ai
     assert total <= 1500
+
+
+def test_ai_rules_stand_last_and_count_or_refuse_as_asked(templates: dict[str, Synthesised]) -> None:
+    (acl,) = of(edge(templates), ACL)
+    last = max(acl["Rules"], key=lambda one: one["Priority"])
+    group = last["Statement"]["ManagedRuleGroupStatement"]
+    assert (last["Name"], group["VendorName"], last["OverrideAction"]) == (AI, "AWS", {"Count": {}})
+    assert group["ManagedRuleGroupConfigs"] == [{AI: {"BedrockGuardrails": {"ProtectRequestOnly": ROLE}}}]
+    refusing = waf_rules.rules(EdgeOptions(ai_rules="refuse"), [])
+    assert refusing[-1].name == AI
+    assert refusing[-1].override_action.none == {}  # type: ignore[union-attr]
+    assert waf_rules.ai_configuration(EdgeOptions(ai_rules="refuse")) == [{AI: {"BedrockGuardrails": {"Disable": {}}}}]
+    assert AI not in rules(edge(templates, "prod"))
 
 
 def test_logs_are_delivered_to_groups_of_this_account_only(templates: dict[str, Synthesised]) -> None:
@@ -181,44 +193,6 @@ def test_wafs_log_has_the_name_and_the_filter_that_it_needs(templates: dict[str,
 
 
 # Mutations. Each takes one property away or turns it round; the guards, which `app.py` asks at each synth, have to say it.
-
-Mutation = Callable[[Template], object]
-
-
-def at(kind: str, path: str) -> Callable[[Template], tuple[Any, Any]]:
-    """Where the last step of the path is: (parent, key). Steps that are numbers are indices."""
-
-    def find(template: Template) -> tuple[Any, Any]:
-        target: Any = next(of(template, kind))
-        steps = [int(step) if step.isdigit() else step for step in path.split(".")]
-        for step in steps[:-1]:
-            target = target[step]
-        return target, steps[-1]
-
-    return find
-
-
-def put(kind: str, path: str, value: object) -> Mutation:
-    def mutate(template: Template) -> None:
-        parent, key = at(kind, path)(template)
-        parent[key] = value
-
-    return mutate
-
-
-def drop(kind: str, path: str) -> Mutation:
-    def mutate(template: Template) -> None:
-        parent, key = at(kind, path)(template)
-        del parent[key]
-
-    return mutate
-
-
-def without(kind: str) -> Mutation:
-    def mutate(template: Template) -> None:
-        template["Resources"] = {n: r for n, r in template["Resources"].items() if r["Type"] != kind}
-
-    return mutate
 
 
 def rule(name: str, change: Callable[[dict[str, Any]], object]) -> Mutation:
@@ -243,6 +217,19 @@ def without_protection(index: int) -> Mutation:
 
 BEHAVIOUR, ORIGIN = "DistributionConfig.DefaultCacheBehavior", "DistributionConfig.Origins.0"
 CRS, BAD = "AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"
+AI = "AWSManagedRulesAISecurityRuleSet"
+ROLE = {"RoleArn": "arn:aws:iam::123456789012:role/waf-guardrails"}
+READ_RESPONSES = {"ManagedRuleGroupConfigs": [{AI: {"BedrockGuardrails": {"ProtectRequestAndResponse": ROLE}}}]}
+
+
+def without_override(name: str) -> Callable[[dict[str, Any]], object]:
+    def change(one: dict[str, Any]) -> None:
+        group = one["Statement"]["ManagedRuleGroupStatement"]
+        group["RuleActionOverrides"] = [each for each in group["RuleActionOverrides"] if each["Name"] != name]
+
+    return change
+
+
 MUTATIONS: dict[str, tuple[Mutation, str]] = {
     "caching": (put(DISTRIBUTION, f"{BEHAVIOUR}.CachePolicyId", "658327ea"), "responses would be cached"),
     "no cache policy": (drop(DISTRIBUTION, f"{BEHAVIOUR}.CachePolicyId"), "responses would be cached"),
@@ -305,12 +292,26 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
     ),
     "a group that refuses": (rule(CRS, lambda one: one.update(OverrideAction={"None": {}})), "refuses by itself"),
     "prompts of 8 KB refused": (
-        rule(CRS, lambda one: one["Statement"]["ManagedRuleGroupStatement"]["RuleActionOverrides"].pop(0)),
-        "SizeRestrictions_BODY would refuse prompts",
+        rule(CRS, without_override("SizeRestrictions_BODY")),
+        "SizeRestrictions_BODY would end its group",
     ),
     "prompts about Log4j refused": (
         rule(BAD, lambda one: one["Statement"]["ManagedRuleGroupStatement"].pop("RuleActionOverrides")),
-        "Log4JRCE_BODY would refuse prompts",
+        "Log4JRCE_BODY would end its group",
+    ),
+    "a client without a name hides attacks": (
+        rule(CRS, without_override("NoUserAgent_HEADER")),
+        "NoUserAgent_HEADER would end its group",
+    ),
+    "requests copied to other regions": (drop(ACL, "AnalyticsConfig"), "AnalyticsConfig has to be DISABLED"),
+    "analysis turned on": (put(ACL, "AnalyticsConfig.Mode", "CROSS_REGION"), "AnalyticsConfig has to be DISABLED"),
+    "responses read by guardrails": (
+        rule(AI, lambda one: one["Statement"]["ManagedRuleGroupStatement"].update(READ_RESPONSES)),
+        "has to be Disable or ProtectRequestOnly",
+    ),
+    "AI rules without configuration": (
+        rule(AI, lambda one: one["Statement"]["ManagedRuleGroupStatement"].pop("ManagedRuleGroupConfigs")),
+        "has to be Disable or ProtectRequestOnly",
     ),
     "rate without retry-after": (
         rule("RatePerAddress", lambda one: one["Action"]["Block"]["CustomResponse"].pop("ResponseHeaders")),
