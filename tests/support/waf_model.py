@@ -155,7 +155,7 @@ class WebAcl:
             if group is not None:
                 result = self._ask_group(group, request, labels, seen)
                 # The group's result, and nothing that happens inside, is what OverrideAction is about.
-                action = {result: {}} if result and "None" in rule["OverrideAction"] else {"Count": {}}
+                action: Mapping[str, Any] = {result or "Count": {}} if "None" in rule["OverrideAction"] else {}
             elif self._matches(rule["Statement"], request, labels):
                 action = rule["Action"]
             else:
@@ -177,7 +177,7 @@ class WebAcl:
             if matches(component(request, where)):
                 labels.add(f"awswaf:managed:aws:{label}")
                 seen.add(name)
-                action = overrides.get(name, "Count" if name in COUNTS_BY_ITSELF else "Block")
+                action = str(overrides.get(name, "Count" if name in COUNTS_BY_ITSELF else "Block"))
                 if action in TERMINATING:
                     return action
         return ""
