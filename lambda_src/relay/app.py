@@ -90,7 +90,7 @@ def _tls_contexts(settings: Settings) -> "tuple[ssl.SSLContext | None, ssl.SSLCo
 
 def _aws_client(service: "Service", url: str, settings: AwsSettings, tls_context: "ssl.SSLContext | None") -> "Client":
     from relay.aws.client import Client
-    from relay.aws.credentials import credential_source
+    from relay.aws.signing import credential_source
 
     credentials = credential_source(settings.access_key_id, settings.secret_access_key, settings.session_token)
     return Client(service, url=url, region=settings.region, credentials=credentials, tls_context=tls_context)

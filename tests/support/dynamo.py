@@ -15,9 +15,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from relay.aws.client import DYNAMODB, Client
-from relay.aws.credentials import Credentials
 from relay.aws.dynamodb import DynamoDb, Store
 from relay.aws.errors import StoreError
+from relay.aws.signing import Credentials
 
 from emulator.signing.identities import Identity
 from tests.support.child_process import child

@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from relay.aws.credentials import Credentials
 from relay.aws.errors import AwsError
-from relay.aws.sigv4 import Scope, Signer
+from relay.aws.signing import Credentials, Scope, Signer
 from relay.errors import RelayError
 from relay.frozen import Frozen
 from relay.models import Json, JsonObject

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from relay.aws import client as aws
 from relay.aws.client import Client
-from relay.aws.credentials import Credentials
 from relay.aws.errors import AwsError
+from relay.aws.signing import Credentials
 from relay.errors import ErrorKind, RelayError
 
 from emulator.fakes.raw_steps import Step

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from relay.aws import client as aws
 from relay.aws.client import Client
-from relay.aws.credentials import Credentials
 from relay.aws.dynamodb import DynamoDb
 from relay.aws.errors import ConditionFailedError, StoreError
+from relay.aws.signing import Credentials
 
 from emulator.fakes.raw_upstream import RawUpstream, json_answer
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from relay.aws import client as aws
 from relay.aws.client import Client
-from relay.aws.credentials import Credentials
 from relay.aws.errors import SecretError
 from relay.aws.secrets_manager import SecretsManager
+from relay.aws.signing import Credentials
 
 from emulator.fakes.raw_upstream import RawUpstream, Stall, json_answer
 

@@ -1,4 +1,8 @@
-"""Signature Version 4 for POSTs to "/". No I/O.
+"""Signs AWS calls: Signature Version 4 for POSTs to "/", and where the credentials come from. The only module that imports boto3.
+
+boto3 takes 200-400 ms to import and to build two clients, at every cold start, for calls that are one signed POST each.
+It is needed only for finding credentials where they are not plainly in the environment (SnapStart's container
+endpoint): there it is imported from the Lambda runtime's own packages.
 
 Source: docs.aws.amazon.com/IAM/latest/UserGuide, "Create a signed AWS API request"; the tests compare every signature
 with botocore's.
@@ -9,10 +13,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from relay.aws.credentials import Credentials
+from relay.aws.errors import AwsError
 from relay.frozen import Frozen
+
+
+class Credentials(Frozen):
+    """What signs a request. `token` is "" for long-lived keys."""
+
+    access_key: str
+    secret_key: str
+    token: str = ""
 
 
 class Scope(Frozen):
@@ -58,3 +71,41 @@ class Signer:
                 key = hmac.digest(key, part.encode(), "sha256")
             self._key, self._key_of = key, (secret, place)
         return self._key
+
+
+def credential_source(access_key: str, secret_key: str, token: str) -> Callable[[], Credentials]:
+    """Returns the source of credentials, to be called before each request. It raises AwsError("NoCredentials").
+
+    On Lambda they are given by the environment and live as long as it does. Where they are "", boto3 finds and
+    refreshes them.
+    """
+    if access_key and secret_key:
+        fixed = Credentials(access_key=access_key, secret_key=secret_key, token=token)
+        return lambda: fixed
+    return _Boto3Credentials()
+
+
+class _Boto3Credentials:
+    """boto3's default chain, looked up at the first call."""
+
+    def __init__(self) -> None:
+        self._chain: Any = None  # botocore has no types
+
+    def __call__(self) -> Credentials:
+        if self._chain is None:
+            self._chain = _default_chain()
+        if self._chain is None:
+            raise AwsError("NoCredentials")
+        frozen = self._chain.get_frozen_credentials()
+        return Credentials(access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token or "")
+
+
+def _default_chain() -> Any:
+    import site
+
+    site.main()  # `bootstrap` starts Python without it; the runtime's packages are on the path only afterwards
+    try:
+        import boto3
+    except ImportError:
+        raise AwsError("NoCredentials") from None
+    return boto3.Session().get_credentials()

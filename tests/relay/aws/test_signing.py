@@ -1,16 +1,18 @@
-"""Every signature is the one that botocore makes."""
+"""Every signature is the one that botocore makes; credentials come from the environment on Lambda, from boto3 elsewhere."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.aws.credentials import Credentials
-from relay.aws.sigv4 import Scope, Signer
+from relay.aws.signing import Credentials, Scope, Signer, credential_source
+
+from emulator.fakes.raw_upstream import RawUpstream, json_answer
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20)
 HEADERS = {"content-type": "application/x-amz-json-1.0", "host": "service.example", "x-amz-target": "A.B"}
@@ -52,3 +54,24 @@ def by_botocore(scope: Scope, data: bytes, credentials: Credentials, at: int) ->
     canonical = signer.canonical_request(request)
     signature: str = signer.signature(signer.string_to_sign(request, canonical), request)
     return signature
+
+
+def test_credentials_of_the_environment_are_used_as_they_are() -> None:
+    credentials = credential_source("a", "b", "c")
+    assert credentials() == Credentials(access_key="a", secret_key="b", token="c")
+
+
+def test_credentials_of_a_container_endpoint_come_through_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SnapStart: docs.aws.amazon.com/lambda/latest/dg/snapstart-activate.html, AWS_CONTAINER_CREDENTIALS_FULL_URI."""
+    answer = {"AccessKeyId": "ASIA", "SecretAccessKey": "s", "Token": "t", "Expiration": "2999-01-01T00:00:00Z"}
+    with RawUpstream(path="/role") as running:
+        running.answer(*json_answer(200, answer))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+        monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", running.url)
+        credentials = credential_source("", "", "")
+        assert credentials() == Credentials(access_key="ASIA", secret_key="s", token="t")
+        assert credentials().access_key == "ASIA"
+        assert len(running.requests) == 1
