@@ -65,8 +65,7 @@ class Client:
         self._host = parts.netloc
         self._name, self._port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         self._secure = parts.scheme == "https"
-        self._signer = Signer(Scope(service=service.name, region=region))
-        self._credentials = credentials
+        self._signer = Signer(Scope(service=service.name, region=region), credentials)
         self._tls_context = tls_context
         self._sock: socket.socket | None = None
         self._used_at = 0.0
@@ -138,7 +137,7 @@ class Client:
             "host": self._host,
             "x-amz-target": f"{self._service.target}.{operation}",
         }
-        signed = self._signer.sign(headers, data, credentials=self._credentials(), at=time.time())
+        signed = self._signer.sign(headers, data, at=time.time())
         signed |= {"accept-encoding": "identity", "content-length": str(len(data))}
         lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
         return f"POST / HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + data

@@ -36,18 +36,23 @@ class Scope(Frozen):
 
 
 class Signer:
-    """Signs POSTs to "/". Keeps the key of the day, which lets nobody do what the credentials it comes from do not."""
+    """Signs POSTs to "/". `credentials` gives what signs, and is asked each time; it may raise AwsError.
 
-    def __init__(self, scope: Scope) -> None:
+    Keeps the key of the day, which lets nobody do what the credentials it comes from do not.
+    """
+
+    def __init__(self, scope: Scope, credentials: Callable[[], Credentials]) -> None:
         self._scope = scope
+        self._credentials = credentials
         self._key_of = ("", "")
         self._key = b""
 
-    def sign(self, headers: Mapping[str, str], data: bytes, *, credentials: Credentials, at: float) -> dict[str, str]:
+    def sign(self, headers: Mapping[str, str], data: bytes, *, at: float) -> dict[str, str]:
         """Returns `headers` with the date, the token and the signature added. All of them are signed.
 
         Names are lower-case, and values have no spaces around them. `at` is seconds since the epoch.
         """
+        credentials = self._credentials()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
         signed = {**headers, "x-amz-date": stamp}
         if credentials.token:

@@ -73,7 +73,7 @@ class Wait:
         silence: float = 0.0,
         on_silence: Callable[[], None] | None = None,
     ) -> None:
-        self._deadline = deadline
+        self.deadline = deadline
         self._stop_fd = stop_fd
         self._overdue = overdue
         self._downstream = downstream or NoDownstream()
@@ -83,18 +83,13 @@ class Wait:
         self._seen_size = 0
         self._pollers: dict[tuple[int, int, int], select.poll] = {}
 
-    @property
-    def deadline(self) -> float:
-        """When everything has to be over, on time.monotonic()'s clock."""
-        return self._deadline
-
     def seconds_left(self) -> float:
         """Until the deadline; never negative."""
-        return max(0.0, self._deadline - time.monotonic())
+        return max(0.0, self.deadline - time.monotonic())
 
     def drain_within(self, seconds: float) -> None:
         """Brings the deadline to `seconds` from now at the latest, and ends the heartbeats: the response is complete."""
-        self._deadline = min(self._deadline, time.monotonic() + seconds)
+        self.deadline = min(self.deadline, time.monotonic() + seconds)
         self._on_silence = None
 
     def within(self, seconds: float) -> Wait:
@@ -102,7 +97,7 @@ class Wait:
 
         It hears the same request to stop, breaks no silence, and raises TimeoutError at its end.
         """
-        return Wait(deadline=min(time.monotonic() + seconds, self._deadline), stop_fd=self._stop_fd)
+        return Wait(deadline=min(time.monotonic() + seconds, self.deadline), stop_fd=self._stop_fd)
 
     def readable(self, fd: int) -> None:
         """Returns when `fd` has something to read. To be called before each read, so that time passes in a flood too."""
@@ -149,8 +144,8 @@ class Wait:
     def _due(self) -> float:
         """When a wait has to be broken off at the latest."""
         if self._on_silence is None:
-            return self._deadline
-        return min(self._silent_since + self._silence, self._deadline)
+            return self.deadline
+        return min(self._silent_since + self._silence, self.deadline)
 
     def _attend(self, ready: list[tuple[int, int]], waited_for: int, now: float) -> None:
         """Raises what ends the work; breaks the silence when it has lasted."""
@@ -160,7 +155,7 @@ class Wait:
             if fd == self._stop_fd:
                 raise RelayError(ErrorKind.SHUTDOWN, log="SIGTERM")
             self._downstream.check_refused()
-        if now >= self._deadline:
+        if now >= self.deadline:
             raise self._overdue()
         if self._on_silence is not None and now >= self._silent_since + self._silence:
             self._on_silence()

@@ -25,20 +25,20 @@ def test_signs_as_botocore_does(
 ) -> None:
     credentials = Credentials(access_key=access_key, secret_key=secret_key, token=token)
     scope = Scope(service=service, region=region)
-    assert signed(Signer(scope), data, credentials, at) == by_botocore(scope, data, credentials, at)
+    assert signed(Signer(scope, lambda: credentials), data, at) == by_botocore(scope, data, credentials, at)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["secret", "other"]), st.integers(0, 5 * 86_400)), min_size=2, max_size=8))
 def test_one_signer_signs_on_as_days_and_credentials_change(moments: list[tuple[str, int]]) -> None:
     scope = Scope(service="dynamodb", region="eu-central-1")
-    signer = Signer(scope)
+    signer = Signer(scope, lambda: credentials)
     for secret, at in moments:
         credentials = Credentials(access_key="AKIA", secret_key=secret)
-        assert signed(signer, b"{}", credentials, at) == by_botocore(scope, b"{}", credentials, at)
+        assert signed(signer, b"{}", at) == by_botocore(scope, b"{}", credentials, at)
 
 
-def signed(signer: Signer, data: bytes, credentials: Credentials, at: int) -> str:
-    headers = signer.sign(HEADERS, data, credentials=credentials, at=at)
+def signed(signer: Signer, data: bytes, at: int) -> str:
+    headers = signer.sign(HEADERS, data, at=at)
     return headers["authorization"].rpartition("Signature=")[2]
 
 
