@@ -1,4 +1,4 @@
-"""Signs AWS calls: Signature Version 4 for POSTs to "/", and where the credentials come from. The only module that imports boto3.
+"""Signs AWS calls: Signature Version 4 for POSTs to "/", and where credentials come from. The only module that imports boto3.
 
 boto3 takes 200-400 ms to import and to build two clients, at every cold start, for calls that are one signed POST each.
 It is needed only for finding credentials where they are not plainly in the environment (SnapStart's container
