@@ -42,7 +42,6 @@ def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
     # Imported here, so that what fails in an import becomes an init error that Lambda shows.
     from relay.aws.client import SECRETS_MANAGER
     from relay.aws.secrets_manager import SecretsManager
-    from relay.doors.function_url import to_prelude
     from relay.doors.origin_secret import OriginSecretCheck
     from relay.handler import Relay
     from relay.lambda_runtime.loop import Runtime
@@ -69,7 +68,7 @@ def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
     timing = Timing(heartbeat_seconds=settings.heartbeat_seconds, reserve_seconds=settings.deadline_reserve_seconds)
     gc.freeze()
     gc.enable()
-    return Runtime(api, handler, log, stop, timing=timing, to_prelude=to_prelude).run()
+    return Runtime(api, handler, log, stop, timing=timing).run()
 
 
 def _tls_contexts(settings: Settings) -> "tuple[ssl.SSLContext | None, ssl.SSLContext | None]":

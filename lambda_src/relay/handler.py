@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain
 
-from relay.doors.function_url import to_request
+from relay import doors
 from relay.doors.origin_secret import OriginSecretCheck
 from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import Invocation
@@ -63,7 +63,7 @@ class Relay:
                 log=self._log,
             )
         )
-        request = to_request(invocation.event, invocation.id)
+        request = doors.to_request(invocation.event, invocation.id)
         # The secret's ARN is known in this account only, and stays the same while keys are rotated.
         identifier = upstream_request.caller_identifier(request.caller, settings.openai_secret_arn)
         record.request(request, identifier)

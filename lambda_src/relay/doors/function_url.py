@@ -1,4 +1,4 @@
-"""Function URL events (payload format 2.0): event -> Request, status and headers -> prelude. Pure.
+"""The Function URL's door: events of payload format 2.0, signed with SigV4. Pure.
 
 Source: docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html. The event is trusted only as far as AWS wrote it:
 identity comes from requestContext.authorizer.iam and from nowhere else.
@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping
 
-from relay.errors import ErrorKind, NotHttpError, RelayError
+from relay.doors.door import Door
+from relay.errors import ErrorKind, RelayError
 from relay.frozen import EMPTY
 from relay.models import Caller, Json, Request
-
-# The prelude ends with eight NUL bytes (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html and AWS's own clients).
-PRELUDE_END = b"\0" * 8
-
-# Made once, because json.dumps with options makes one for each call.
-_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 # docs.aws.amazon.com/IAM/latest/APIReference: UserId is \w+ of at most 128 characters, account ids are twelve digits.
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -28,42 +22,32 @@ _ARN = re.compile(r"arn:[!-~]{1,2048}")
 _PRINCIPAL = re.compile(r"\w{1,128}", re.ASCII)
 
 
-def to_request(event: bytes, request_id: str) -> Request:
+def takes(event: Mapping[str, Json]) -> bool:
+    """Whether it has a `rawPath` and a `requestContext.http.method`."""
+    return isinstance(event.get("rawPath"), str) and isinstance(_http(event).get("method"), str)
+
+
+def to_request(event: Mapping[str, Json], request_id: str) -> Request:
     """The HTTP request in `event`.
 
-    Raises NotHttpError when the event has not the shape of one, RelayError(NO_IDENTITY) when it has no IAM context,
-    RelayError(BAD_REQUEST) when its body cannot be decoded.
+    Raises RelayError: NO_IDENTITY when it has no IAM context, BAD_REQUEST when its body cannot be decoded.
     """
-    fields = _load(event)
-    context = _mapping(fields.get("requestContext"))
-    http = _mapping(context.get("http"))
-    method, path = http.get("method"), fields.get("rawPath")
-    if not isinstance(method, str) or not isinstance(path, str):
-        raise NotHttpError("the event has no requestContext.http.method or no rawPath")
-    caller = _caller(context)
+    caller = _caller(_mapping(event.get("requestContext")))
     return Request(
         id=request_id,
-        method=method,
-        path=path,
-        headers=_headers(fields.get("headers")),
-        body=_body(fields),
+        method=str(_http(event)["method"]),
+        path=str(event["rawPath"]),
+        headers=_headers(event.get("headers")),
+        body=_body(event),
         caller=caller,
     )
 
 
-def to_prelude(status: int, headers: Mapping[str, str]) -> bytes:
-    """The JSON head of a streamed response and the NULs that end it. Header values are strings, without line breaks."""
-    return _COMPACT.encode({"statusCode": status, "headers": dict(headers)}).encode() + PRELUDE_END
+DOOR = Door(takes=takes, to_request=to_request)
 
 
-def _load(event: bytes) -> Mapping[str, Json]:
-    try:
-        fields: Json = json.loads(event)
-    except (ValueError, RecursionError) as error:
-        raise NotHttpError("the event is not JSON") from error
-    if not isinstance(fields, dict):
-        raise NotHttpError("the event is not a JSON object")
-    return fields
+def _http(event: Mapping[str, Json]) -> Mapping[str, Json]:
+    return _mapping(_mapping(event.get("requestContext")).get("http"))
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:
@@ -74,13 +58,13 @@ def _headers(value: Json) -> dict[str, str]:
     return {name.lower(): text for name, text in _mapping(value).items() if isinstance(text, str)}
 
 
-def _body(fields: Mapping[str, Json]) -> bytes:
-    body = fields.get("body")
+def _body(event: Mapping[str, Json]) -> bytes:
+    body = event.get("body")
     if body is None:
         return b""
     if not isinstance(body, str):
         raise RelayError(ErrorKind.BAD_REQUEST, "The request body could not be read.", log="body is not a string")
-    encoded = fields.get("isBase64Encoded", False)
+    encoded = event.get("isBase64Encoded", False)
     if encoded is not True:
         try:
             return body.encode()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from relay.errors import DeliveryError, ErrorKind, NotHttpError, RelayError
 from relay.lambda_runtime.client import Invocation, RuntimeApi
@@ -35,7 +35,7 @@ The response's body may raise as well. What has to be closed or settled is regis
 
 
 class Runtime:
-    """One process's loop. `to_prelude` writes status and headers as the front door expects them."""
+    """One process's loop."""
 
     def __init__(
         self,
@@ -45,14 +45,12 @@ class Runtime:
         stop: Stop,
         *,
         timing: Timing,
-        to_prelude: Callable[[int, Mapping[str, str]], bytes],
     ) -> None:
         self._api = api
         self._handler = handler
         self._log = log
         self._stop = stop
         self._timing = timing
-        self._to_prelude = to_prelude
 
     def run(self) -> int:
         """Serves until asked to stop (0) or until the Runtime API cannot be spoken to (1)."""
@@ -79,7 +77,7 @@ class Runtime:
         # Stock runtimes set this per invocation, and tracing libraries read it.
         os.environ["_X_AMZN_TRACE_ID"] = invocation.trace_id
         stream = self._api.respond(invocation)
-        reply = Reply(stream, invocation, self._timing, to_prelude=self._to_prelude, stop_fd=self._stop.fd)
+        reply = Reply(stream, invocation, self._timing, stop_fd=self._stop.fd)
         failure: Exception | None = None
         try:
             with reply.closing:

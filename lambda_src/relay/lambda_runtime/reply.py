@@ -5,8 +5,9 @@ Knows when a response has begun and what a failure becomes before and after that
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from relay.errors import ErrorKind, RelayError
@@ -19,6 +20,11 @@ from relay.net.wait import Wait
 
 # Of the time that is left, at most this part is held back for ending well, so that short deadlines leave room to work.
 _RESERVE_SHARE = 0.2
+# The prelude ends with eight NUL bytes (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html and AWS's own clients).
+PRELUDE_END = b"\0" * 8
+
+# Made once, because json.dumps with options makes one for each call.
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 class Timing(Frozen):
@@ -46,7 +52,6 @@ class Reply:
         invocation: Invocation,
         timing: Timing,
         *,
-        to_prelude: Callable[[int, Mapping[str, str]], bytes],
         stop_fd: int = -1,
     ) -> None:
         left = max(0.0, invocation.deadline - time.monotonic())
@@ -61,7 +66,6 @@ class Reply:
         )
         self._stream = stream
         self._request_id = invocation.id
-        self._to_prelude = to_prelude
         self._early_headers: Mapping[str, str] | None = None
         self._status = 0
         self._first_byte_at = 0.0
@@ -124,7 +128,7 @@ class Reply:
         content_type = headers.get("content-type", "")
         self._is_sse = content_type.startswith("text/event-stream")
         self._is_text = content_type.startswith("text/plain")
-        self._stream.begin(self._to_prelude(status, {"x-request-id": self._request_id, **headers}))
+        self._stream.begin(_prelude(status, {"x-request-id": self._request_id, **headers}))
         self._status = status
 
     def _write(self, chunk: bytes) -> None:
@@ -147,6 +151,11 @@ class Reply:
     def _overdue(self) -> RelayError:
         kind = ErrorKind.DEADLINE if self.begun else ErrorKind.UPSTREAM_TIMEOUT
         return RelayError(kind, log="not complete at the deadline")
+
+
+def _prelude(status: int, headers: Mapping[str, str]) -> bytes:
+    """The JSON head of a streamed response and the NULs that end it. Header values are strings, without line breaks."""
+    return _COMPACT.encode({"statusCode": status, "headers": dict(headers)}).encode() + PRELUDE_END
 
 
 def _camel_case(kind: ErrorKind) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.doors import function_url
-from relay.doors.function_url import to_prelude, to_request
+from relay.doors import DOORS, to_request
+from relay.doors.door import Door
 from relay.errors import ErrorKind, NotHttpError, RelayError
 from relay.models import Caller, Request
 from relay.request import upstream_request
@@ -326,20 +326,21 @@ def test_no_header_value_is_a_bug_and_none_is_sent_on(name: str, value: str) -> 
     assert not value or value not in sent.values()
 
 
-# ---- the prelude
+# ---- several doors
 
 
-def test_the_prelude_is_json_and_eight_nuls() -> None:
-    prelude = to_prelude(200, {"content-type": "text/plain"})
-    head, _, rest = prelude.partition(function_url.PRELUDE_END)
-    assert (json.loads(head), rest) == (
-        {"statusCode": 200, "headers": {"content-type": "text/plain"}},
-        b"",
-    )
+def test_a_second_door_is_its_entry_and_nothing_else() -> None:
+    other = Door(takes=lambda event: event.get("kind") == "other", to_request=lambda event, id: OTHER)
+    assert to_request(encoded({"kind": "other"}), "id", (*DOORS, other)) is OTHER
+    assert to_request(encoded(EVENT), "id", (*DOORS, other)) == to_request(encoded(EVENT), "id")
 
 
-@given(st.dictionaries(st.text(), st.text()))
-def test_nothing_in_a_header_ends_the_prelude_early(headers: dict[str, str]) -> None:
-    prelude = to_prelude(500, headers)
-    assert prelude.index(b"\0") == len(prelude) - 8
-    assert json.loads(prelude[:-8])["headers"] == headers
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_event_that_two_doors_would_take_is_no_request(order: int) -> None:
+    """Whoever may invoke the function writes the event: it must not choose the door that believes it."""
+    other = Door(takes=lambda event: event.get("kind") == "other", to_request=lambda event, id: OTHER)
+    with pytest.raises(NotHttpError):
+        to_request(encoded({**EVENT, "kind": "other"}), "id", (*DOORS, other)[::order])
+
+
+OTHER = Request(id="id", method="GET", path="/", caller=Caller(account="1", principal="p", arn="arn:x"))

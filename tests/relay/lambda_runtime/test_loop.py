@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from relay.doors.function_url import to_prelude
 from relay.errors import ErrorKind, NotHttpError, RelayError
 from relay.lambda_runtime.client import Invocation, RuntimeApi
 from relay.lambda_runtime.loop import Handler, Runtime
@@ -33,7 +32,7 @@ ERROR_EVENT = b'event: error\ndata: {"error":{"message":"%s","type":"api_error",
 def runtime(api: RuntimeApi, handler: Handler, log: Log, stop: Stop) -> Runtime:
     """A loop that holds no time back and sends no heartbeats."""
     timing = Timing(heartbeat_seconds=0.0, reserve_seconds=0.0)
-    return Runtime(api, handler, log, stop, timing=timing, to_prelude=to_prelude)
+    return Runtime(api, handler, log, stop, timing=timing)
 
 
 class Loop:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import Invocation
 from relay.lambda_runtime.reply import Reply, Timing
@@ -178,5 +181,27 @@ def test_the_reserve_is_a_fifth_of_the_time_at_most(left: float, reserve: float,
     deadline = time.monotonic() + left
     invocation = Invocation(id="id", event=b"", deadline=deadline)
     timing = Timing(heartbeat_seconds=0.0, reserve_seconds=reserve)
-    reply = Reply(Wire(), invocation, timing, to_prelude=lambda status, headers: b"")  # type: ignore[arg-type]
+    reply = Reply(Wire(), invocation, timing)  # type: ignore[arg-type]
     assert deadline - reply.wait.deadline == pytest.approx(held, abs=0.1)
+
+
+# -- the prelude
+
+
+def prelude(status: int, headers: dict[str, str]) -> bytes:
+    wire = Wire()
+    wire.reply().send(Response(status=status, headers=headers, body=iter([b"x"])))
+    return wire.prelude
+
+
+def test_the_prelude_is_json_and_eight_nuls() -> None:
+    head, _, rest = prelude(200, {"content-type": "text/plain"}).partition(b"\0" * 8)
+    expected = {"statusCode": 200, "headers": {"x-request-id": "id", "content-type": "text/plain"}}
+    assert (json.loads(head), rest) == (expected, b"")
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_nothing_in_a_header_ends_the_prelude_early(headers: dict[str, str]) -> None:
+    written = prelude(500, headers)
+    assert written.index(b"\0") == len(written) - 8
+    assert json.loads(written[:-8])["headers"] == {"x-request-id": "id", **headers}

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import httpx
-from relay.doors.function_url import to_prelude
 from relay.errors import RelayError
 from relay.lambda_runtime.client import Invocation
 from relay.lambda_runtime.reply import Reply, Timing
@@ -65,7 +64,6 @@ class Wire:
             cast(ResponseStream, self),
             Invocation(id="id", event=b"{}", deadline=time.monotonic() + seconds),
             Timing(heartbeat_seconds=heartbeat_seconds, reserve_seconds=0.0),
-            to_prelude=to_prelude,
             stop_fd=stop_fd,
         )
 
