@@ -6,7 +6,6 @@ The relay reads the same from one variable of its process and checks it again; a
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -133,17 +132,20 @@ def price_problems(prices: Prices) -> Iterator[str]:
                 elif name == "shutdown" and not tier:
                     if not matches(r"(\d{4}-\d{2}-\d{2})?")(value):
                         yield f"{place}.shutdown is {value!r}; allowed: a day such as '2027-01-14'"
+                elif name == "snapshots" and not tier:
+                    if not isinstance(value, list | tuple) or not all(map(matches(r"\d{4}-\d{2}-\d{2}"), value)):
+                        yield f"{place}.snapshots is {value!r}; allowed: a list of days such as '2025-08-07'"
                 elif name not in _RATES | _FIGURES | ({"tiers"} if not tier else set()):
-                    yield f"{place} has {name!r}; allowed: {', '.join(sorted(_RATES | _FIGURES))}, shutdown, tiers"
+                    allowed = ", ".join(sorted(_RATES | _FIGURES))
+                    yield f"{place} has {name!r}; allowed: {allowed}, shutdown, snapshots, tiers"
 
 
 def unpriced(policies: CallerPolicies, models: Sequence[str], prices: Prices) -> list[str]:
     """The named models without a price that callers with a budget in dollars may use."""
-    known = {*json.loads(_PRICES.read_text(encoding="utf-8"))["models"], *prices}
+    known = _price_list(prices)
     budgeted = [policy for policy in (policies.default, *policies.rules.values()) if _has_budget(policy)]
     named = {model for policy in budgeted for model in (_models(policy) or models)}
-    # As the relay looks for a price: of the model, or of the family of a dated snapshot.
-    return sorted(model for model in named if known.isdisjoint(_names_of_price(model)))
+    return sorted(model for model in named if _entry(model, known) is None)
 
 
 def least_cost(models: Sequence[str], tokens: int, prices: Prices) -> Decimal | None:
@@ -151,9 +153,8 @@ def least_cost(models: Sequence[str], tokens: int, prices: Prices) -> Decimal | 
 
     None when none of them has a price.
     """
-    known: dict[str, Mapping[str, Any]] = {**json.loads(_PRICES.read_text(encoding="utf-8"))["models"], **prices}
-    listed = [next((name for name in _names_of_price(model) if name in known), "") for model in models]
-    entries = [known[name] for name in listed if name]
+    known = _price_list(prices)
+    entries = [entry for entry in (_entry(model, known) for model in models) if entry is not None]
     costs = [
         Decimal(str(entry.get("output", 0))) * min(tokens, entry.get("max_output", tokens)) / 1_000_000
         for entry in entries
@@ -166,10 +167,18 @@ def dollars(amount: Usd | None) -> Decimal | None:
     return None if amount is None else Decimal(str(amount))
 
 
-def _names_of_price(model: str) -> tuple[str, str]:
-    """Under what a model's price may be listed, the first that is there: its own name, then its family's."""
+def _price_list(prices: Prices) -> dict[str, Mapping[str, Any]]:
+    """The release's entries by model, replaced and added to as the relay does it (relay.pricing.prices)."""
+    shipped: dict[str, Mapping[str, Any]] = json.loads(_PRICES.read_text(encoding="utf-8"))["models"]
+    days = {name: {"snapshots": shipped[name]["snapshots"]} for name in shipped if "snapshots" in shipped[name]}
+    return {**shipped, **{name: {**days.get(name, {}), **entry} for name, entry in prices.items()}}
+
+
+def _entry(model: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """A model's entry, or the one that names it as a dated snapshot."""
     name = ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
-    return name, re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)
+    family, day = known.get(name[:-11]), name[-10:]
+    return known.get(name) or (family if family and day in family.get("snapshots", ()) else None)
 
 
 def _has_budget(policy: CallerPolicy | Literal["refuse"]) -> bool:

@@ -71,8 +71,8 @@ class Settlement:
             return self._bound.usd
         if self._price is None or usage == NO_USAGE:
             return 0
-        if usage.seconds and not self._price.by_the_second:
-            return self._bound.usd  # billed in a unit that has no price
+        if not self._price.has_rates_for(usage):
+            return self._bound.usd
         if usage.cache_write_12h is None and self._bound.long_cache:
             usage = usage.changed(cache_write_12h=usage.cache_write)
         return self._price.cost(usage, self._bound.tier, self._bound.characters)

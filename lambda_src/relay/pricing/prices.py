@@ -95,7 +95,8 @@ class Price(Frozen):
     """One model on the list. `context` and `max_output` bound what a single response can take in and give out, in tokens.
 
     Past `long_above` tokens of input all tokens of a request cost `long_input` and `long_output` percent. `shutdown` is the
-    day ("2027-01-14") on which OpenAI ends the model, "" when none is announced.
+    day ("2027-01-14") on which OpenAI ends the model, "" when none is announced. `snapshots` are the days of the dated
+    names ("2025-08-07" of "gpt-5-mini-2025-08-07") that have this very entry.
     """
 
     tiers: Mapping[str, Rates]
@@ -107,6 +108,7 @@ class Price(Frozen):
     long_input: int = 100
     long_output: int = 100
     shutdown: str = ""
+    snapshots: tuple[str, ...] = ()
 
     def rates(self, tier: str) -> Rates | None:
         """The rates of a service tier; "" and "auto" are the default tier, which the relay pins where it matters."""
@@ -146,6 +148,15 @@ class Price(Frozen):
         """This price at `percent` of itself."""
         return self.changed(tiers={name: rates.scaled(*[percent] * 3) for name, rates in self.tiers.items()})
 
+    def has_rates_for(self, usage: Usage) -> bool:
+        """Whether the units that `usage` counts, tokens or seconds, have a price. A model that is free has one for all."""
+        rates = self.tiers.values()
+        by_token = any(each.worst_input(long_cache=True) or each.worst_output() for each in rates)
+        by_another = any(each.second or each.character or each.request for each in rates)
+        if usage.seconds and by_token | by_another and not self.by_the_second:
+            return False
+        return not ((usage.input or usage.output) and by_another and not by_token)
+
     @property
     def by_the_second(self) -> bool:
         """Whether sound is billed by its duration."""
@@ -166,18 +177,22 @@ class PriceList(Frozen):
     percent: int = 100
 
     def replaced_by(self, other: PriceList) -> PriceList:
-        """This list with whole models replaced by, or added from, `other`."""
-        return self.changed(as_of=other.as_of or self.as_of, models={**self.models, **other.models})
+        """This list with whole models replaced by, or added from, `other`; an entry without snapshots keeps those of here."""
+        models = {**self.models, **other.models}
+        for name, price in other.models.items():
+            if name in self.models and not price.snapshots:
+                models[name] = price.changed(snapshots=self.models[name].snapshots)
+        return self.changed(as_of=other.as_of or self.as_of, models=models)
 
     def at_host(self, base_url: str) -> PriceList:
         """This list as it holds at `base_url`: OpenAI's regional hosts cost more."""
         return self.changed(percent=REGIONAL_PERCENT) if _REGIONAL.match(base_url) else self
 
     def of(self, model: str) -> Price | None:
-        """The price of `model`, of the family of a dated snapshot, or of the base of a fine-tuned model; else None.
+        """The price of `model`, of the entry that names it as a dated snapshot, or of a fine-tuned model's base; else None.
 
-        "gpt-5-mini-2025-08-07" costs what "gpt-5-mini" costs unless it is on the list itself. A fine-tuned model
-        ("ft:gpt-4.1-mini-2025-04-14:org::id") has prices of its own, under "ft:gpt-4.1-mini".
+        A date that no entry names has no price: snapshots of one family have differed in price and in largest output.
+        A fine-tuned model ("ft:gpt-4.1-mini-2025-04-14:org::id") has an entry of its own, "ft:gpt-4.1-mini-2025-04-14".
         """
         name = self.listed(model)
         if not name:
@@ -189,8 +204,8 @@ class PriceList(Frozen):
         name = ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
         if name in self.models:
             return name
-        family = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)
-        return family if family in self.models else ""
+        family, day = name[:-11], name[-10:]
+        return family if family in self.models and day in self.models[family].snapshots else ""
 
 
 def parse(text: str) -> PriceList:
@@ -210,7 +225,7 @@ _FIGURES = ("context", "max_output", "image_tokens", "output_per_image", "long_a
 
 
 def _price(entry: Mapping[str, Any], place: str) -> Price:
-    _known(entry, {*RATES, "character", *WHOLE, "tiers", "shutdown", *_FIGURES}, place)
+    _known(entry, {*RATES, "character", *WHOLE, "tiers", "shutdown", "snapshots", *_FIGURES}, place)
     tiers = {"default": _rates(entry, place)}
     for tier, part in entry.get("tiers", {}).items():
         _known(part, {*RATES, "character", *WHOLE}, f"{place}.tiers.{tier}")
@@ -219,7 +234,9 @@ def _price(entry: Mapping[str, Any], place: str) -> Price:
     for name, value in figures.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise PriceListError(f"{place}.{name}: must be a whole number")
-    return Price(tiers=tiers, shutdown=_day(entry.get("shutdown", ""), f"{place}.shutdown"), **figures)
+    shutdown = _day(entry.get("shutdown", ""), f"{place}.shutdown")
+    snapshots = tuple([_day(day, f"{place}.snapshots") for day in entry.get("snapshots", ())])
+    return Price(tiers=tiers, shutdown=shutdown, snapshots=snapshots, **figures)
 
 
 def _day(value: object, place: str) -> str:

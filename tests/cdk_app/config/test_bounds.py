@@ -207,6 +207,9 @@ PRICES: list[dict[str, Any]] = [
     {"input": 1, "shutdown": "2027-01-14"},
     {"input": 1, "shutdown": "soon"},
     {"input": 1, "shutdown": 20270114},
+    {"input": 1, "snapshots": ["2025-08-07"]},
+    {"input": 1, "snapshots": ["x"]},
+    {"input": 1, "snapshots": "2025-08-07"},
     {"input": True},
     {},
 ]

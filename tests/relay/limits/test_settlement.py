@@ -114,6 +114,10 @@ def test_sound_is_settled_by_its_seconds() -> None:
     assert settled(metered(Usage(seconds=4)), price=BY_THE_SECOND)[1] == 300
 
 
+def test_tokens_that_have_no_price_cost_the_bound() -> None:
+    assert settled(metered(Usage(input=4, output=4)), price=BY_THE_SECOND)[1] == BOUND.usd
+
+
 def test_seconds_that_have_no_price_cost_the_bound() -> None:
     assert settled(metered(Usage(seconds=4)))[1] == BOUND.usd
 

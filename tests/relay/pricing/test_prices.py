@@ -172,8 +172,10 @@ def test_a_long_prompt_makes_all_its_tokens_dearer(shipped: PriceList) -> None:
     ("model", "found"),
     [
         ("gpt-5-mini-2025-08-07", "gpt-5-mini"),
-        ("gpt-6-luna-2026-09-22", "gpt-6-luna"),
         ("gpt-4o-2024-11-20", "gpt-4o"),
+        ("gpt-4o-2024-05-13", None),  # was twice as dear as its family and gave a quarter of the output
+        ("gpt-6-luna-2026-09-22", None),  # a date that no list knows
+        ("-2025-08-07", None),
         ("gpt-5-mini-x", None),
         ("GPT-5-mini", None),
         ("ft:gpt-4.1-mini-2025-04-14:org::id", "ft:gpt-4.1-mini-2025-04-14"),
@@ -181,12 +183,14 @@ def test_a_long_prompt_makes_all_its_tokens_dearer(shipped: PriceList) -> None:
         ("", None),
     ],
 )
-def test_a_snapshot_costs_what_its_family_costs(shipped: PriceList, model: str, found: str | None) -> None:
+def test_a_snapshot_costs_what_the_entry_costs_that_names_it(shipped: PriceList, model: str, found: str | None) -> None:
     assert shipped.of(model) == (shipped.models[found] if found else None)
 
 
 def test_a_fine_tuned_model_has_a_price_of_its_own() -> None:
-    listed = parse('{"models": {"ft:gpt-4.1-mini": {"input": 1}, "gpt-4.1-mini": {"input": 9}}}')
+    listed = parse(
+        '{"models": {"ft:gpt-4.1-mini": {"input": 1, "snapshots": ["2025-04-14"]}, "gpt-4.1-mini": {"input": 9}}}'
+    )
     price = listed.of("ft:gpt-4.1-mini-2025-04-14:org::id")
     assert price is listed.models["ft:gpt-4.1-mini"]
 
@@ -210,6 +214,8 @@ def test_an_environments_prices_replace_whole_models() -> None:
         ('{"models": {"a": {"input": 1, "context": "x"}}}', "prices['a'].context: must be a whole number"),
         ('{"models": {"a": {"input": 1, "tiers": {"flex": {}}}}}', "prices['a'].tiers.flex: has no price"),
         ('{"models": {"a": []}}', "prices"),
+        ('{"models": {"a": {"input": 1, "snapshots": ["1"]}}}', "prices['a'].snapshots: must be a day"),
+        ('{"models": {"a": {"input": 1, "snapshots": 1}}}', "prices"),
     ],
 )
 def test_a_list_that_cannot_be_meant_is_named(text: str, says: str) -> None:
@@ -249,6 +255,36 @@ def test_no_answer_within_its_bound_costs_more_than_the_bound(
     assert 0 <= price.cost(short, tier) <= price.at_most(total_in + slack, total_out + slack, tier)
 
 
+def test_an_entry_of_ones_own_keeps_the_snapshots_that_it_does_not_name(shipped: PriceList) -> None:
+    own = shipped.replaced_by(parse('{"models": {"gpt-5-mini": {"input": 1, "output": 2}}}'))
+    assert own.of("gpt-5-mini-2025-08-07") == own.models["gpt-5-mini"]
+    assert own.models["gpt-5-mini"].tiers["default"].input == PICO // 10**6
+    named = shipped.replaced_by(parse('{"models": {"gpt-5-mini": {"input": 1, "snapshots": ["2027-01-01"]}}}'))
+    assert named.of("gpt-5-mini-2025-08-07") is None
+    assert named.of("gpt-5-mini-2027-01-01") == named.models["gpt-5-mini"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "usage", "is_priced"),
+    [
+        ({"input": 1}, Usage(input=1), True),
+        ({"input": 1}, Usage(seconds=1), False),
+        ({"second": 1}, Usage(seconds=1), True),
+        ({"second": 1}, Usage(input=1), False),
+        ({"second": 1}, Usage(output=1), False),
+        ({"character": 1}, Usage(output=1), False),
+        ({"request": 1}, Usage(seconds=1), False),
+        ({"input": 1, "second": 1}, Usage(input=1, seconds=1), True),
+        ({"output": 1}, Usage(input=1), True),
+        ({"input": 0}, Usage(input=1), True),
+        ({"input": 0}, Usage(seconds=1), True),
+        ({"second": 1}, Usage(), True),
+    ],
+)
+def test_what_has_rates(rates: dict[str, float], usage: Usage, *, is_priced: bool) -> None:
+    assert priced(**rates).has_rates_for(usage) == is_priced
+
+
 def test_characters_and_requests_have_prices_too() -> None:
     price = priced(character=15, request=0.01)
     assert price.cost(Usage(), "", characters=2_000) == usd("0.04")
@@ -280,7 +316,7 @@ def test_a_long_prompts_surcharge_is_rounded_up(rate: int, percent: int, dearer:
     [
         ("gpt-5-mini", "gpt-5-mini"),
         ("gpt-5-mini-2025-08-07", "gpt-5-mini"),
-        ("gpt-5-mini-1000-11-11", "gpt-5-mini"),
+        ("gpt-5-mini-1000-11-11", ""),
         ("gpt-5-mini-x", ""),
         ("", ""),
     ],
