@@ -8,7 +8,7 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
-from relay.pricing import prices
+from relay.pricing import prices, rates
 from relay.settings import Settings, SettingsError
 
 from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy, encoded, encoded_prices
@@ -221,7 +221,7 @@ def test_prices_are_judged_alike(entry: dict[str, Any]) -> None:
     assert configured(environment) == starts({"PRICES": encoded_prices({"m": entry})})
 
 
-@pytest.mark.parametrize("name", [*prices.RATES, *prices.WHOLE, "character", *prices._FIGURES])
+@pytest.mark.parametrize("name", [*rates.RATES, *rates.WHOLE, "character", *prices._FIGURES])
 @pytest.mark.parametrize("value", [0, 1, "0.25", 0.5, -1, "x", None])
 def test_every_field_of_the_relays_price_list_is_judged_alike(name: str, value: Any) -> None:
     entry = {"input": 1, name: value}

@@ -8,7 +8,8 @@ import pytest
 from relay.limits.cost_bound import Bound
 from relay.limits.settlement import Settlement
 from relay.models import Usage
-from relay.pricing.prices import Price, Rates
+from relay.pricing.prices import Price
+from relay.pricing.rates import Rates
 
 USED = Usage(input=5, output=7, service_tier="default")
 PRICE = Price(tiers={"default": Rates(input=100, output=1_000), "flex": Rates(input=50, output=500)})

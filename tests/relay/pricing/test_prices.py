@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from relay.models import Usage
 from relay.pricing import prices
 from relay.pricing.money import PICO, amount
-from relay.pricing.prices import Price, PriceList, PriceListError, Rates, parse
+from relay.pricing.prices import Price, PriceList, PriceListError, parse
+from relay.pricing.rates import Rates
 
 UNBOUNDED = ("tts", "omni-moderation", "gpt-image-2")
 LIST = Path(prices.__file__).with_name("prices.json").read_text()
