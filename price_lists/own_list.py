@@ -24,17 +24,12 @@ class OwnList:
 
     checked: date
     models: Models
+    snapshots: frozenset[str] = frozenset()
     left_out: frozenset[str] = frozenset()
 
     def knows(self, name: str) -> bool:
-        """Whether `name` is on the list: itself, as a dated snapshot of a family, or among those left out."""
-        family, hyphen, rest = name, "-", ""
-        for _ in range(3):
-            family, hyphen, part = family.rpartition("-")
-            rest = f"{part}-{rest}"
-        return name in {*self.models, *self.left_out} or (
-            bool(hyphen) and family in self.models and day(rest[:-1]) is not None
-        )
+        """Whether `name` is on the list: itself, as a dated snapshot of an entry, or among those left out."""
+        return name in self.models or name in self.snapshots or name in self.left_out
 
 
 def read(path: Path = PATH) -> OwnList:
@@ -42,12 +37,15 @@ def read(path: Path = PATH) -> OwnList:
     try:
         root = json.loads(path.read_text(encoding="utf-8"), parse_float=Fraction)
         models = {name: _model(entry) for name, entry in root["models"].items()}
+        snapshots = frozenset(
+            f"{name}-{date}" for name, entry in root["models"].items() for date in entry.get("snapshots", ())
+        )
         checked, left_out = day(root["as_of"]), frozenset(root.get("left_out", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ListError(f"{path.name} cannot be read ({error!r}): correct it") from None
     if checked is None:
         raise ListError(f"{path.name}: as_of has to be the day of the last check, such as 2027-01-14")
-    return OwnList(checked, models, left_out)
+    return OwnList(checked, models, snapshots, left_out)
 
 
 def _model(entry: Mapping[str, Any]) -> Model:

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from relay.pricing import prices
+from relay.pricing import prices, rates
 
 from tests.support.synthesis import ROOT
 
@@ -17,7 +17,7 @@ LIST = json.loads(Path(prices.__file__).with_name("prices.json").read_text())
 def test_every_field_of_the_format_has_its_row() -> None:
     table = PAGE.read_text().split("\n## ")[1]
     described = {name for row in re.findall(r"(?m)^\| (`.*?) \|", table) for name in re.findall(r"`(\w+)`", row)}
-    known = {*prices.RATES, "character", *prices.WHOLE, *prices._FIGURES, "tiers", "shutdown"}
+    known = {*rates.RATES, "character", *rates.WHOLE, *prices._FIGURES, "tiers", "shutdown", "snapshots"}
     assert described == known
 
 

@@ -20,6 +20,7 @@ OWN: dict[str, Any] = {
     "left_out": {"gpt-search": "each search is billed"},
     "models": {
         "gpt-9": {
+            "snapshots": ["2026-08-07"],
             "input": 2, "cached_input": 0.2, "output": 10, "context": 1050000, "max_output": 128000,
             "long_above": 272000, "long_input": 200, "long_output": 150,
             "tiers": {"priority": {"input": 4, "cached_input": 0.4, "output": 20}},
@@ -333,6 +334,6 @@ def test_the_relays_own_list_is_read_whole() -> None:
     assert own.models.keys() == listed["models"].keys()
     assert own.checked.isoformat() == listed["as_of"]
     assert not own.left_out & own.models.keys()
-    assert own.knows("gpt-6-luna-2026-09-22")
-    assert not own.knows("gpt-6-luna-2026-13-22")
+    assert own.knows("gpt-5-mini-2025-08-07")
+    assert not own.knows("gpt-6-luna-2026-09-22")
     assert not own.knows("gpt-6-luna-")
