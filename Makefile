@@ -96,7 +96,7 @@ deploy-local: $(BASE) $(NODE) ## deploy ENV to an AWS account that runs on this 
 deploy-roles: $(BASE) $(NODE) ## the roles with which GitHub Actions deploys, in ENV's account: cdk_app/pipelines/repository.py
 	@$(CDK) deploy --no-notices $(ASK_NOTHING) --app 'sh cdk_app/python.sh pipeline_app.py' --output build/pipelines.out -c env=$(ENV) pipelines
 
-smoke: $(BASE) ## check a deployed endpoint: make smoke URL=https://... [ARGS="--sign-host HOST --model NAME"]
+smoke: $(BASE) ## walk a deployment: make smoke URL=https://... [ARGS="--sign-host HOST --json FILE"] (ARGS=--help lists more)
 	@$(BIN)/python -m clients.smoke $(ARGS) $(URL)
 
 bench: bundle ## the relay beside its peers (QUICK=1 for under two minutes)
