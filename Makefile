@@ -27,6 +27,10 @@ BASE := $(VENV)/.base-$(call sum,requirements.txt)
 DEV := $(VENV)/.dev-$(call sum,requirements-dev.txt)
 NODE := node_modules/.npm-$(call sum,package-lock.json)
 CDK := PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/cdk
+# uv installs the same lock in a fifth of pip's time. Where it cannot, as with an index that only pip's settings name, pip does.
+install = { command -v uv >/dev/null 2>&1 && \
+	  uv pip install --quiet --require-hashes --python $(BIN)/python -r $(1) 2>/dev/null; } || \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-user -r $(1)
 ASK_NOTHING := $(if $(YES),--require-approval never)
 
 # The machine's settings for other programs do not take part: PYTHON* variables (another home, path or encoding), the
@@ -125,12 +129,12 @@ $(VENV)/bin/python:
 
 $(BASE): | $(VENV)/bin/python
 	@echo "installing requirements.txt ..." >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-user -r requirements.txt
+	@$(call install,requirements.txt)
 	@touch $@
 
 $(DEV): | $(VENV)/bin/python
 	@echo "installing requirements-dev.txt ..." >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-user -r requirements-dev.txt
+	@$(call install,requirements-dev.txt)
 	@touch $@
 
 $(NODE): | has-node

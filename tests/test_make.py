@@ -38,9 +38,7 @@ def make(tmp_path: Path) -> Run:
         ".venv/.dev": "requirements-dev.txt",
         "node_modules/.npm": "package-lock.json",
     }.items():
-        content = tmp_path.joinpath(lock).read_bytes()
-        checksum = subprocess.run(["cksum"], input=content, capture_output=True, check=True).stdout.decode()
-        tmp_path.joinpath(f"{stamp}-{checksum.split()[0]}").touch()
+        tmp_path.joinpath(f"{stamp}-{_checksum(tmp_path / lock)}").touch()
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         told.unlink(missing_ok=True)
@@ -50,6 +48,11 @@ def make(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+def _checksum(path: Path) -> str:
+    done = subprocess.run(["cksum"], input=path.read_bytes(), capture_output=True, check=True)
+    return done.stdout.decode().split()[0]
 
 
 @pytest.fixture
@@ -157,6 +160,42 @@ def test_a_shells_own_variable_of_that_name_is_no_environment(
     """POSIX shells read the file that ENV names: such a value is a path, and not meant for us."""
     assert called("synth", ENV="/etc/shinit")[0][-2] == "env=dev"
     assert called("synth", ENV="prod")[0][-2] == "env=prod"
+
+
+@pytest.mark.parametrize("uv", ["works", "fails", "is not there"])
+def test_packages_are_installed_by_uv_where_it_works_and_else_by_pip(uv: str, make: Run, tmp_path: Path) -> None:
+    for stamp in tmp_path.glob(".venv/.base-*"):
+        stamp.unlink()
+    path = tmp_path / "path"
+    path.mkdir()
+    for name in ("sh", "make", "cksum", "cut", "touch", "node", "sed"):
+        found = shutil.which(name)
+        if found:
+            path.joinpath(name).symlink_to(found)
+    if uv != "is not there":
+        path.joinpath("uv").write_text(
+            f'#!/bin/sh\necho "$@" > {tmp_path}/uv.txt\necho no >&2\nexit {int(uv == "fails")}\n'
+        )
+        path.joinpath("uv").chmod(0o755)
+    done = make(f".venv/.base-{_checksum(tmp_path / 'requirements.txt')}", PATH=str(path))
+    assert (done.returncode, done.stderr.splitlines()) == (0, ["installing requirements.txt ..."])
+    if uv != "is not there":
+        arguments = [
+            "pip",
+            "install",
+            "--quiet",
+            "--require-hashes",
+            "--python",
+            ".venv/bin/python",
+            "-r",
+            "requirements.txt",
+        ]
+        assert tmp_path.joinpath("uv.txt").read_text().split() == arguments
+    told = tmp_path / "told.json"
+    assert told.exists() == (uv != "works")
+    if told.exists():
+        assert json.loads(told.read_text())[0][1:4] == ["-m", "pip", "install"]
+        assert "--require-hashes" in json.loads(told.read_text())[0]
 
 
 @pytest.mark.parametrize("target", ["synth", "deploy", "bootstrap", "demo", "local", "diff"])
