@@ -36,13 +36,15 @@ WARM_UP = 3
 class Request:
     """What one request executes: files, distinct lines, changes of file by a call or a return, calls.
 
-    `pairs` are those changes by their functions: ("from.py:function", "to.py:function", how often), most frequent first.
+    `garbage` are objects that are left to the garbage collector, because they hold one another. `pairs` are the changes of
+    file by their functions: ("from.py:function", "to.py:function", how often), most frequent first.
     """
 
     files: int
     lines: int
     moves: int
     calls: int
+    garbage: int
     entered: dict[str, int]
     pairs: list[tuple[str, str, int]]
 
@@ -71,6 +73,7 @@ def trace(source: Path, variables: dict[str, str]) -> Request:
         lines=sum(entered.values()),
         moves=sum(times for _, _, times in result["pairs"]),
         calls=result["calls"],
+        garbage=result["garbage"],
         entered=entered,
         pairs=[(before, after, times) for before, after, times in result["pairs"]],
     )
@@ -134,7 +137,9 @@ def figures(source: Path) -> dict[str, int]:
     result: dict[str, int] = {}
     for title, variables in (("request", {}), ("request with limits", WITH_LIMITS)):
         request = trace(source, variables)
-        result |= {f"{title}: {name}": getattr(request, name) for name in ("files", "lines", "moves", "calls")}
+        result |= {
+            f"{title}: {name}": getattr(request, name) for name in ("files", "lines", "moves", "calls", "garbage")
+        }
     return result | sizes(source)
 
 

@@ -7,6 +7,7 @@ by name, so that every revision can be traced.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import runpy
@@ -50,13 +51,16 @@ class Recording:
         return (back.f_code.co_filename, back.f_code.co_qualname) if back is not None else ("", "")
 
     def begin(self) -> None:
-        """Forgets what ran so far."""
+        """Forgets what ran so far. From now on nobody collects garbage."""
+        gc.disable()
+        gc.collect()
         self._lines.clear()
         self._visits.clear()
         self._calls = 0
 
     def result(self) -> dict[str, Any]:
-        """`entered`: each file and how many of its lines ran; `calls`; `pairs`: how often control passed from one function
+        """`entered`: each file and how many of its lines ran; `calls`; `garbage`: how many objects are left to the garbage
+        collector because they hold one another; `pairs`: how often control passed from one function
         to another one in another file, as [from, to, times], the most frequent first."""
         lines, visits = self._lines.copy(), self._visits.copy()
         files = sorted(file for file, _ in lines)
@@ -65,6 +69,7 @@ class Recording:
             "entered": {file[len(self._inside) :]: files.count(file) for file in sorted(set(files))},
             "pairs": [[self._name(before), self._name(after), times] for (before, after), times in pairs.most_common()],
             "calls": self._calls,
+            "garbage": gc.collect(),
         }
 
     def _name(self, visit: tuple[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def test_a_recording_counts_files_lines_moves_and_calls(tmp_path: Path, monkeypa
         traced_outer.twice(2)
     finally:
         sys.settrace(before)
+        gc.enable()
     result = recording.result()
     assert result["entered"] == {"traced_inner.py": 1, "traced_outer.py": 2}
     assert result["calls"] == 3
@@ -40,6 +42,12 @@ def test_a_recording_counts_files_lines_moves_and_calls(tmp_path: Path, monkeypa
         ["traced_inner.py:double", "traced_outer.py:twice", 2],
         ["traced_outer.py:twice", ":", 1],  # back to where the call came from
     ]
+
+
+@pytest.mark.parametrize("variables", [{}, structure.WITH_LIMITS], ids=["without limits", "with limits"])
+def test_a_request_leaves_nothing_to_the_garbage_collector(variables: dict[str, str]) -> None:
+    """What objects that hold one another keep is freed some fifty requests later, with all that they hold."""
+    assert structure.trace(ROOT / "lambda_src", variables).garbage == 0
 
 
 def test_a_request_of_the_relay_is_traced() -> None:

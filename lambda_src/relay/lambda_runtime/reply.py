@@ -64,6 +64,7 @@ class Reply:
             silence=timing.heartbeat_seconds,
             on_silence=self._heartbeat if timing.heartbeat_seconds else None,
         )
+        self.closing.callback(self.wait.close)
         self._stream = stream
         self._request_id = invocation.id
         self._early_headers: Mapping[str, str] | None = None

@@ -46,7 +46,8 @@ class ResponseFraming:
     """
 
     def __init__(self) -> None:
-        self.feed: Callable[[bytes], bytes] = self._head
+        # How the next bytes are read. A function and not a method, which would hold this object, as it is held by it.
+        self._read: Callable[[ResponseFraming, bytes], bytes] = ResponseFraming._head
         self.in_body = False
         self.interim = 0
         self._seen = b""
@@ -55,12 +56,16 @@ class ResponseFraming:
         self._first = True
         self._rest: list[bytes] = []
 
+    def feed(self, data: bytes) -> bytes:
+        """The body in `data` that goes past the library."""
+        return self._read(self, data)
+
     @property
     def exact(self) -> bool:
         """Whether what came is one whole response and not a byte more. False where that cannot be told."""
-        if self.feed == self._counted:
+        if self._read is ResponseFraming._counted:
             return self._left == 0
-        return self.feed == self._after_last and self._seen == _LAST_CHUNK
+        return self._read is ResponseFraming._after_last and self._seen == _LAST_CHUNK
 
     def take_rest(self) -> bytes:
         """What the library is to read."""
@@ -86,19 +91,19 @@ class ResponseFraming:
                 break
         self._seen = seen[start:]
         if len(self._seen) > _HEAD_BYTES:
-            self.feed = self._as_it_is
+            self._read = ResponseFraming._as_it_is
         return self._as_it_is(data)
 
     def _begin(self, head: bytes) -> None:
         """How the bytes behind `head` are to be read."""
-        self.feed = self._as_it_is
+        self._read = ResponseFraming._as_it_is
         lengths = _LENGTH.findall(head)
         if _ends_early(head) or not _FINAL.match(head) or _BODILESS.match(head):
             pass  # to the library: the body began before, or there is none
         elif _CHUNKED.search(head):
-            self.feed, self.in_body = self._chunks, True
+            self._read, self.in_body = ResponseFraming._chunks, True
         elif len(lengths) == 1:
-            self.feed, self._left = self._counted, int(lengths[0])
+            self._read, self._left = ResponseFraming._counted, int(lengths[0])
 
     def _counted(self, data: bytes) -> bytes:
         self._left -= len(data)
@@ -146,7 +151,8 @@ class ResponseFraming:
         broken = not self._first and not rest.startswith(_LINE_BREAK)
         # The line break that ended the chunk before belongs to what has gone past the library.
         rest = rest if self._first else rest.removeprefix(_LINE_BREAK)
-        self.feed, self.in_body = self._after_last if last else self._as_it_is, False
+        self._read = ResponseFraming._after_last if last else ResponseFraming._as_it_is
+        self.in_body = False
         self._seen = rest[: len(_LAST_CHUNK) + 1]
         self._rest.append(_LINE_BREAK + rest if broken else rest)
 

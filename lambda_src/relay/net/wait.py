@@ -92,6 +92,11 @@ class Wait:
         self.deadline = min(self.deadline, time.monotonic() + seconds)
         self._on_silence = None
 
+    def close(self) -> None:
+        """Lets go of what it calls, which as a rule holds it: objects that hold one another stay until the garbage collector
+        comes, some fifty requests later."""
+        self._overdue, self._downstream, self._on_silence = _timed_out, NoDownstream(), None
+
     def within(self, seconds: float) -> Wait:
         """A wait for a part of the work that is over after `seconds` or at the deadline, whichever comes first.
 
