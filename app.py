@@ -1,9 +1,13 @@
-"""What `cdk` runs: the chosen environment's stage, synthesised and checked. Calls no AWS API, needs no credentials."""
+"""What `cdk` runs: the chosen environment's stage, synthesised and checked. Calls no AWS API, needs no credentials.
+
+The day is asked for warnings alone: the templates of a commit are the same on every day.
+"""
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -13,20 +17,22 @@ from cdk_app import environments
 from cdk_app.bundle import build
 from cdk_app.bundle.errors import BundleError
 from cdk_app.checks import guards
+from cdk_app.config import endings
 from cdk_app.config.environment import ConfigurationError, Environment
 from cdk_app.stage import RelayStage
 
 
-def main() -> int:
+def main(today: date) -> int:
     # A slow synth would leave its timings beside the templates, and no two runs would be alike.
     app = cdk.App(performance_reporting=False)
     try:
         environment = environments.find(app.node.try_get_context("env") or "dev")
         with tempfile.TemporaryDirectory() as scratch:
             code = build.write(Path(scratch, "lambda"), interpreter=build.compiler())
-            RelayStage(app, environment.name, environment=environment, bundle=code)
+            stage = RelayStage(app, environment.name, environment=environment, bundle=code)
     except (ConfigurationError, BundleError) as problem:
         return refuse(str(problem).splitlines())
+    warn(stage.relay, endings.warning(environment, today))
     return refuse(synthesise(app, environment))
 
 
@@ -48,6 +54,12 @@ def synthesise(app: cdk.App, environment: Environment) -> list[str]:
     return lines + guards.unused_waivers([stack.template for stack in stacks], environment)
 
 
+def warn(stack: cdk.Stack, text: str) -> None:
+    """Let the CDK CLI print a warning in one line; "" is none. No template and no exit code depends on it."""
+    if text:
+        cdk.Annotations.of(stack).add_warning_v2("openai-lambda-relay:models-that-end", text)
+
+
 def refuse(problems: list[str]) -> int:
     """Print one line for each problem and return the exit code: 1 when there are any."""
     for problem in problems:
@@ -56,4 +68,4 @@ def refuse(problems: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(datetime.now(UTC).date()))

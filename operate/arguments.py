@@ -14,6 +14,7 @@ COMMANDS = {
     "callers": ("show callers, what they spent and what overrides their limits", _SOME),
     "usage": ("show requests, tokens, dollars and refusals by caller and model", _SOME),
     "export": ("write every record as CSV", _SOME),
+    "prices": ("show the deployed price list, what ends when, and who used models this month that end", None),
     "open": ("show what is admitted and not settled", _SOME),
     "sweep": ("settle at its bound what processes left behind when they died", _SOME),
     "stop": ("refuse a caller's requests", _ONE),

@@ -76,6 +76,10 @@ class Account:
 
     def table_of(self, environment: str) -> str:
         """Return the name of an environment's table, from the outputs of its stack. Raises OperatorError."""
+        return self.output_of(environment, "LimitsTable")
+
+    def output_of(self, environment: str, output: str) -> str:
+        """Return the value of an output of an environment's stack. Raises OperatorError."""
         stack = f"openai-lambda-relay-{environment}"
         client = self.client("cloudformation")
         where = f"in {client.meta.region_name}"
@@ -88,10 +92,10 @@ class Account:
                     "choose with --env, --region and --profile"
                 ) from None
             raise OperatorError(f"the stack {stack} cannot be read {where} ({told(error)})") from None
-        names = [each["OutputValue"] for each in described.get("Outputs", []) if each["OutputKey"] == "LimitsTable"]
-        if not names:
-            raise OperatorError(f"the stack {stack} {where} has no output LimitsTable: name the table with --table")
-        return str(names[0])
+        values = [each["OutputValue"] for each in described.get("Outputs", []) if each["OutputKey"] == output]
+        if not values:
+            raise OperatorError(f"the stack {stack} {where} has no output {output}: name the table with --table")
+        return str(values[0])
 
 
 def region_of(environment: str) -> str | None:

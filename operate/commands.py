@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TextIO, TypeVar
 
 from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Unit
@@ -12,7 +13,7 @@ from relay.pricing.money import amount
 from rich.console import Console
 from rich.progress import track
 
-from operate import failed_settlement, tables
+from operate import failed_settlement, price_list, price_tables, tables
 from operate.arguments import option_of
 from operate.aws import OperatorError
 from operate.failed_settlement import UnusableLineError
@@ -61,6 +62,18 @@ def _usage(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) 
         for caller in terminal.tracked(table.callers(options.caller), f"reading {period.name}")
     ]
     terminal.console.print(tables.usage(period, rows))
+    return 0
+
+
+def _prices(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
+    listed, where = price_list.of(options)
+    period, today = Period.month(table.clock()), datetime.fromtimestamp(table.clock() / 1000, UTC).date()
+    terminal.console.print(price_tables.models(listed, where, today))
+    rows = [
+        (caller, tables.sums(table.records(caller, period), {}))
+        for caller in terminal.tracked(table.callers(), f"reading {period.name}")
+    ]
+    terminal.console.print(price_tables.ending(listed, period, rows, today))
     return 0
 
 
@@ -161,6 +174,7 @@ def _replay(table: LimitsTable, options: argparse.Namespace, terminal: Terminal)
 COMMANDS: Mapping[str, Callable[[LimitsTable, argparse.Namespace, Terminal], int]] = {
     "callers": _callers,
     "usage": _usage,
+    "prices": _prices,
     "export": _export,
     "open": _open,
     "sweep": _sweep,

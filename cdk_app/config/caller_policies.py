@@ -6,8 +6,9 @@ The relay reads the same from one variable of its process and checks it again; a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
@@ -146,6 +147,16 @@ def unpriced(policies: CallerPolicies, models: Sequence[str], prices: Prices) ->
     budgeted = [policy for policy in (policies.default, *policies.rules.values()) if _has_budget(policy)]
     named = {model for policy in budgeted for model in (_models(policy) or models)}
     return sorted(model for model in named if _entry(model, known) is None)
+
+
+def endings(models: Iterable[str] | None, prices: Prices) -> dict[str, date]:
+    """The day on which each of `models` (None: of all that have a price) ends, where the list or `prices` announce one."""
+    shipped, known = _price_list({}), _price_list(prices)
+    days = {}
+    for model in known if models is None else models:
+        entries = (_entry(model, known), _entry(model, shipped))
+        days[model] = next((entry["shutdown"] for entry in entries if entry and entry.get("shutdown")), "")
+    return {model: date.fromisoformat(day) for model, day in days.items() if day}
 
 
 def least_cost(models: Sequence[str], tokens: int, prices: Prices) -> Decimal | None:

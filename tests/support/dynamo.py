@@ -73,10 +73,10 @@ def dynalite() -> contextlib.AbstractContextManager[str]:
     return _server(command, port, {})
 
 
-def ministack() -> contextlib.AbstractContextManager[str]:
-    """Answers as DynamoDB does, with the item that failed a condition."""
+def ministack(services: str = "dynamodb,cloudformation") -> contextlib.AbstractContextManager[str]:
+    """Answers as DynamoDB does, with the item that failed a condition; beside it other services, where they are named."""
     port = free_port()
-    environ = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "dynamodb,cloudformation"}
+    environ = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": services}
     return _server([sys.executable, "-m", "ministack"], port, environ)
 
 

@@ -1,0 +1,97 @@
+"""Models that end are a warning: which of them an environment allows, on which day, in one line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdk_app import environments
+from cdk_app.config import caller_policies, endings
+from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
+from cdk_app.config.environment import Environment, RequestPolicy
+
+DEV = environments.ENVIRONMENTS[0]
+TODAY = date(2026, 11, 27)
+# Of its own models, so that the list that is shipped may change.
+PRICES: dict[str, Any] = {
+    "m-soon": {"input": 1, "shutdown": "2026-12-11"},
+    "m-later": {"input": 1, "shutdown": "2027-03-01"},
+    "m-stays": {"input": 1},
+}
+
+
+def allowing(*models: str, callers: CallerPolicies | None = None, **more: Any) -> Environment:
+    policies = callers or CallerPolicies(default=CallerPolicy())
+    return replace(DEV, requests=RequestPolicy(models=models), callers=policies, prices=PRICES, **more)
+
+
+def told(environment: Environment, today: date = TODAY) -> str:
+    return endings.warning(environment, today)
+
+
+@pytest.mark.parametrize(
+    ("today", "says"),
+    [
+        (date(2026, 11, 10), ""),
+        (date(2026, 11, 11), "m-soon (ends 2026-12-11)"),
+        (date(2026, 12, 10), "m-soon (ends 2026-12-11)"),
+        (date(2026, 12, 11), "m-soon (ended 2026-12-11)"),
+    ],
+)
+def test_a_model_that_ends_within_thirty_days_is_named(today: date, says: str) -> None:
+    line = told(allowing("m-soon", "m-later", "m-stays"), today)
+    tail = ": name their successors in requests.models and callers"
+    assert line == (f"models that end are allowed: {says}{tail}" if says else "")
+
+
+def test_a_dated_snapshot_ends_with_its_family() -> None:
+    assert "m-soon-2026-01-31 (ends 2026-12-11)" in told(allowing("m-soon-2026-01-31"))
+
+
+def test_what_only_callers_name_counts_and_what_the_environment_forbids_does_not() -> None:
+    soon = CallerPolicies(
+        default=CallerPolicy(models=("m-stays",)), rules={"*:role/a": CallerPolicy(models=("m-soon",))}
+    )
+    assert "m-soon" in told(allowing(callers=soon))
+    assert told(allowing("m-stays", callers=soon)) == ""
+    assert told(allowing("m-soon", callers=CallerPolicies(default="refuse"))) == ""
+
+
+def test_where_every_model_is_allowed_the_first_to_end_are_named() -> None:
+    line = told(allowing(), date(2026, 12, 1))
+    assert line.startswith("every model is allowed, also ")
+    assert "\n" not in line
+    assert len(line) < 400
+
+
+def test_an_environments_own_price_keeps_the_end_of_the_list() -> None:
+    listed = caller_policies.shutdowns({})
+    assert listed
+    name = next(iter(listed))
+    assert caller_policies.shutdowns({name: {"input": 1}})[name] == listed[name]
+    assert caller_policies.shutdowns({name: {"input": 1, "shutdown": "2030-01-01"}})[name] == date(2030, 1, 1)
+
+
+def test_it_is_a_warning_of_the_stack_that_changes_no_template(tmp_path: Path) -> None:
+    import aws_cdk as cdk  # seconds, which the other tests do not need
+
+    import app
+
+    made = []
+    for text in ("", "models that end are allowed: gpt-0 (ends 2026-12-11): name their successors"):
+        scope = cdk.App(outdir=str(tmp_path / str(len(made))))
+        stack = cdk.Stack(scope, "relay")
+        cdk.CfnOutput(stack, "Url", value="x")
+        app.warn(stack, text)
+        made.append((scope.synth().get_stack_by_name("relay"), text))
+    (plain, _), (warned, text) = made
+    assert json.dumps(plain.template) == json.dumps(warned.template)
+    assert [str(message.entry.data) for message in plain.messages] == []
+    (message,) = warned.messages
+    assert message.level.name == "WARNING"
+    assert str(message.entry.data).startswith(text)
