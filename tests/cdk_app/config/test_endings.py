@@ -82,7 +82,7 @@ def test_it_is_a_warning_of_the_stack_that_changes_no_template(tmp_path: Path) -
 
     import app
 
-    made = []
+    made: list[tuple[Any, str]] = []
     for text in ("", "models that end are allowed: gpt-0 (ends 2026-12-11): name their successors"):
         scope = cdk.App(outdir=str(tmp_path / str(len(made))))
         stack = cdk.Stack(scope, "relay")
