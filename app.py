@@ -5,6 +5,7 @@ The day is asked for warnings alone: the templates of a commit are the same on e
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from datetime import UTC, date, datetime
@@ -29,10 +30,10 @@ def main(today: date) -> int:
         environment = environments.find(app.node.try_get_context("env") or "dev")
         with tempfile.TemporaryDirectory() as scratch:
             code = build.write(Path(scratch, "lambda"), interpreter=build.compiler())
-            stage = RelayStage(app, environment.name, environment=environment, bundle=code)
+            RelayStage(app, environment.name, environment=environment, bundle=code)
     except (ConfigurationError, BundleError) as problem:
         return refuse(str(problem).splitlines())
-    warn(stage.relay, endings.warning(environment, today))
+    warn(endings.warning(environment, today))
     return refuse(synthesise(app, environment))
 
 
@@ -54,10 +55,14 @@ def synthesise(app: cdk.App, environment: Environment) -> list[str]:
     return lines + guards.unused_waivers([stack.template for stack in stacks], environment)
 
 
-def warn(stack: cdk.Stack, text: str) -> None:
-    """Let the CDK CLI print a warning in one line; "" is none. No template and no exit code depends on it."""
-    if text:
-        cdk.Annotations.of(stack).add_warning_v2("openai-lambda-relay:models-that-end", text)
+def warn(text: str) -> None:
+    """Print a warning for whoever runs the CDK CLI; "" is none.
+
+    Not an annotation of the CDK's, which would write its stack trace beside the templates: they are the same on every
+    machine and on every day. Nothing for the local Lambda, which runs this file by itself and deploys nothing.
+    """
+    if text and "CDK_CLI_VERSION" in os.environ:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def refuse(problems: list[str]) -> int:

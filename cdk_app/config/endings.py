@@ -27,8 +27,8 @@ def warning(environment: Environment, today: date) -> str:
     listed = ", ".join(f"{model} ({'ends' if day > today else 'ended'} {day})" for day, model in soon[:_MOST_NAMED])
     more = f" and {len(soon) - _MOST_NAMED} more" if len(soon) > _MOST_NAMED else ""
     if named is None:
-        return f"every model is allowed, also {listed}{more}: `operate prices` shows who uses them"
-    return f"models that end are allowed: {listed}{more}: name their successors in requests.models and callers"
+        return f"{environment.name}: every model is allowed, also {listed}{more}: `operate prices` shows who uses them"
+    return f"{environment.name}: models that end are allowed: {listed}{more}: name their successors (requests.models, callers)"
 
 
 def _named(environment: Environment) -> set[str] | None:

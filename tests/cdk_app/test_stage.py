@@ -360,6 +360,10 @@ def test_synth_is_deterministic_offline_without_credentials_and_on_every_machine
         _, errors = run.communicate()
         assert run.returncode == 0, errors
     assert _contents(tmp_path / "first") == _contents(tmp_path / "second")
+    warned = _start_app("prod", tmp_path / "third", {"CDK_CLI_VERSION": "2.1148.1"})
+    warned.communicate()
+    assert warned.returncode == 0
+    assert _contents(tmp_path / "third") == _contents(tmp_path / "first"), "a warning changes nothing"
     everything = "".join(p.read_text() for p in (tmp_path / "first").rglob("*.json") if "asset." not in str(p))
     assert str(ROOT) not in everything
 
