@@ -5,7 +5,6 @@ Said at synth and deploy as a warning and never as a problem: what was right yes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, timedelta
 
 from cdk_app.config import caller_policies
@@ -18,9 +17,8 @@ _MOST_NAMED = 5
 
 def warning(environment: Environment, today: date) -> str:
     """One line about the models that callers may use and that end within 30 days, or have ended; "" for none."""
-    shutdowns = caller_policies.shutdowns(environment.prices)
     named = _named(environment)
-    models = shutdowns if named is None else _ends(named, shutdowns)
+    models = caller_policies.endings(named, environment.prices)
     soon = sorted((day, model) for model, day in models.items() if day - today <= SOON)
     if not soon:
         return ""
@@ -42,9 +40,3 @@ def _named(environment: Environment) -> set[str] | None:
                 return None
             allowed |= {model for model in own if not everywhere or model in everywhere}
     return allowed
-
-
-def _ends(models: set[str], shutdowns: Mapping[str, date]) -> dict[str, date]:
-    """The day on which each of `models` ends, itself or its family, where one is announced."""
-    names = {model: caller_policies.names_of_price(model) for model in models}
-    return {model: shutdowns[name] for model, known in names.items() for name in known[::-1] if name in shutdowns}

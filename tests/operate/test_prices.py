@@ -21,7 +21,13 @@ NOON = int(datetime(2026, 11, 27, 12, tzinfo=UTC).timestamp() * 1000)
 DEPLOYED: dict[str, Any] = {
     "as_of": "2026-11-01",
     "models": {
-        "m-soon": {"input": 0.25, "cached_input": 0.025, "output": 2, "shutdown": "2026-12-11"},
+        "m-soon": {
+            "input": 0.25,
+            "cached_input": 0.025,
+            "output": 2,
+            "shutdown": "2026-12-11",
+            "snapshots": ["2026-01-31"],
+        },
         "m-gone": {"input": 1, "output": 2, "shutdown": "2026-11-20"},
         "m-stays": {"input": 2, "cache_write": 2.5, "output": 10, "tiers": {"flex": {"input": 1, "output": 5}}},
         "m-hears": {"second": 0.0001},

@@ -17,7 +17,7 @@ DEV = environments.ENVIRONMENTS[0]
 TODAY = date(2026, 11, 27)
 # Of its own models, so that the list that is shipped may change.
 PRICES: dict[str, Any] = {
-    "m-soon": {"input": 1, "shutdown": "2026-12-11"},
+    "m-soon": {"input": 1, "shutdown": "2026-12-11", "snapshots": ["2026-01-31"]},
     "m-later": {"input": 1, "shutdown": "2027-03-01"},
     "m-stays": {"input": 1},
 }
@@ -68,11 +68,11 @@ def test_where_every_model_is_allowed_the_first_to_end_are_named() -> None:
 
 
 def test_an_environments_own_price_keeps_the_end_of_the_list() -> None:
-    listed = caller_policies.shutdowns({})
+    listed = caller_policies.endings(None, {})
     assert listed
     name = next(iter(listed))
-    assert caller_policies.shutdowns({name: {"input": 1}})[name] == listed[name]
-    assert caller_policies.shutdowns({name: {"input": 1, "shutdown": "2030-01-01"}})[name] == date(2030, 1, 1)
+    assert caller_policies.endings([name], {name: {"input": 1}})[name] == listed[name]
+    assert caller_policies.endings([name], {name: {"input": 1, "shutdown": "2030-01-01"}})[name] == date(2030, 1, 1)
 
 
 def test_only_who_runs_the_cdk_cli_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
