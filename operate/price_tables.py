@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from datetime import date
 
 from relay.pricing.money import dollars
-from relay.pricing.prices import MILLION, RATES, WHOLE, Price, PriceList, Rates
+from relay.pricing.prices import MILLION, Price, PriceList
+from relay.pricing.rates import RATES, WHOLE, Rates
 
 from operate.foreign_text import name
 from operate.limits_table import Caller, Period
