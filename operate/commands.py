@@ -13,12 +13,14 @@ from relay.pricing.money import amount
 from rich.console import Console
 from rich.progress import track
 
-from operate import failed_settlement, price_list, price_tables, tables
+from operate import failed_settlement, tables
 from operate.arguments import option_of
 from operate.aws import OperatorError
 from operate.failed_settlement import UnusableLineError
 from operate.foreign_text import name, prose
 from operate.limits_table import LimitsTable, Period
+from operate.prices import deployed
+from operate.prices import tables as price_tables
 
 T = TypeVar("T")
 
@@ -66,7 +68,7 @@ def _usage(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) 
 
 
 def _prices(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
-    listed, where = price_list.of(options)
+    listed, where = deployed.of(options)
     period, today = Period.month(table.clock()), datetime.fromtimestamp(table.clock() / 1000, UTC).date()
     terminal.console.print(price_tables.models(listed, where, today))
     rows = [

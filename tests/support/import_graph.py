@@ -1,7 +1,7 @@
 """Reads the repository's Python files as a graph: which module imports which, and which room each belongs to.
 
 A room is a folder of modules directly below `relay`, `cdk_app` or `emulator`; the single modules beside the rooms are rooms of
-their own; `operate` and `price_lists` are one room each, and so is `clients` but for the folders in it.
+their own; `price_lists` is one room, and so are `clients` and `operate` but for the folders in them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Imports = dict[str, set[str]]
 
 FOLDERS = ("cdk_app", "lambda_src", "emulator", "clients", "operate", "price_lists")
 _WITH_ROOMS = ("relay", "cdk_app", "emulator")
-_FOLDERS_OF_CLIENTS = (["clients", "deployed"], ["clients", "smoke"])
+_FOLDERS_BELOW = (["clients", "deployed"], ["clients", "smoke"], ["operate", "prices"])
 
 
 def files(root: Path) -> dict[str, Path]:
@@ -31,7 +31,7 @@ def imports(root: Path) -> Imports:
 def room(module: str) -> str:
     """`relay.net` of `relay.net.sse`; `relay.models` of itself; `clients` of `clients.signing`."""
     parts = module.split(".")
-    is_below = parts[0] in _WITH_ROOMS or parts[:2] in _FOLDERS_OF_CLIENTS
+    is_below = parts[0] in _WITH_ROOMS or parts[:2] in _FOLDERS_BELOW
     return ".".join(parts[:2]) if is_below else parts[0]
 
 
