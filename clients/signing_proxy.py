@@ -115,7 +115,8 @@ class Proxy:
         if self.token and not any(hmac.compare_digest(key, self.token.encode()) for key in _keys(request.headers)):
             return _error(401, "Send the proxy's --token as the API key.")
         if request.headers.get("upgrade", "").lower() == "websocket":
-            refused = _error(426, "WebSockets are not available: use HTTP with server-sent events.")
+            text = "WebSocket connections are not supported: use POST with stream: true."
+            refused = _error(426, text, "websockets_not_supported")
             refused.headers.update({"upgrade": "HTTP/1.1", "connection": "upgrade"})  # RFC 9110 section 15.5.22
             return refused
         return None

@@ -183,6 +183,7 @@ class LocalStack:
             header=found.header,
             secret=lambda: str(aws.call("secretsmanager", "GetSecretValue", SecretId=secret)["SecretString"]),
             read_timeout=found.read_timeout,
+            refuses_websockets=found.refuses_websockets,
         )
 
     def _stand_in(self, started: contextlib.ExitStack) -> OpenAIStandIn | None:

@@ -6,6 +6,8 @@ Lambda still verifies the caller; an origin access control would put CloudFront'
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import aws_cdk as cdk
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_cloudfront as cloudfront
@@ -17,6 +19,8 @@ from constructs import Construct
 ORIGIN_HEADER = "x-relay-origin-secret"
 # Longer than the function may run: Lambda's own time-out is the one that ends a response, never CloudFront's.
 COMPLETION_RESERVE_SECONDS = 15
+# Codex goes over to HTTP at once on 426 and on nothing else; WAF cannot answer with that status.
+NO_WEBSOCKETS = Path(__file__).with_name("no_websockets.js")
 # What the access log holds. Not among them: the query, cookies and headers; no signature is ever written down.
 # docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/standard-logs-reference.html
 LOG_FIELDS = (
@@ -90,6 +94,7 @@ class Edge(Construct):
                 cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
                 origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
                 response_headers_policy=self._headers(),
+                function_associations=[self._no_websockets(log_name)],
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
                 # Compression buffers, and streams must not be buffered.
                 compress=False,
@@ -97,6 +102,19 @@ class Edge(Construct):
         )
         _acknowledge(self.distribution, has_certificate=domain is not None)
         self.log_group = self._log(log_name, log_retention_days, removal_policy)
+
+    def _no_websockets(self, name: str) -> cloudfront.FunctionAssociation:
+        """The refusal of WebSockets, by a function that runs after WAF and before the origin."""
+        function = cloudfront.Function(
+            self,
+            "NoWebSockets",
+            # One that the CDK makes up holds the region, which a template without an account does not know.
+            function_name=f"{name}-no-websockets",
+            comment="Answers WebSocket attempts with 426",
+            runtime=cloudfront.FunctionRuntime.JS_2_0,
+            code=cloudfront.FunctionCode.from_inline(NO_WEBSOCKETS.read_text(encoding="utf-8")),
+        )
+        return cloudfront.FunctionAssociation(function=function, event_type=cloudfront.FunctionEventType.VIEWER_REQUEST)
 
     def _headers(self) -> cloudfront.ResponseHeadersPolicy:
         """For a browser that is led here by mistake: HTTPS only, no guessing of types, no frames."""

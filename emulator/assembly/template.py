@@ -44,10 +44,14 @@ def read(assembly: Path) -> Deployed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """What a distribution adds to a request, and how long it waits for the origin's next byte, in seconds."""
+    """What a distribution adds to a request, and how long it waits for the origin's next byte, in seconds.
+
+    `refuses_websockets`: a function is asked before the origin, and the relay's templates have but the one.
+    """
 
     header: str
     read_timeout: float
+    refuses_websockets: bool
 
 
 def distribution(assembly: Path) -> Distribution | None:
@@ -62,6 +66,7 @@ def distribution(assembly: Path) -> Distribution | None:
             return Distribution(
                 header=origin["OriginCustomHeaders"][0]["HeaderName"],
                 read_timeout=float(origin["CustomOriginConfig"].get("OriginReadTimeout", 30)),
+                refuses_websockets=bool(one["DistributionConfig"]["DefaultCacheBehavior"].get("FunctionAssociations")),
             )
     return None
 

@@ -20,15 +20,25 @@ from emulator.net.listener import Listener
 
 # What belongs to one connection and not to the message: RFC 9110, section 7.6.1. The host is the origin's own.
 NOT_PASSED = frozenset({"connection", "host", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"})
+NO_WEBSOCKETS = {
+    "message": "WebSocket and realtime connections are not supported: use POST with stream: true.",
+    "type": "invalid_request_error",
+    "param": None,
+    "code": "websockets_not_supported",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """The distribution's origin as configured. `secret` is asked at each request, as a deployment may change it."""
+    """The distribution's origin as configured. `secret` is asked at each request, as a deployment may change it.
+
+    `refuses_websockets`: a function at the edge answers their handshakes, as cdk_app/edge/no_websockets.js does.
+    """
 
     header: str
     secret: Callable[[], str]
     read_timeout: float = 120.0
+    refuses_websockets: bool = True
 
 
 class EdgeDoor:
@@ -56,6 +66,9 @@ class EdgeDoor:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         assert self._session is not None
         edge_id = secrets.token_urlsafe(42)
+        if self._edge.refuses_websockets and "sec-websocket-key" in request.headers:
+            headers = {"x-amz-cf-id": edge_id, "x-cache": "FunctionGeneratedResponse from cloudfront"}
+            return web.json_response({"error": NO_WEBSOCKETS}, status=426, headers=headers)
         body = await request.read()
         try:
             async with self._session.request(

@@ -62,12 +62,14 @@ class ErrorKind(Enum):
     MODEL_NOT_ALLOWED = ErrorSpec(
         404, "invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."
     )
+    # 426, on which Codex goes over to HTTP at once. `Upgrade`, which RFC 9110 wants beside it, is the door's to send:
+    # Lambda keeps headers of the connection from a function's response.
     NO_WEBSOCKETS = ErrorSpec(
-        400,
+        426,
         "invalid_request_error",
         "websockets_not_supported",
-        "Realtime and WebSocket connections are not supported: a Lambda Function URL carries one HTTP request and its "
-        "response. Use /v1/chat/completions or /v1/responses with stream: true.",
+        "WebSocket and realtime connections are not supported: a Lambda Function URL carries one HTTP request and its "
+        "response. Use POST /v1/responses or /v1/chat/completions with stream: true.",
     )
     NO_IDENTITY = ErrorSpec(403, "invalid_request_error", "no_identity", "The request has no verified AWS identity.")
     EDGE_REQUIRED = ErrorSpec(

@@ -327,7 +327,8 @@ def test_proxy_answers_websockets_with_426_before_it_signs(door: Door, proxy: Ru
     upgrade = {"connection": "Upgrade", "sec-websocket-key": "eA==", "sec-websocket-version": "13"}
     answer = httpx.get(proxy.url + "/v1/responses", headers={**upgrade, "upgrade": "WebSocket"})
     assert answer.status_code == 426
-    assert answer.json()["error"]["code"] == "signing_proxy"
+    assert answer.json()["error"]["code"] == "websockets_not_supported"
+    assert (answer.headers["upgrade"], answer.headers["connection"]) == ("HTTP/1.1", "upgrade")
     assert door.requests == []
     # Java's HTTP client offers HTTP/2 with each first request.
     assert httpx.get(proxy.url + "/v1/models", headers={**upgrade, "upgrade": "h2c"}).status_code == 404

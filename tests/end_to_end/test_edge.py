@@ -164,3 +164,26 @@ def test_the_edge_holds_nothing_back(required: Deployment) -> None:
         for _ in answer.iter_raw():
             times.append(time.monotonic())
     assert times[-1] - times[0] > 2 * gap
+
+
+HANDSHAKE = {
+    "connection": "Upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-key": "eA==",
+    "sec-websocket-version": "13",
+}
+
+
+@pytest.mark.parametrize("door", ["url", "edge_url"])
+@pytest.mark.parametrize("taken_off", [(), ("connection", "upgrade"), tuple(HANDSHAKE)], ids=["all", "key", "path"])
+def test_a_websocket_is_answered_426_at_every_door(optional: Deployment, door: str, taken_off: tuple[str, ...]) -> None:
+    headers = {name: text for name, text in HANDSHAKE.items() if name not in taken_off}
+    signed = optional.relay.sign("GET", "/v1/responses", headers=headers)
+    answer = httpx.get(getattr(optional.relay, door) + "/v1/responses", headers={**headers, **signed}, timeout=30)
+    assert answer.status_code == 426
+    assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
+    assert answer.json()["error"]["code"] == "websockets_not_supported"
+    assert optional.upstream.requests == []
+    # At the edge whatever can be known there: nothing is invoked for it.
+    known_at_the_edge = door == "edge_url" and "sec-websocket-key" in headers
+    assert optional.relay.counters().get("invoked", 0) == (0 if known_at_the_edge else 1)

@@ -131,6 +131,8 @@ TABLE = (
 )
 
 _REALTIME = ("/v1/realtime/", "/v1/responses/ws/")
+# What a WebSocket's handshake asks for, which OpenAI serves at no other method's path. Source: Codex, responses_websocket.rs.
+_HANDSHAKE = ("GET", "/v1/responses")
 
 
 def match(method: str, path: str, headers: Mapping[str, str]) -> tuple[Endpoint, str]:
@@ -138,7 +140,7 @@ def match(method: str, path: str, headers: Mapping[str, str]) -> tuple[Endpoint,
 
     Raises RelayError: NO_WEBSOCKETS, NOT_FOUND, or METHOD_NOT_ALLOWED with an `allow` header.
     """
-    if f"{path}/".startswith(_REALTIME) or headers.get("upgrade", "").lower() == "websocket":
+    if f"{path}/".startswith(_REALTIME) or (method, path) == _HANDSHAKE or _is_websocket(headers):
         raise RelayError(ErrorKind.NO_WEBSOCKETS)
     matches = [(endpoint, id) for endpoint in TABLE if (id := _matches(endpoint, path)) is not None]
     if not matches:
@@ -148,6 +150,12 @@ def match(method: str, path: str, headers: Mapping[str, str]) -> tuple[Endpoint,
             return endpoint, id
     allowed = ", ".join(endpoint.method for endpoint, _ in matches)
     raise RelayError(ErrorKind.METHOD_NOT_ALLOWED, headers={"allow": allowed})
+
+
+def _is_websocket(headers: Mapping[str, str]) -> bool:
+    """By what is left of a handshake: `Upgrade` belongs to one connection, and doors on the way may take it off."""
+    protocols = headers.get("upgrade", "").lower().split(",")
+    return "sec-websocket-key" in headers or any(name.strip() == "websocket" for name in protocols)
 
 
 def _matches(endpoint: Endpoint, path: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def test_the_table_holds_nothing_else() -> None:
 )
 @pytest.mark.parametrize("path", [path for method, path in SERVED if method == "POST"])
 def test_other_methods_are_told_which_one_is_taken(method: str, path: str) -> None:
+    if (method, path) == ("GET", "/v1/responses"):
+        return  # a WebSocket's handshake, below
     error = refused(method, path)
     assert error.kind is ErrorKind.METHOD_NOT_ALLOWED
     assert error.response_headers()["allow"] == "POST"
@@ -80,9 +83,31 @@ def test_realtime_is_told_why_not(method: str, path: str) -> None:
     assert refused(method, path).kind is ErrorKind.NO_WEBSOCKETS
 
 
-@pytest.mark.parametrize("value", ["websocket", "WebSocket"])
-def test_an_upgrade_is_told_why_not(value: str) -> None:
-    assert refused("GET", "/v1/responses", {"upgrade": value}).kind is ErrorKind.NO_WEBSOCKETS
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/models", "/v1/other", "/"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"upgrade": "websocket"},
+        {"upgrade": "h2c, WebSocket"},
+        {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-version": "13"},
+    ],
+    ids=["upgrade", "one of two", "upgrade taken off"],
+)
+def test_a_websocket_is_told_426_whatever_a_door_left_of_its_handshake(path: str, headers: dict[str, str]) -> None:
+    error = refused("GET", path, headers)
+    assert error.kind is ErrorKind.NO_WEBSOCKETS
+    assert error.kind.spec.status == 426
+    assert json.loads(error.body())["error"]["code"] == "websockets_not_supported"
+    assert error.response_headers()["x-should-retry"] == "false"
+
+
+def test_a_handshake_is_known_by_method_and_path_alone() -> None:
+    assert refused("GET", "/v1/responses").kind is ErrorKind.NO_WEBSOCKETS
+
+
+@pytest.mark.parametrize("value", ["h2c", "TLS/1.2, HTTP/1.1", ""])
+def test_other_upgrades_are_ignored(value: str) -> None:
+    assert endpoints.match("GET", "/v1/models", {"upgrade": value})[0] is endpoints.MODELS
 
 
 @pytest.mark.parametrize(
