@@ -35,9 +35,9 @@ from emulator.front.function_url import Disconnects, FunctionUrl
 from emulator.front.invoke_api import InvokeApi
 from emulator.processes.log import LogSink
 from emulator.processes.loop_thread import LoopThread
-from emulator.runtime.api import EarlyRefusal
 from emulator.runtime.environment_pool import EnvironmentPool
 from emulator.runtime.function import Function
+from emulator.runtime.response_body import EarlyRefusal
 from emulator.signing.identities import Identity, local_role_session, local_user
 from emulator.signing.signature import Verifier
 

@@ -1,6 +1,6 @@
-"""What `cdk` runs in a rehearsal: the environment's own stage, in the one region there is, with the edge in front.
+"""What `cdk` runs in a local deployment: the environment's own stage, in the one region there is, with the edge in front.
 
-Run by the CDK's CLI with the environment's name as its context; see `rehearsal`.
+Run by the CDK's CLI with the environment's name as its context; see `deployment`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NOT_IN_THE_CLOUD = frozenset(
 
 def main() -> int:
     app = cdk.App(performance_reporting=False)
-    environment = rehearsed(environments.find(app.node.get_context("env")), update=app.node.try_get_context("update"))
+    environment = localised(environments.find(app.node.get_context("env")), update=app.node.try_get_context("update"))
     with tempfile.TemporaryDirectory() as scratch:
         code = build.write(Path(scratch, "lambda"), interpreter=build.compiler())
         RelayStage(app, environment.name, environment=environment, bundle=code)
@@ -45,11 +45,11 @@ def main() -> int:
     return 0
 
 
-def rehearsed(environment: Environment, *, update: str | None) -> Environment:
+def localised(environment: Environment, *, update: str | None) -> Environment:
     """The environment as it is but for its place and what only its owner has; `update` is what a change looks like."""
     options = replace(environment.edge_options, domain=None, certificate=None, networks=(), countries=())
     changed = replace(environment, account=ACCOUNT, region=REGION, edge="required", edge_options=options)
-    # It has to be possible to destroy what was rehearsed.
+    # It has to be possible to destroy what was deployed here.
     changed = replace(changed, on_destroy="delete", monitoring="on")
     changed = replace(changed, alarms=replace(changed.alarms, emails=(), stop_at_usd_per_day=100))
     if not update:

@@ -1,4 +1,4 @@
-"""`make deploy-local`: a rehearsal told step by step, and what it shows. Exits 0 only if all was as it should be."""
+"""`make deploy-local`: a local deployment, step by step, and what it shows. Exits 0 only if all was as it should be."""
 
 from __future__ import annotations
 
@@ -50,36 +50,36 @@ def run(environment: str, out: TextIO) -> bool:
     with RawUpstream() as upstream, ExitStack() as started:
         upstream.answer(*chat_stream("It ", "works."))
         with report.step("synth, and an AWS account of MiniStack's"):
-            rehearsal = started.enter_context(LocalDeployment(environment))
-        _deploy(report, rehearsal)
-        _check_permissions(report, rehearsal)
-        _call(report, rehearsal, upstream)
-        _update(report, rehearsal)
+            deployment = started.enter_context(LocalDeployment(environment))
+        _deploy(report, deployment)
+        _check_permissions(report, deployment)
+        _call(report, deployment, upstream)
+        _update(report, deployment)
         with report.step("cdk destroy"):
-            left = rehearsal.destroy()
+            left = deployment.destroy()
         report.expect("nothing is left but the bootstrap", left == ["CDKToolkit"], ", ".join(left))
     report.say(f"not covered: {NOT_COVERED}")
     return report.is_good
 
 
-def _deploy(report: Report, rehearsal: LocalDeployment) -> None:
+def _deploy(report: Report, deployment: LocalDeployment) -> None:
     with report.step("cdk bootstrap"):
-        rehearsal.bootstrap()
+        deployment.bootstrap()
     with report.step("cdk deploy"):
-        rehearsal.deploy()
-    for name, value in sorted(rehearsal.outputs().items()):
+        deployment.deploy()
+    for name, value in sorted(deployment.outputs().items()):
         if name in ("EdgeUrl", "FunctionUrl", "LimitsTable", "SignHost"):
             report.say(f"  {name} = {value}")
     with report.step("cdk diff"):
-        differences = rehearsal.differences()
+        differences = deployment.differences()
     report.expect("there is nothing left to deploy", not differences, differences)
-    rehearsal.set_key()
+    deployment.set_key()
     report.say("  the key was set, as the output SetKeyCommand says")
 
 
-def _check_permissions(report: Report, rehearsal: LocalDeployment) -> None:
+def _check_permissions(report: Report, deployment: LocalDeployment) -> None:
     with report.step("calls under the function's role"):
-        seen = list(rehearsal.attempts())
+        seen = list(deployment.attempts())
     for attempt in seen:
         report.expect(_wish(attempt), attempt.as_it_should_be, attempt.seen)
 
@@ -88,8 +88,8 @@ def _wish(attempt: Attempt) -> str:
     return f"{'may' if attempt.wanted else 'may not'} {attempt.what}"
 
 
-def _call(report: Report, rehearsal: LocalDeployment, upstream: RawUpstream) -> None:
-    with report.step("the relay as it was deployed"), rehearsal.running(upstream.url) as relay:
+def _call(report: Report, deployment: LocalDeployment, upstream: RawUpstream) -> None:
+    with report.step("the relay as it was deployed"), deployment.running(upstream.url) as relay:
         direct, through = ask(relay, relay.url), ask(relay, relay.edge_url)
     report.expect("past the edge: refused", direct.status_code == 403, direct.json()["error"]["code"])
     report.expect("through the edge: answered", through.text.endswith("data: [DONE]\n\n"), f"{through.status_code}")
@@ -105,9 +105,9 @@ def ask(relay: LocalLambda, url: str) -> httpx.Response:
     return httpx.post(url + PATH, content=body, headers=signed, timeout=60, trust_env=False)
 
 
-def _update(report: Report, rehearsal: LocalDeployment) -> None:
-    value = rehearsal.rotate_origin_secret()
+def _update(report: Report, deployment: LocalDeployment) -> None:
+    value = deployment.rotate_origin_secret()
     with report.step("a new origin secret, and cdk deploy of a change"):
-        rehearsal.update()
-    report.expect("the change arrived", rehearsal.log_level() == "DEBUG")
-    report.expect("the distribution sends the new secret", value in rehearsal.sent_by_the_distribution().values())
+        deployment.update()
+    report.expect("the change arrived", deployment.log_level() == "DEBUG")
+    report.expect("the distribution sends the new secret", value in deployment.sent_by_the_distribution().values())

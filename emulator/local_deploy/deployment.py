@@ -1,7 +1,8 @@
-"""A deployment rehearsed on this machine: the real CDK CLI against an AWS account that MiniStack plays.
+"""A deployment tried on this machine: the real CDK CLI against an AWS account that MiniStack plays.
 
-    with LocalDeployment("dev") as it:
-        it.bootstrap(), it.deploy(), it.differences(), it.attempts(), it.running(...), it.update(), it.destroy()
+    with LocalDeployment("dev") as local:
+        local.bootstrap(), local.deploy(), local.differences(), local.attempts()
+        local.running(...), local.update(), local.destroy()
 
 What is not covered, because MiniStack has it not: whether WAF refuses, CloudFront itself, streaming through a real
 Function URL, log deliveries, and values that AWS would not take.
@@ -12,10 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import secrets
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,18 +26,13 @@ import httpx
 
 from cdk_app.bundle import target_python
 from emulator.assembly.deployment import ROOT
-from emulator.errors import EmulatorError
 from emulator.front.cloudfront import Edge
+from emulator.local_deploy.cdk_cli import CdkCli
 from emulator.local_deploy.ministack_account import REGION, MiniStackAccount
 from emulator.local_deploy.permissions import Attempt, Deployed, attempts
 from emulator.local_lambda import LocalLambda
-from emulator.processes import machine
 from emulator.runtime.function import Function
 from emulator.signing.identities import ACCOUNT
-
-
-class LocalDeployError(EmulatorError):
-    """A step failed. The text is for a person and ends with what the CLI said."""
 
 
 class LocalDeployment:
@@ -54,8 +47,9 @@ class LocalDeployment:
             self.cloud = started.enter_context(MiniStackAccount())
             place = ROOT / "build"
             place.mkdir(exist_ok=True)
-            self._folder = Path(started.enter_context(TemporaryDirectory(dir=place, prefix="rehearsal-")))
-            self._assembly = self._synthesise("first")
+            self._folder = Path(started.enter_context(TemporaryDirectory(dir=place, prefix="local-deploy-")))
+            self._cdk = CdkCli(self._environment, self.cloud, self._folder)
+            self._assembly = self._cdk.synthesise("first")
             self._stack = started.pop_all()
         return self
 
@@ -67,39 +61,39 @@ class LocalDeployment:
     # -- the CDK's CLI -----------------------------------------------------------------------------------------
 
     def bootstrap(self) -> None:
-        self._cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
+        self._cdk.run(self._assembly, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
 
     def deploy(self) -> None:
-        self._cdk("deploy", "**", "--require-approval", "never")
+        self._cdk.run(self._assembly, "deploy", "**", "--require-approval", "never")
 
     def differences(self) -> str:
         """Empty when what is deployed is what the app says."""
-        shown = self._run("diff", "**", "--fail")
-        return "" if shown.returncode == 0 else shown.stdout + shown.stderr
+        diff = self._cdk.attempt(self._assembly, "diff", "**", "--fail")
+        return "" if diff.returncode == 0 else diff.stdout + diff.stderr
 
     def update(self) -> None:
         """Deploys a changed environment: another log level, and the origin secret learnt anew."""
-        self._assembly = self._synthesise("second", "-c", "update=yes")
+        self._assembly = self._cdk.synthesise("second", "-c", "update=yes")
         self.deploy()
 
     def destroy(self) -> list[str]:
         """What is left of the environment's stacks afterwards."""
-        self._cdk("destroy", "**", "--force")
+        self._cdk.run(self._assembly, "destroy", "**", "--force")
         listed = self.cloud.client("cloudformation").list_stacks()["StackSummaries"]
-        return [one["StackName"] for one in listed if one["StackStatus"] != "DELETE_COMPLETE"]
+        return [stack["StackName"] for stack in listed if stack["StackStatus"] != "DELETE_COMPLETE"]
 
     # -- an operator -------------------------------------------------------------------------------------------
 
     def outputs(self) -> dict[str, str]:
         """The outputs of all the environment's stacks that are for people."""
         stacks = self.cloud.client("cloudformation").describe_stacks()["Stacks"]
-        given = [output for stack in stacks for output in stack.get("Outputs", [])]
-        return {one["OutputKey"]: one["OutputValue"] for one in given}
+        outputs = [output for stack in stacks for output in stack.get("Outputs", [])]
+        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
     def set_key(self) -> str:
         """As the output SetKeyCommand says; returns the key."""
         words = self.outputs()["SetKeyCommand"].split()
-        secret, key = words[words.index("--secret-id") + 1], f"sk-rehearsal-{secrets.token_hex(12)}"
+        secret, key = words[words.index("--secret-id") + 1], f"sk-local-{secrets.token_hex(12)}"
         self.cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=key)
         return key
 
@@ -111,7 +105,7 @@ class LocalDeployment:
 
     def sent_by_the_distribution(self) -> dict[str, str]:
         """The origin's headers as they were deployed."""
-        return {one["HeaderName"]: one["HeaderValue"] for one in self._origin()["CustomHeaders"]["Items"]}
+        return {header["HeaderName"]: header["HeaderValue"] for header in self._origin()["CustomHeaders"]["Items"]}
 
     def log_level(self) -> str:
         """The function's, as it is deployed now."""
@@ -175,39 +169,10 @@ class LocalDeployment:
 
     # ----------------------------------------------------------------------------------------------------------
 
-    def _synthesise(self, name: str, *more: str) -> Path:
-        out = self._folder / name
-        app = f'"{sys.executable}" -m emulator.local_deploy.app'
-        self._checked(self._start("synth", "**", "--quiet", "--app", app, "--output", str(out), *more))
-        return out
-
-    def _cdk(self, *arguments: str) -> None:
-        self._checked(self._run(*arguments))
-
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._start(*arguments, "--app", str(self._assembly))
-
-    def _start(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(ROOT / "node_modules" / ".bin" / "cdk"), *arguments]
-        fixed = ["--no-notices", "--no-color", "--ci", "-c", f"env={self._environment}"]
-        return subprocess.run(
-            [*command, *fixed],
-            cwd=ROOT,
-            env={**machine.taken_over(os.environ), **self.cloud.environment()},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def _checked(self, done: subprocess.CompletedProcess[str]) -> None:
-        if done.returncode != 0:
-            tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
-            raise LocalDeployError(f"cdk {done.args[1]} failed with {done.returncode}:\n{tail}")
-
     def _origin(self) -> Any:
         cloudfront = self.cloud.client("cloudfront")
-        (one,) = cloudfront.list_distributions()["DistributionList"]["Items"]
-        return cloudfront.get_distribution_config(Id=one["Id"])["DistributionConfig"]["Origins"]["Items"][0]
+        (distribution,) = cloudfront.list_distributions()["DistributionList"]["Items"]
+        return cloudfront.get_distribution_config(Id=distribution["Id"])["DistributionConfig"]["Origins"]["Items"][0]
 
     def _configuration(self) -> Any:
         name = self.outputs()["FunctionName"]
@@ -217,7 +182,7 @@ class LocalDeployment:
         return str(self._configuration()["Role"]).rpartition("/")[2]
 
     def _role_credentials(self) -> dict[str, str]:
-        """Only Lambda may assume the role. The rehearsal adds itself to the trust, and changes nothing else."""
+        """Only Lambda may assume the role. The local deployment adds itself to the trust, and changes nothing else."""
         services = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
         us = {**services, "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}
         document = json.dumps({"Version": "2012-10-17", "Statement": [services, us]})
@@ -232,7 +197,7 @@ class LocalDeployment:
     def _neighbours(self) -> tuple[str, str]:
         """A secret and a table that are there and somebody else's."""
         suffix = secrets.token_hex(4)
-        made = self.cloud.client("secretsmanager").create_secret(Name=f"other-{suffix}", SecretString="other")
+        secret = self.cloud.client("secretsmanager").create_secret(Name=f"other-{suffix}", SecretString="other")
         self.cloud.client("dynamodb").create_table(
             TableName=f"other-{suffix}",
             BillingMode="PAY_PER_REQUEST",
@@ -242,7 +207,7 @@ class LocalDeployment:
                 {"AttributeName": "sk", "AttributeType": "S"},
             ],
         )
-        return made["ARN"], f"other-{suffix}"
+        return secret["ARN"], f"other-{suffix}"
 
     def _unpacked(self, folder: Path) -> Path:
         """The zip that was uploaded, as Lambda would unpack it: with its modes."""
@@ -250,11 +215,11 @@ class LocalDeployment:
         location = self.cloud.client("lambda").get_function(FunctionName=name)["Code"]["Location"]
         # MiniStack names itself by another host, and without TLS.
         parts = urlsplit(location)
-        answer = httpx.get(
+        response = httpx.get(
             f"{self.cloud.url}{parts.path}?{parts.query}", verify=self.cloud.tls_context(), trust_env=False
         )
-        answer.raise_for_status()
-        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        response.raise_for_status()
+        with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
             for info in archive.infolist():
                 path = Path(archive.extract(info, folder))
                 if not info.is_dir():

@@ -1,4 +1,4 @@
-"""MiniStack as a whole AWS account: deployments, signatures verified, IAM enforced, TLS. For rehearsing a deployment.
+"""MiniStack as a whole AWS account: deployments, signatures verified, IAM enforced, TLS. For local deployments.
 
 `aws_stand_in` is the same program as a mere store, where anybody may do anything.
 """
@@ -107,7 +107,7 @@ class MiniStackAccount:
 
     def assume(self, role_arn: str) -> dict[str, str]:
         """Credentials of a role, as variables. Its trust policy has to name the account."""
-        made = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="rehearsal")["Credentials"]
+        made = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="local-deploy")["Credentials"]
         return {
             "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],

@@ -61,7 +61,7 @@ Planned = tuple[str, bool, Callable[[], Any]]
 
 def _needed(client: Client, deployed: Deployed) -> Iterator[Planned]:
     secrets, table = client("secretsmanager"), client("dynamodb")
-    item = {"pk": {"S": "rehearsal"}, "sk": {"S": "state"}}
+    item = {"pk": {"S": "local-deploy"}, "sk": {"S": "state"}}
     own = {"TableName": deployed.table}
     yield "read the OpenAI key", True, lambda: secrets.get_secret_value(SecretId=deployed.key)
     yield "read the origin secret", True, lambda: secrets.get_secret_value(SecretId=deployed.origin_secret)
@@ -73,7 +73,7 @@ def _needed(client: Client, deployed: Deployed) -> Iterator[Planned]:
 
 def _refused(client: Client, deployed: Deployed) -> Iterator[Planned]:
     secrets, table = client("secretsmanager"), client("dynamodb")
-    item = {"pk": {"S": "rehearsal"}, "sk": {"S": "state"}}
+    item = {"pk": {"S": "local-deploy"}, "sk": {"S": "state"}}
     own, other = {"TableName": deployed.table}, {"TableName": deployed.neighbour_table}
     neighbour = {"SecretId": deployed.neighbour_secret}
     yield "read another secret", False, lambda: secrets.get_secret_value(**neighbour)

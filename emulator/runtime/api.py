@@ -2,19 +2,16 @@
 
 Knows the wire and the order of calls. Knows nothing of processes, time-outs, preludes or the caller's HTTP.
 Statuses and error bodies follow docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html,
-.../runtimes-custom.html#runtimes-custom-response-streaming and, where those are silent, AWS's own
-Runtime Interface Emulator (github.com/aws/aws-lambda-runtime-interface-emulator).
+.../runtimes-custom.html#runtimes-custom-response-streaming and, where those are silent, AWS's own Runtime Interface Emulator
+(github.com/aws/aws-lambda-runtime-interface-emulator).
 
-What no public source states, and is decided here: `/next` while an invocation is unanswered is a 403; an
-answer that AWS would have to refuse after it has begun is refused early, while its body is still being
-written.
+What no public source states, and is decided here: `/next` while an invocation is unanswered is a 403; a response that AWS
+would have to refuse after it has begun is refused early, while its body is still being written.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
-import json
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -25,35 +22,9 @@ import h11
 from emulator.net.h11_connection import Connection, ConnectionLostError, serve
 from emulator.net.listener import names_this_machine
 from emulator.runtime.invocation import Ending, Invocation, InvocationResponse, Outcome
-from emulator.runtime.wire import error_outcome, next_headers, outcome_of
-
-STREAM_LIMIT = 200 * 1024 * 1024  # docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html
-BUFFERED_LIMIT = 6 * 1024 * 1024 + 100  # MaxPayloadSize of the Runtime Interface Emulator
-VERSION = "/2018-06-01/runtime"
-ACCEPTED = ([("Content-Type", "application/json")], b'{"status":"OK"}\n')
-
-
-class Phase(enum.Enum):
-    """Where the function is in its life. Names as the Runtime Interface Emulator's state machine has them."""
-
-    INIT = "RuntimeStarted"
-    READY = "RuntimeReady"  # waits in /next
-    RUNNING = "RuntimeRunning"
-    RESPONDING = "RuntimeInvocationResponse"
-    RESPONDED = "RuntimeResponseSent"
-    FAILED = "RuntimeInitError"
-    CLOSED = "RuntimeClosed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EarlyRefusal:
-    """A fault for tests: answer the next `/response` with `status` once `after_bytes` of its body have
-    arrived.
-    """
-
-    status: int
-    error_type: str
-    after_bytes: int = 0
+from emulator.runtime.phase import Phase
+from emulator.runtime.response_body import BUFFERED_LIMIT, STREAM_LIMIT, EarlyRefusal, copy
+from emulator.runtime.wire import ACCEPTED, JSON, VERSION, error_body, error_outcome, next_headers
 
 
 @dataclass(slots=True)
@@ -187,13 +158,8 @@ class RuntimeApi:
         elif self._is_stale(headers, current):
             await self._gone(connection, "POST response")
         elif mode not in (b"", b"streaming"):
-            await self._reply(
-                connection,
-                "POST response",
-                400,
-                "InvalidFunctionResponseMode",
-                "Invalid function response mode",
-            )
+            kind, message = "InvalidFunctionResponseMode", "Invalid function response mode"
+            await self._reply(connection, "POST response", 400, kind, message)
         else:
             current.connection = connection
             current.answer.content_type = headers.get(b"content-type", b"").decode("latin-1")
@@ -205,7 +171,8 @@ class RuntimeApi:
 
     async def _take_body(self, connection: Connection, answer: InvocationResponse) -> None:
         try:
-            refusal = await self._copy_body(connection, answer)
+            refusal, self._refusal = self._refusal, None
+            refusal = await copy(connection, answer, self.stream_limit if answer.streaming else BUFFERED_LIMIT, refusal)
         except ConnectionLostError as lost:
             answer.end(Outcome(ending=Ending.RESET, message=str(lost)))
             self._finish_responding()
@@ -213,35 +180,17 @@ class RuntimeApi:
         except h11.RemoteProtocolError as broken:
             answer.end(Outcome(ending=Ending.REFUSED, error_type="TruncatedHTTPRequest", message=str(broken)))
             self._finish_responding()
-            await self._reply(
-                connection, "POST response", 400, "TruncatedHTTPRequest", "HTTP request detected as truncated"
-            )
+            kind, message = "TruncatedHTTPRequest", "HTTP request detected as truncated"
+            await self._reply(connection, "POST response", 400, kind, message)
             return
         self._finish_responding()
         if refusal is None:
             self.calls.append("POST response 202")
-            await connection.reply(202, *ACCEPTED)
+            await connection.reply(202, JSON, ACCEPTED)
             return
         message = f"the response was refused with {refusal.status}"
         answer.end(Outcome(ending=Ending.REFUSED, error_type=refusal.error_type, message=message))
         await self._reply(connection, "POST response", refusal.status, refusal.error_type, message)
-
-    async def _copy_body(self, connection: Connection, answer: InvocationResponse) -> EarlyRefusal | None:
-        """Copies until the end, which it tells the answer; or until the response has to be refused."""
-        refusal, self._refusal = self._refusal, None
-        limit = self.stream_limit if answer.streaming else BUFFERED_LIMIT
-        while True:
-            if refusal is not None and answer.size >= refusal.after_bytes:
-                return refusal
-            if answer.size > limit:
-                return EarlyRefusal(status=413, error_type="RequestEntityTooLarge")
-            body = await connection.body()
-            answer.http_chunks += body.chunks
-            if body.data:
-                await answer.write(body.data)
-            if body.end is not None:
-                answer.end(outcome_of(dict(body.end.headers)))
-                return None
 
     async def _error(self, connection: Connection, request: h11.Request, request_id: str) -> None:
         headers, current = dict(request.headers), self._current
@@ -256,7 +205,7 @@ class RuntimeApi:
             self._enter(Phase.RESPONDED)
             current.answer.end(error_outcome(Ending.FUNCTION_ERROR, headers, body))
             self.calls.append("POST error 202")
-            await connection.reply(202, *ACCEPTED)
+            await connection.reply(202, JSON, ACCEPTED)
 
     async def _init_error(self, connection: Connection, request: h11.Request) -> None:
         body = await connection.whole_body(BUFFERED_LIMIT)
@@ -266,7 +215,7 @@ class RuntimeApi:
         self.init_error = error_outcome(Ending.INIT_ERROR, dict(request.headers), body)
         self._enter(Phase.FAILED)
         self.calls.append("POST init/error 202")
-        await connection.reply(202, *ACCEPTED)
+        await connection.reply(202, JSON, ACCEPTED)
 
     # -- small parts -----------------------------------------------------------------------------------------
 
@@ -291,15 +240,9 @@ class RuntimeApi:
 
     async def _forbid(self, connection: Connection, call: str, target: Phase) -> None:
         message = f"State transition from {self.phase.value} to {target.value} failed for runtime."
-        await self._reply(
-            connection,
-            call,
-            403,
-            "InvalidStateTransition",
-            message + " Error: State transition is not allowed",
-        )
+        message += " Error: State transition is not allowed"
+        await self._reply(connection, call, 403, "InvalidStateTransition", message)
 
     async def _reply(self, connection: Connection, call: str, status: int, kind: str, message: str) -> None:
         self.calls.append(f"{call} {status}")
-        body = json.dumps({"errorMessage": message, "errorType": kind}).encode() + b"\n"
-        await connection.reply(status, [("Content-Type", "application/json")], body)
+        await connection.reply(status, JSON, error_body(kind, message))

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from emulator.processes import child_process
 from emulator.processes.log import LogLine, LogSink
 from emulator.processes.peer import belongs_to_session
-from emulator.runtime.api import Phase, RuntimeApi
+from emulator.runtime.api import RuntimeApi
 from emulator.runtime.function import Function, Idle
 from emulator.runtime.invocation import Ending, Invocation, InvocationResponse, Outcome
+from emulator.runtime.phase import Phase
 
 LONGEST_LINE = 256 * 1024  # CloudWatch Logs' limit for one event; a longer line is cut into several
 

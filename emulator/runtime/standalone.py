@@ -18,8 +18,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from emulator.processes.loop_thread import LoopThread
-from emulator.runtime.api import EarlyRefusal, Phase, RuntimeApi
+from emulator.runtime.api import RuntimeApi
 from emulator.runtime.invocation import Invocation, InvocationResponse, Outcome
+from emulator.runtime.phase import Phase
+from emulator.runtime.response_body import EarlyRefusal
 
 T = TypeVar("T")
 

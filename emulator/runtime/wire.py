@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 
 from emulator.runtime.invocation import Ending, Invocation, Outcome
@@ -12,6 +13,15 @@ from emulator.runtime.invocation import Ending, Invocation, Outcome
 ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+\Z")
 TRAILER_TYPE = b"lambda-runtime-function-error-type"
 TRAILER_BODY = b"lambda-runtime-function-error-body"
+
+VERSION = "/2018-06-01/runtime"
+JSON = [("Content-Type", "application/json")]
+ACCEPTED = b'{"status":"OK"}\n'
+
+
+def error_body(kind: str, message: str) -> bytes:
+    """The body of a refusal."""
+    return json.dumps({"errorMessage": message, "errorType": kind}).encode() + b"\n"
 
 
 def next_headers(invocation: Invocation) -> list[tuple[str, str]]:

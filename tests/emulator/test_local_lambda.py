@@ -18,8 +18,8 @@ import pytest
 
 from emulator.front.function_url import Disconnects
 from emulator.local_lambda import LocalLambda
-from emulator.runtime.api import EarlyRefusal
 from emulator.runtime.function import Function, Idle
+from emulator.runtime.response_body import EarlyRefusal
 
 DOUBLE = pathlib.Path(__file__).parent.parent / "support" / "doubles" / "raw_runtime.py"
 PLAIN = [["begin", None], ["write", "data: 1\n\n"], ["write", "data: 2\n\n"], ["end", None]]

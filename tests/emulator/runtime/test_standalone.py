@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from emulator.runtime.api import EarlyRefusal
 from emulator.runtime.invocation import Ending
+from emulator.runtime.response_body import EarlyRefusal
 from emulator.runtime.standalone import RuntimeApiOnly
 
 BASE = "/2018-06-01/runtime"
