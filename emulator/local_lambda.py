@@ -1,9 +1,9 @@
 """A local Lambda with a Function URL, as one object for tests, tools and the commands.
 
     function = Function.of_bundle(pathlib.Path("build/lambda"), python=..., environment={...}, timeout=5)
-    with LocalLambda(function) as it:
+    with LocalLambda(function) as local:
         path, kind = "/v1/chat/completions", {"content-type": "application/json"}
-        httpx.post(it.url + path, content=body, headers=it.sign("POST", path, body=body, headers=kind))
+        httpx.post(local.url + path, content=body, headers=local.sign("POST", path, body=body, headers=kind))
 
 `LocalLambda(function)` runs any `Function`: another command, other limits, `idle=Idle.AWAKE`. Inside the block:
   url, port           where the Function URL listens

@@ -100,7 +100,7 @@ class LocalStack:
     def variables(self) -> dict[str, str]:
         """What a shell needs to call it."""
         who = self.relay.identities[0]
-        given = {
+        variables = {
             "URL": self.relay.url,
             "REGION": self._region,
             "ACCESS_KEY": who.access_key,
@@ -108,7 +108,7 @@ class LocalStack:
             "SESSION_TOKEN": who.session_token,
             "EDGE_URL": self.relay.edge_url,
         }
-        return {name: text for name, text in given.items() if text}
+        return {name: text for name, text in variables.items() if text}
 
     def hints(self, local_env: Path) -> list[str]:
         """Lines for a person: how to call the endpoint, and how to look at the table."""

@@ -181,17 +181,17 @@ class RawUpstream:
             self.requests.append(request)
             script = self._next.popleft() if self._next else self._default
             self._changed.notify_all()
-        how = "done"
+        ending = "done"
         try:
             self._play(connection, script(request) if callable(script) else script, request.sent)
         except GoneError as gone:
-            how = str(gone)
+            ending = str(gone)
             raise
         except OSError:
-            how = "peer left"
+            ending = "peer left"
             raise
         finally:
-            request.end(how)
+            request.end(ending)
 
     def _play(self, connection: socket.socket, script: Iterable[Step], sent: bytearray) -> None:
         for step in script:

@@ -94,22 +94,22 @@ class MiniStackAccount:
 
     def client(self, service: str, credentials: dict[str, str] | None = None) -> Any:
         """A boto3 client; `credentials` as `assume` returns them."""
-        given = credentials or {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
+        used = credentials or {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
         return boto3.session.Session().client(
             service,
             endpoint_url=self.url,
             region_name=REGION,
             verify=str(self.ca_file),
-            aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
-            aws_session_token=given.get("AWS_SESSION_TOKEN"),
+            aws_access_key_id=used["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=used["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=used.get("AWS_SESSION_TOKEN"),
         )
 
     def assume(self, role_arn: str) -> dict[str, str]:
         """Credentials of a role, as variables. Its trust policy has to name the account."""
-        made = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="local-deploy")["Credentials"]
+        assumed = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="local-deploy")["Credentials"]
         return {
-            "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": made["SessionToken"],
+            "AWS_ACCESS_KEY_ID": assumed["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": assumed["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": assumed["SessionToken"],
         }

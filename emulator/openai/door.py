@@ -47,8 +47,8 @@ class OpenAIDoor:
             await self._session.close()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        given = request.headers.get("authorization", "").encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(given, self._authorization):
+        authorization = request.headers.get("authorization", "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(authorization, self._authorization):
             return _error(401, "invalid_api_key", "Incorrect API key provided.")
         content = await read_body(request)
         if content is None:

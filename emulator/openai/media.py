@@ -38,9 +38,9 @@ def models() -> Json:
 
 def embeddings(body: Json) -> Json:
     """One vector of length 1 for each input: the same text always has the same."""
-    given = body.get("input", "")
+    text = body.get("input", "")
     # A text, texts, tokens, or lists of tokens.
-    inputs = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
+    inputs = text if isinstance(text, list) and text and not isinstance(text[0], int) else [text]
     size = int(body.get("dimensions") or (3072 if "large" in str(body.get("model")) else 1536))
     vectors = [_vector(json.dumps(text), size) for text in inputs]
     encoded = [_base64_of(vector) if body.get("encoding_format") == "base64" else vector for vector in vectors]
@@ -68,8 +68,8 @@ def moderations(body: Json) -> Json:
     """Nothing is ever flagged."""
     names = "harassment harassment/threatening hate hate/threatening illicit illicit/violent self-harm self-harm/instructions"
     categories = (names + " self-harm/intent sexual sexual/minors violence violence/graphic").split()
-    given = body.get("input", "")
-    count = len(given) if isinstance(given, list) and given and isinstance(given[0], str) else 1
+    text = body.get("input", "")
+    count = len(text) if isinstance(text, list) and text and isinstance(text[0], str) else 1
     result = {
         "flagged": False,
         "categories": dict.fromkeys(categories, False),
@@ -96,8 +96,8 @@ def image_events(body: Json) -> Iterator[bytes]:
 
 
 def _picture(body: Json) -> Json:
-    wanted = {"background": "opaque", "output_format": "png", "quality": "low", "size": "1024x1024"}
-    return {name: usual if body.get(name) in (None, "auto") else body[name] for name, usual in wanted.items()}
+    defaults = {"background": "opaque", "output_format": "png", "quality": "low", "size": "1024x1024"}
+    return {name: usual if body.get(name) in (None, "auto") else body[name] for name, usual in defaults.items()}
 
 
 def _image_usage(count: int) -> Json:

@@ -30,7 +30,7 @@ from emulator.runtime.wire import ACCEPTED, JSON, VERSION, error_body, error_out
 @dataclass(slots=True)
 class _Current:
     invocation: Invocation
-    answer: InvocationResponse
+    response: InvocationResponse
     connection: Connection | None = None  # the one that carries the response
     hung_up: bool = False
 
@@ -88,12 +88,12 @@ class RuntimeApi:
         self._current = _Current(invocation, InvocationResponse())
         self._enter(Phase.RUNNING)
         waiter.set_result(invocation)
-        return self._current.answer
+        return self._current.response
 
     def fail(self, outcome: Outcome) -> None:
         """End the invocation under way from outside (time-out, exit): later calls for it find it stale."""
         if self._current is not None:
-            self._current.answer.end(outcome)
+            self._current.response.end(outcome)
 
     def hang_up(self) -> None:
         """Reset the connection that carries the response: how a local caller's leaving is made visible."""
@@ -107,7 +107,7 @@ class RuntimeApi:
         self._refusal = refusal
 
     def supersede(self, invocation_id: str) -> None:
-        """Pretend the service gave the work to somebody else: an answer that echoes the old id gets a 410."""
+        """Pretend the service gave the work to somebody else: a response that echoes the old id gets a 410."""
         if self._current is None:
             raise RuntimeError("no invocation is under way")
         self._current.invocation = replace(self._current.invocation, invocation_id=invocation_id)
@@ -162,23 +162,25 @@ class RuntimeApi:
             await self._reply(connection, "POST response", 400, kind, message)
         else:
             current.connection = connection
-            current.answer.content_type = headers.get(b"content-type", b"").decode("latin-1")
-            current.answer.streaming = mode == b"streaming"
+            current.response.content_type = headers.get(b"content-type", b"").decode("latin-1")
+            current.response.streaming = mode == b"streaming"
             self._enter(Phase.RESPONDING)
             if current.hung_up:
                 connection.abort()
-            await self._take_body(connection, current.answer)
+            await self._take_body(connection, current.response)
 
-    async def _take_body(self, connection: Connection, answer: InvocationResponse) -> None:
+    async def _take_body(self, connection: Connection, response: InvocationResponse) -> None:
         try:
             refusal, self._refusal = self._refusal, None
-            refusal = await copy(connection, answer, self.stream_limit if answer.streaming else BUFFERED_LIMIT, refusal)
+            refusal = await copy(
+                connection, response, self.stream_limit if response.streaming else BUFFERED_LIMIT, refusal
+            )
         except ConnectionLostError as lost:
-            answer.end(Outcome(ending=Ending.RESET, message=str(lost)))
+            response.end(Outcome(ending=Ending.RESET, message=str(lost)))
             self._finish_responding()
             raise
         except h11.RemoteProtocolError as broken:
-            answer.end(Outcome(ending=Ending.REFUSED, error_type="TruncatedHTTPRequest", message=str(broken)))
+            response.end(Outcome(ending=Ending.REFUSED, error_type="TruncatedHTTPRequest", message=str(broken)))
             self._finish_responding()
             kind, message = "TruncatedHTTPRequest", "HTTP request detected as truncated"
             await self._reply(connection, "POST response", 400, kind, message)
@@ -189,7 +191,7 @@ class RuntimeApi:
             await connection.reply(202, JSON, ACCEPTED)
             return
         message = f"the response was refused with {refusal.status}"
-        answer.end(Outcome(ending=Ending.REFUSED, error_type=refusal.error_type, message=message))
+        response.end(Outcome(ending=Ending.REFUSED, error_type=refusal.error_type, message=message))
         await self._reply(connection, "POST response", refusal.status, refusal.error_type, message)
 
     async def _error(self, connection: Connection, request: h11.Request, request_id: str) -> None:
@@ -203,7 +205,7 @@ class RuntimeApi:
             await self._gone(connection, "POST error")
         else:
             self._enter(Phase.RESPONDED)
-            current.answer.end(error_outcome(Ending.FUNCTION_ERROR, headers, body))
+            current.response.end(error_outcome(Ending.FUNCTION_ERROR, headers, body))
             self.calls.append("POST error 202")
             await connection.reply(202, JSON, ACCEPTED)
 
@@ -230,12 +232,12 @@ class RuntimeApi:
     def _is_stale(self, headers: dict[bytes, bytes], current: _Current) -> bool:
         echoed = headers.get(b"lambda-runtime-invocation-id")
         superseded = echoed is not None and echoed.decode("latin-1") != current.invocation.invocation_id
-        return superseded or current.answer.outcome is not None
+        return superseded or current.response.outcome is not None
 
     async def _gone(self, connection: Connection, call: str) -> None:
         self._enter(Phase.RESPONDED)
         if self._current is not None:
-            self._current.answer.end(Outcome(ending=Ending.REFUSED, message="the invocation is no longer current"))
+            self._current.response.end(Outcome(ending=Ending.REFUSED, message="the invocation is no longer current"))
         await self._reply(connection, call, 410, "StaleInvocation", "The invocation is no longer current")
 
     async def _forbid(self, connection: Connection, call: str, target: Phase) -> None:

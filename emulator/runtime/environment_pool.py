@@ -13,7 +13,7 @@ from emulator.runtime.execution_environment import Environment
 from emulator.runtime.function import Function
 from emulator.runtime.invocation import InvocationResponse, Outcome
 
-# An environment whose answer has ended asks for its next event within milliseconds. A caller who sends
+# An environment whose response has ended asks for its next event within milliseconds. A caller who sends
 # request after request would otherwise always find it busy, which on AWS the network's way hides.
 PATIENCE = 0.25
 

@@ -62,7 +62,7 @@ class Environment:
 
     @property
     def finishing(self) -> bool:
-        """The answer is complete, the function has not asked for the next event yet."""
+        """The response is complete, the function has not asked for the next event yet."""
         return self.alive and self.api.phase is Phase.RESPONDED
 
     async def start(self) -> None:
@@ -114,11 +114,11 @@ class Environment:
         self._logs.platform(f"START RequestId: {request_id} Version: $LATEST")
         self.last_used = time.monotonic()
         self._signal(signal.SIGCONT)
-        answer = self.api.deliver(invocation)
+        response = self.api.deliver(invocation)
         self._deadline = asyncio.get_running_loop().call_later(timeout, self._time_out, request_id)
-        self._reports.add(report := asyncio.create_task(self._report(answer, request_id, time.monotonic())))
+        self._reports.add(report := asyncio.create_task(self._report(response, request_id, time.monotonic())))
         report.add_done_callback(self._reports.discard)
-        return answer
+        return response
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
@@ -183,11 +183,11 @@ class Environment:
         if rest:
             self._log(source, rest)
 
-    async def _report(self, answer: InvocationResponse, request_id: str, began: float) -> None:
-        outcome = await answer.ended()
+    async def _report(self, response: InvocationResponse, request_id: str, began: float) -> None:
+        outcome = await response.ended()
         took = (time.monotonic() - began) * 1000
-        if answer.streaming and outcome.ending is Ending.COMPLETE and answer.size == 0:
-            self._logs.platform(f"WARNING RequestId: {request_id} the streamed answer has no byte at all")
+        if response.streaming and outcome.ending is Ending.COMPLETE and response.size == 0:
+            self._logs.platform(f"WARNING RequestId: {request_id} the streamed response has no byte at all")
         self._logs.platform(f"END RequestId: {request_id}")
         self._logs.platform(f"REPORT RequestId: {request_id} Duration: {took:.2f} ms Status: {outcome.ending.value}")
 

@@ -1,4 +1,4 @@
-"""One invocation and the answer the function gives to it. Knows nothing of HTTP, sockets or processes.
+"""One invocation and the response the function gives to it. Knows nothing of HTTP, sockets or processes.
 
 An `InvocationResponse` has one writer (the Runtime API) and one reader (the door). The writer waits when the reader is
 slow, so that a caller who reads slowly slows the function down, as on Lambda.

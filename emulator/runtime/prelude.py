@@ -1,4 +1,4 @@
-"""The prelude of a streamed HTTP answer: JSON, eight NULs, then the body. Pure; finds the NULs in any chunking.
+"""The prelude of a streamed HTTP response: JSON, eight NULs, then the body. Pure; finds the NULs in any chunking.
 
 docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
 """
@@ -17,7 +17,7 @@ DROPPED = frozenset({"connection", "content-length", "keep-alive", "te", "traile
 
 
 class InvalidPreludeError(ValueError):
-    """The function's prelude is not one that Lambda would turn into an HTTP answer."""
+    """The function's prelude is not one that Lambda would turn into an HTTP response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ BUFFERED_LIMIT = 6 * 1024 * 1024 + 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyRefusal:
-    """A fault for tests: answer the next `/response` with `status` once `after_bytes` of its body have arrived."""
+    """A fault for tests: answers the next `/response` with `status` once `after_bytes` of its body have arrived."""
 
     status: int
     error_type: str

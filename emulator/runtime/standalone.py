@@ -67,7 +67,7 @@ class RuntimeApiOnly:
         return self._loop.call(lambda: self.api.waiting)
 
     def invoke(self, event: bytes, *, deadline_in: float = 30.0, timeout: float = 10.0, **fields: Any) -> Received:
-        """Waits for `/next`, hands the event over, and collects the answer to its end, all within `timeout`
+        """Waits for `/next`, hands the event over, and collects the response to its end, all within `timeout`
         s.
         """
         invocation = Invocation(
@@ -99,16 +99,16 @@ class RuntimeApiOnly:
             self._ready.clear()
             await self._ready.wait()
         began = time.monotonic()
-        answer: InvocationResponse = self.api.deliver(invocation)
+        response: InvocationResponse = self.api.deliver(invocation)
         arrivals: list[tuple[float, bytes]] = []
-        while data := await answer.read():
+        while data := await response.read():
             arrivals.append((time.monotonic() - began, data))
-        outcome = await answer.ended()
+        outcome = await response.ended()
         return Received(
             outcome=outcome,
-            content_type=answer.content_type,
+            content_type=response.content_type,
             data=b"".join(data for _, data in arrivals),
-            http_chunks=answer.http_chunks,
+            http_chunks=response.http_chunks,
             arrivals=tuple(arrivals),
         )
 

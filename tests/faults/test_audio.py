@@ -23,7 +23,7 @@ def serve(relay_fixture: RelayFixture, deadline: float = 10.0) -> Exchange:
     return exchange
 
 
-@fault("speech", "for longer than a stream has after its end", "the whole answer")
+@fault("speech", "for longer than a stream has after its end", "the whole response")
 def test_speech_takes_its_time(relay_fixture: RelayFixture) -> None:
     relay_fixture.upstream.answer(*AUDIO, Sleep(1.3), Send(chunk(b"two")), Send(LAST_CHUNK))
     exchange = serve(relay_fixture)

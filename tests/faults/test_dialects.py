@@ -69,7 +69,7 @@ def test_responses_cut(relay_fixture: RelayFixture, node: EventSourceParser, end
 @fault(
     "an event after responses' terminal event",
     "completed, incomplete, failed",
-    "the whole answer, and nothing after it",
+    "the whole response, and nothing after it",
 )
 def test_responses_end(relay_fixture: RelayFixture, node: EventSourceParser, kind: str) -> None:
     last = named({"type": kind, "response": {"id": "resp_1", "status": kind.partition(".")[2], "error": None}})
@@ -139,7 +139,7 @@ def test_cut_where_usage_is_taken_out(
     relay_fixture.assert_serves()
 
 
-@fault("the usage that the relay asked for", "whole", "the whole answer without it")
+@fault("the usage that the relay asked for", "whole", "the whole response without it")
 def test_usage_that_the_relay_asked_for_is_taken_out(relay_fixture: RelayFixture) -> None:
     asked = {"model": "gpt-5", "messages": [{"role": "user", "content": canaries.PROMPT}], "stream": True}
     usage = b'data: {"id":"x","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}\n\n'
@@ -187,7 +187,7 @@ def test_errors_in_a_stream_do_not_name_the_organization(
 
 
 @pytest.mark.parametrize("end", [b"\r", b"\r\n"], ids=["CR", "CRLF"])
-@fault("CR and CRLF line ends", "where the relay asked for usage", "the whole answer without the usage")
+@fault("CR and CRLF line ends", "where the relay asked for usage", "the whole response without the usage")
 def test_other_line_ends_where_usage_is_taken_out(relay_fixture: RelayFixture, end: bytes) -> None:
     asked = {"model": "gpt-5", "messages": [{"role": "user", "content": canaries.PROMPT}], "stream": True}
     usage = b'data: {"id":"x","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}\n\n'
@@ -202,7 +202,7 @@ def test_other_line_ends_where_usage_is_taken_out(relay_fixture: RelayFixture, e
 
 
 @pytest.mark.parametrize("kind", ["response.completed", "response.failed"])
-@fault("a terminal event of 2 MB", "its type at its end", "the whole answer")
+@fault("a terminal event of 2 MB", "its type at its end", "the whole response")
 def test_a_long_terminal_event_may_say_its_type_last(relay_fixture: RelayFixture, kind: str) -> None:
     response = {"id": "resp_1", "output": ["x" * (2 << 20)], "error": None}
     last = b"data: " + json.dumps({"response": response, "type": kind}).encode() + b"\n\n"
@@ -211,7 +211,7 @@ def test_a_long_terminal_event_may_say_its_type_last(relay_fixture: RelayFixture
     relay_fixture.assert_serves()
 
 
-@fault("usage echoed thousands of times", "in a terminal event of 1.5 MB", "the whole answer, in time")
+@fault("usage echoed thousands of times", "in a terminal event of 1.5 MB", "the whole response, in time")
 def test_echoed_usage_is_read_in_time(relay_fixture: RelayFixture) -> None:
     echo: dict[str, object] = {"tools": [{"parameters": {f"p{number}": {"usage": {}} for number in range(50_000)}}]}
     last = named({"type": "response.completed", "response": {"output": ["x" * 300_000], **echo}})

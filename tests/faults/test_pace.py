@@ -45,7 +45,7 @@ def assert_heartbeats_between_events(exchange: Exchange, node: EventSourceParser
     assert parsers.assert_one_end(exchange.body_chunks, node) == parsers.assert_one_end([WHOLE], node)
 
 
-@fault("silence", "before the head", "200 and heartbeats after the wait for a status; the whole answer")
+@fault("silence", "before the head", "200 and heartbeats after the wait for a status; the whole response")
 def test_silence_before_the_head(relay_fixture: RelayFixture, node: EventSourceParser) -> None:
     relay_fixture.upstream.answer(Sleep(2.2), *GOOD)
     exchange = relay_fixture.serve()
@@ -55,7 +55,7 @@ def test_silence_before_the_head(relay_fixture: RelayFixture, node: EventSourceP
     relay_fixture.assert_serves()
 
 
-@fault("silence", "between events", "heartbeats; the whole answer")
+@fault("silence", "between events", "heartbeats; the whole response")
 def test_silence_between_events(relay_fixture: RelayFixture, node: EventSourceParser) -> None:
     relay_fixture.upstream.answer(*GOOD[:3], Sleep(2.2), *GOOD[3:])
     exchange = relay_fixture.serve()
@@ -65,7 +65,7 @@ def test_silence_between_events(relay_fixture: RelayFixture, node: EventSourcePa
     relay_fixture.assert_serves()
 
 
-@fault("silence", "inside an event", "no heartbeat may be put there; the whole answer")
+@fault("silence", "inside an event", "no heartbeat may be put there; the whole response")
 def test_silence_inside_an_event(relay_fixture: RelayFixture, node: EventSourceParser) -> None:
     middle: list[Step] = [Send(chunk(EVENTS[1][:30])), Sleep(1.5), Send(chunk(EVENTS[1][30:]))]
     relay_fixture.upstream.answer(*GOOD[:2], *middle, *GOOD[3:])
@@ -87,7 +87,7 @@ def test_error_after_the_first_heartbeat(relay_fixture: RelayFixture) -> None:
     relay_fixture.assert_serves()
 
 
-@fault("a byte at a time", "the head", "200 and heartbeats after the wait for a status; the whole answer")
+@fault("a byte at a time", "the head", "200 and heartbeats after the wait for a status; the whole response")
 def test_head_trickles(relay_fixture: RelayFixture, node: EventSourceParser) -> None:
     relay_fixture.upstream.answer_with(lambda request: [*trickled(head(), 2.0), *GOOD[1:]])
     exchange = relay_fixture.serve()
@@ -97,7 +97,7 @@ def test_head_trickles(relay_fixture: RelayFixture, node: EventSourceParser) -> 
     relay_fixture.assert_serves()
 
 
-@fault("a byte at a time", "the first event", "200 and heartbeats after the wait for a status; the whole answer")
+@fault("a byte at a time", "the first event", "200 and heartbeats after the wait for a status; the whole response")
 def test_first_event_trickles(relay_fixture: RelayFixture, node: EventSourceParser) -> None:
     steps = [step for byte in EVENTS[0] for step in (Sleep(2.0 / len(EVENTS[0])), Send(chunk(bytes([byte]))))]
     relay_fixture.upstream.answer(Send(head()), *steps, *GOOD[2:])
@@ -107,7 +107,7 @@ def test_first_event_trickles(relay_fixture: RelayFixture, node: EventSourcePars
     relay_fixture.assert_serves()
 
 
-@fault("a byte at a time", "the whole answer", "the whole answer, as it arrives")
+@fault("a byte at a time", "the whole response", "the whole response, as it arrives")
 def test_everything_trickles(relay_fixture: RelayFixture, node: EventSourceParser) -> None:
     relay_fixture.upstream.answer_with(
         lambda request: [*GOOD[:2], *trickled(b"".join(map(chunk, EVENTS[1:])) + LAST_CHUNK, 1.0)]
@@ -131,7 +131,7 @@ def test_error_trickles(relay_fixture: RelayFixture, node: EventSourceParser) ->
     relay_fixture.assert_serves()
 
 
-@fault("silence", "JSON was asked for", "no heartbeat, the whole answer")
+@fault("silence", "JSON was asked for", "no heartbeat, the whole response")
 def test_no_heartbeats_outside_event_streams(relay_fixture: RelayFixture, node: EventSourceParser) -> None:
     half = len(JSON_ANSWER) // 2
     fields = [("content-type", "application/json"), ("content-length", str(len(JSON_ANSWER)))]
@@ -159,7 +159,7 @@ def test_request_is_not_read(relay_fixture: RelayFixture, node: EventSourceParse
     relay_fixture.assert_serves()
 
 
-@fault("upstream answers 413 and closes", "inside a request of 5 MB", "413 or 502 `upstream_broken`; never sent twice")
+@fault("upstream returns 413 and closes", "inside a request of 5 MB", "413 or 502 `upstream_broken`; never sent twice")
 def test_answer_before_the_request_was_read(relay_fixture: RelayFixture) -> None:
     error = b'{"error":{"message":"Too large.","type":"invalid_request_error","param":null,"code":"too_large"}}'
     fields = [("content-type", "application/json"), ("content-length", str(len(error)))]

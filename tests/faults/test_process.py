@@ -52,7 +52,9 @@ def _serve_mixed(relay_fixture: RelayFixture, count: int) -> None:
 
 
 @fault(
-    "the caller leaves, visibly", "80 times mid-stream, then stays", "upstream is closed each time; then a good answer"
+    "the caller leaves, visibly",
+    "80 times mid-stream, then stays",
+    "upstream is closed each time; then a good response",
 )
 def test_abandoned_streams(relay_fixture: RelayFixture) -> None:
     for _ in range(80):

@@ -87,7 +87,7 @@ def test_next_fails_always(new_relay: Callable[..., AbstractContextManager[Relay
         assert relay_fixture.relay.log()[-1]["event"] == "next_failed"
 
 
-@fault("`/next` answers late", "after 6 s", "served")
+@fault("`/next` responds late", "after 6 s", "served")
 def test_next_is_late(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
     with new_relay() as relay_fixture:
         relay_fixture.assert_serves()
@@ -102,7 +102,7 @@ def test_idle_connection_dropped(relay_fixture: RelayFixture) -> None:
     relay_fixture.assert_serves()
 
 
-@fault("the Runtime API closes its connection", "between `/next` and the answer", "answered over a new one")
+@fault("the Runtime API closes its connection", "between `/next` and the response", "served over a new one")
 def test_connection_dropped_before_the_answer(relay_fixture: RelayFixture) -> None:
     ready = threading.Event()
     relay_fixture.upstream.answer(WaitFor(ready), *GOOD)
@@ -120,7 +120,7 @@ def test_connection_dropped_before_the_answer(relay_fixture: RelayFixture) -> No
 
 
 @pytest.mark.parametrize("status", [400, 403, 410, 413, 500])
-@fault("`/response` answers 400, 403, 410, 413, 500", "at its end", "logged; the next invocation is served")
+@fault("`/response` returns 400, 403, 410, 413, 500", "at its end", "logged; the next invocation is served")
 def test_response_refused_at_its_end(relay_fixture: RelayFixture, status: int) -> None:
     relay_fixture.upstream.answer(*GOOD)
     exchange = relay_fixture.serve(reader=Take(status))
@@ -198,7 +198,9 @@ def test_stalled_reader(relay_fixture: RelayFixture) -> None:
     relay_fixture.assert_serves()
 
 
-@fault("the reader of `/response` is slow", "all the time", "upstream is slowed down; the whole answer, in flat memory")
+@fault(
+    "the reader of `/response` is slow", "all the time", "upstream is slowed down; the whole response, in flat memory"
+)
 def test_slow_reader(relay_fixture: RelayFixture) -> None:
     events = [EVENTS[0], *repeat(BIG_EVENT, 300), *EVENTS[1:]]
     relay_fixture.upstream.answer(Send(head()), *(Send(chunk(each)) for each in events), Send(LAST_CHUNK))
@@ -212,7 +214,7 @@ def test_slow_reader(relay_fixture: RelayFixture) -> None:
     relay_fixture.assert_serves()
 
 
-@fault("`/response` is never answered", "after its end", "given up after 5 s; the next is served")
+@fault("`/response` never gets its response", "after its end", "given up after 5 s; the next is served")
 def test_response_never_answered(new_relay: Callable[..., AbstractContextManager[RelayFixture]]) -> None:
     with new_relay() as relay_fixture:
         exchange = relay_fixture.serve(reader=Mute())
@@ -220,7 +222,7 @@ def test_response_never_answered(new_relay: Callable[..., AbstractContextManager
         relay_fixture.assert_serves()
 
 
-@fault("`/response` is answered with garbage", "after its end", "logged; the next is served")
+@fault("`/response` gets garbage", "after its end", "logged; the next is served")
 def test_response_answered_with_garbage(relay_fixture: RelayFixture) -> None:
     relay_fixture.serve(reader=Take(answer=b"\x16\x03\x01 no HTTP\r\n\r\n"))
     relay_fixture.assert_serves()
@@ -244,7 +246,7 @@ def test_event_is_not_http(relay_fixture: RelayFixture, event: bytes) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 410, 500])
-@fault("`/error` answers 400, 403, 410, 500", "after an event that is no HTTP request", "logged; the next is served")
+@fault("`/error` returns 400, 403, 410, 500", "after an event that is no HTTP request", "logged; the next is served")
 def test_error_refused(relay_fixture: RelayFixture, status: int) -> None:
     exchange = relay_fixture.api.invoke(b"{}", reader=Take(status))
     assert exchange.wait_over() == "error"
@@ -317,7 +319,7 @@ def paced(request: object) -> Iterator[Step]:
 
 
 @pytest.mark.parametrize("script", [flood, paced])
-@fault("an answer that never ends", "poured or paced", "an error event before the deadline, with the reserve left")
+@fault("a response that never ends", "poured or paced", "an error event before the deadline, with the reserve left")
 def test_endless_answer(relay_fixture: RelayFixture, script: Callable[[object], Iterator[Step]]) -> None:
     relay_fixture.upstream.answer_with(script)
     exchange = relay_fixture.serve(deadline=3.0)
@@ -482,7 +484,7 @@ def test_sigkill_mid_stream(new_relay: Callable[..., AbstractContextManager[Rela
         relay_fixture.assert_upstream_left(exchange)
 
 
-@fault("the process is frozen for a second", "mid-stream", "the whole answer")
+@fault("the process is frozen for a second", "mid-stream", "the whole response")
 def test_frozen_mid_stream(relay_fixture: RelayFixture) -> None:
     go_on = threading.Event()
     relay_fixture.upstream.answer(*GOOD[:2], WaitFor(go_on), *GOOD[2:])

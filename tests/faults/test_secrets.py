@@ -39,7 +39,7 @@ class Trouble:
 
 
 CASES = (
-    Trouble(name="no answer", when="the first read", behaviour=Silence()),
+    Trouble(name="no response", when="the first read", behaviour=Silence()),
     Trouble(name="denied", when="the first read", behaviour=Refuse("AccessDeniedException")),
     Trouble(name="throttled", when="the first read", behaviour=Refuse("ThrottlingException")),
     Trouble(name="expired credentials", when="the first read", behaviour=Refuse("ExpiredTokenException")),
@@ -52,8 +52,8 @@ CASES = (
     Trouble(name="no JSON", when="the first read", behaviour=Raw((HEAD + b"4\r\n\r\n<ht>",))),
     Trouble(name="JSON that is no object", when="the first read", behaviour=Raw((HEAD + b"2\r\n\r\n[]",))),
     Trouble(name="no HTTP", when="the first read", behaviour=Raw((b"SSH-2.0-OpenSSH_9\r\n\r\n",))),
-    Trouble(name="connection closed", when="before the answer", behaviour=Raw(())),
-    Trouble(name="connection closed", when="inside the answer", behaviour=Raw((HEAD + b"200\r\n\r\n{",))),
+    Trouble(name="connection closed", when="before the response", behaviour=Raw(())),
+    Trouble(name="connection closed", when="inside the response", behaviour=Raw((HEAD + b"200\r\n\r\n{",))),
     Trouble(name="a byte every 0.2 s", when="the head", behaviour=Raw(tuple(b"%c" % byte for byte in HEAD), 0.2)),
     Trouble(
         name="a byte every 0.2 s",

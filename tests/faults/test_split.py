@@ -40,7 +40,7 @@ STREAMS = {
 
 
 @pytest.mark.parametrize(("path", "fields", "body"), [pytest.param(*each, id=name) for name, each in STREAMS.items()])
-@fault("an answer cut in two reads", "at every byte of a stream of chat, chat in CRLF, responses", "the same events")
+@fault("a response cut in two reads", "at every byte of a stream of chat, chat in CRLF, responses", "the same events")
 def test_cut_at_every_byte(
     relay_fixture: RelayFixture, node: EventSourceParser, path: str, fields: dict[str, object], body: bytes
 ) -> None:

@@ -86,7 +86,7 @@ def _stalling(case: Case, place: Point) -> Case:
 CASES = (
     *cases(),
     Case(
-        fault="close-delimited answer cut",
+        fault="close-delimited response cut",
         when="inside an event",
         steps=[
             Send(head(headers=[("content-type", "text/event-stream"), ("connection", "close")])),
@@ -98,7 +98,7 @@ CASES = (
         sent=FIRST + SECOND[:50],
     ),
     Case(
-        fault="close-delimited answer",
+        fault="close-delimited response",
         when="after [DONE]",
         steps=[
             Send(head(headers=[("content-type", "text/event-stream"), ("connection", "close")])),

@@ -53,7 +53,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """`begins_within`: seconds until the answer's head; half a second is what reliability allows on top of the limit."""
+    """`begins_within`: seconds until the response's head; half a second is what reliability allows on top of the limit."""
 
     fault: str
     when: str
@@ -63,7 +63,7 @@ class Case:
     stream: bool = True
     deadline: float | None = 10.0
     begins_within: float = 0.0
-    # Seconds after which the whole answer is over.
+    # Seconds after which the whole response is over.
     over_within: float = 0.5
 
     @property

@@ -16,7 +16,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent.parent.parent / "docs" / "faul
 # Heading in the document -> the test files whose faults are listed below it.
 SECTIONS = {
     "Upstream breaks off": ("faults.test_stream", "faults.test_dialects", "faults.test_audio"),
-    "Upstream answers with something else": ("faults.test_answer",),
+    "Upstream sends something else": ("faults.test_response",),
     "Upstream is slow, or comes in odd pieces": ("faults.test_pace", "faults.test_split"),
     "Upstream cannot be reached": ("faults.test_connect",),
     "The Runtime API, deadlines and signals": ("faults.test_runtime",),

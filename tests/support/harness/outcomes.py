@@ -96,7 +96,7 @@ class Cut:
 class Whole:
     """Everything upstream sent, byte for byte, and a good end."""
 
-    text: str = "the whole answer"
+    text: str = "the whole response"
 
     def check(self, exchange: Exchange, sent: bytes, node: parsers.EventSourceParser) -> None:
         assert exchange.over == "answered 202"

@@ -104,7 +104,7 @@ class RelayFixture:
         return exchange
 
     def assert_serves(self) -> None:
-        """I7: the same process answers the next invocation correctly."""
+        """I7: the same process serves the next invocation correctly."""
         assert self.relay.alive, self.relay.stderr.read_text()
         self.upstream.answer(*chat_stream("still", "here"))
         exchange = self.serve()

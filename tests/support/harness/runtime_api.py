@@ -32,7 +32,7 @@ from tests.support.harness.wire import FramingError, Head, PeerLeftError, Wire
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Read to the end, then answer `status`; `answer` replaces the answer's bytes."""
+    """Read to the end, then answer `status`; `answer` replaces the response's bytes."""
 
     status: int = 202
     answer: bytes = b""

@@ -114,12 +114,14 @@ def odd_heads() -> Iterator[Case]:
         return Case(fault=fault, when=when, steps=(Send(data), *more), outcome=outcome, sent=sent)
 
     broken = Refused(502, "upstream_broken")
-    yield case("status 100", "before the answer", b"HTTP/1.1 100 Continue\r\n\r\n", Whole(), *GOOD)
-    yield case("status 103", "before the answer", b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n", Whole(), *GOOD)
-    yield case("status 103", "a thousand times before the answer", b"HTTP/1.1 103 Hints\r\n\r\n" * 1000, Whole(), *GOOD)
+    yield case("status 100", "before the response", b"HTTP/1.1 100 Continue\r\n\r\n", Whole(), *GOOD)
+    yield case("status 103", "before the response", b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n", Whole(), *GOOD)
+    yield case(
+        "status 103", "a thousand times before the response", b"HTTP/1.1 103 Hints\r\n\r\n" * 1000, Whole(), *GOOD
+    )
     interim = b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n" * 3000
     yield case("status 103, thousands of times", "before the response", interim, broken, *GOOD)
-    yield case("status 101", "instead of the answer", head(101, [("upgrade", "x")]), broken, Stall())
+    yield case("status 101", "instead of the response", head(101, [("upgrade", "x")]), broken, Stall())
     yield case("garbage", "instead of a head", f"{canaries.COMPLETION}\r\n\r\n".encode(), broken, Stall())
     yield case("a header of 200 KB", "in the head", head(200, [("x-a", "a" * 200_000)]), broken, Stall())
     yield case(
