@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,13 @@ from relay.request.known_fields import PICTURES
 
 if TYPE_CHECKING:
     from relay.formats import multipart
+
+
+# What is surely one picture; a GIF may be many, and drawings (SVG) and other formats are what nobody has looked at. OpenAI
+# documents PNG, JPEG, WEBP and GIFs that do not move. Source: platform.openai.com/docs/guides/images-vision.
+_ONE_PICTURE = re.compile(r"data:image/(png|jpe?g|webp)[;,]")
+_GIF = "R0lGOD"  # in base64
+_LONGEST_HEAD = 100  # characters before a data URL's comma
 
 
 def weigh(kind: str, part: Mapping[str, Json], contents: Contents) -> frozenset[str] | None:
@@ -27,6 +35,7 @@ def weigh(kind: str, part: Mapping[str, Json], contents: Contents) -> frozenset[
         if isinstance(result, str) and result:
             contents.pictures += 1
             contents.binary += len(result)
+            contents.fills_context |= result.startswith(_GIF)
         return frozenset({"result"})
     return None
 
@@ -37,8 +46,10 @@ def _picture(part: Mapping[str, Json], contents: Contents) -> frozenset[str]:
         url = url.get("url")
     if isinstance(url, str):
         contents.pictures += 1
-        if url.startswith("data:image/") and "image_url" in part:
-            contents.binary += len(url)
+        if _ONE_PICTURE.match(url) and not url[:_LONGEST_HEAD].partition(",")[2].startswith(_GIF):
+            contents.binary += len(url) if "image_url" in part else 0
+        elif url[:5].lower() == "data:":
+            contents.fills_context = True
     elif url is not None or not part.get("file_id"):
         return frozenset()
     return frozenset({"image_url", "url"})
