@@ -83,6 +83,7 @@ bootstrap: $(BASE) $(NODE) ## prepare ENV's account for `deploy`, once: its regi
 	@$(CDK) bootstrap --no-notices -c env=$(ENV) $(ARGS)
 
 deploy: $(BASE) $(NODE) ## deploy ENV (YES=1 asks nothing, for scripts)
+	@$(BIN)/python -m operate.preflight --env $(ENV)
 	@$(CDK) deploy --no-notices $(ASK_NOTHING) -c env=$(ENV) '**'
 
 diff: $(BASE) $(NODE) ## what deploy would change

@@ -28,7 +28,14 @@ ENVIRONMENTS = (
     Environment(
         name="dev",
         invokers=(),  # such as "arn:aws:iam::123456789012:role/my-service"
-        reserved_concurrency=5,
+        # A new account has ten concurrent executions in all, of which none can be reserved.
+        reserved_concurrency=None,
+        waivers=(
+            Waiver(
+                rule="no-concurrency-cap",
+                reason="dev deploys on a new account, whose quota of ten is a cap; the callers' budgets hold anywhere",
+            ),
+        ),
         log_retention_days=7,
         monitoring="off",
         callers=CallerPolicies(default=CallerPolicy(requests_per_minute=60, concurrent=5, usd_per_day=2)),

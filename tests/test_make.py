@@ -113,6 +113,21 @@ def test_the_cdk_cli_finds_our_python_first(
         assert called(target)[1]["PATH"].split(":")[0] == str(tmp_path / ".venv" / "bin"), target
 
 
+def test_a_deployment_asks_the_account_first_and_does_not_begin_where_it_cannot_end(make: Run, tmp_path: Path) -> None:
+    python, cdk = tmp_path / ".venv/bin/python", tmp_path / "node_modules/.bin/cdk"
+    seen = tmp_path / "seen"
+    for path, name in ((python, "python"), (cdk, "cdk")):
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {seen}\n')
+    assert make("deploy", "ENV=prod").returncode == 0
+    first, second = seen.read_text().splitlines()
+    assert first == "python -m operate.preflight --env prod"
+    assert second.startswith("cdk deploy ")
+    seen.unlink()
+    python.write_text(f'#!/bin/sh\necho "python $*" >> {seen}\nexit 1\n')
+    assert make("deploy", "ENV=prod").returncode != 0
+    assert seen.read_text().splitlines() == ["python -m operate.preflight --env prod"]
+
+
 # name -> what a shell may have set for another program; none of it is ours to follow.
 FOREIGN = {
     "PYTHONHOME": "/nowhere",

@@ -1,7 +1,7 @@
 """Whether the permissions of all callers fit into the function's own policy. Reads finished templates only, as `guards`.
 
-Each caller named in `invokers` becomes two statements there, and Lambda refuses the permission that does not fit any
-more in the middle of a deployment.
+Each caller named in `invokers` that is not of the relay's own account becomes two statements there, and Lambda refuses
+the permission that does not fit any more in the middle of a deployment.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ def lines(template: Mapping[str, Any], environment: Environment) -> Iterator[str
         for name, resource in template.get("Resources", {}).items()
         if resource["Type"] == "AWS::Lambda::Permission"
     }
-    callers = len(environment.invokers) + len(environment.direct_invokers)
+    callers = len({json.dumps(permission.get("Principal")) for permission in permissions.values()})
     statements = [_statement(name, permission, environment) for name, permission in permissions.items()]
     size = len(json.dumps({"Version": "2012-10-17", "Id": "default", "Statement": statements}, separators=(",", ":")))
     if size > MOST_BYTES and callers:
         yield (
             f"invokers: the permissions of {callers} callers take about {size} bytes of the function's policy, which "
-            f"holds {MOST_BYTES}: about {MOST_BYTES * callers // size} of them fit; name whole accounts ('123456789012') "
-            "instead, whose own policies then say who may call, and decide in `callers` who is served"
+            f"holds {MOST_BYTES}: about {MOST_BYTES * callers // size} of them fit; name whole accounts ('123456789012') or "
+            "the organisation ('o-...') instead, whose own policies then say who may call, or set `account`, whose own "
+            "roles and users need no place there; `callers` decides who is served"
         )
 
 
@@ -45,6 +46,8 @@ def _statement(name: str, permission: Mapping[str, Any], environment: Environmen
     conditions: dict[str, Any] = {}
     if "FunctionUrlAuthType" in permission:
         conditions["StringEquals"] = {"lambda:FunctionUrlAuthType": permission["FunctionUrlAuthType"]}
+    if "PrincipalOrgID" in permission:
+        conditions.setdefault("StringEquals", {})["aws:PrincipalOrgID"] = permission["PrincipalOrgID"]
     if permission.get("InvokedViaFunctionUrl"):
         conditions["Bool"] = {"lambda:InvokedViaFunctionUrl": "true"}
     return {

@@ -13,7 +13,9 @@ from typing import Any
 
 from cdk_app.bundle.build import EXEC_WRAPPER
 from cdk_app.checks import edge_guards, grant_size
+from cdk_app.config import principals
 from cdk_app.config.environment import WAIVABLE_IN_TEMPLATES, Environment
+from cdk_app.config.principals import Kind
 
 Template = Mapping[str, Any]
 Found = Iterator[str]
@@ -69,12 +71,39 @@ def _urls(template: Template, environment: Environment) -> Found:
 def _missing_permissions(url: str, template: Template, environment: Environment) -> Found:
     """A Function URL asks for both: docs.aws.amazon.com/lambda/latest/dg/urls-auth.html."""
     given = {(_principal(p), p.get("Action"), _url_only(p)) for _, p in _of(template, "AWS::Lambda::Permission")}
+    attached = _attached(template)
     for invoker in environment.invokers:
-        who = _principal({"Principal": invoker})
+        if principals.kind(invoker) is Kind.REFERENCE:
+            continue  # in the template it is a reference; whose, only the deployment knows
+        who = _principal(
+            {"Principal": "*", "PrincipalOrgID": invoker} if invoker[:2] == "o-" else {"Principal": invoker}
+        )
+        own = environment.account is not None and f"::{environment.account}:" in invoker
+        if (own and invoker.rpartition("/")[2] in attached) or principals.is_account(invoker, environment.account):
+            continue
         if (who, "lambda:InvokeFunctionUrl", True) not in given:
             yield f"{url}: {invoker} lacks lambda:InvokeFunctionUrl with FunctionUrlAuthType AWS_IAM [missing-permission]"
         if (who, "lambda:InvokeFunction", True) not in given:
             yield f"{url}: {invoker} lacks lambda:InvokeFunction with InvokedViaFunctionUrl [missing-permission]"
+
+
+def _attached(template: Template) -> set[str]:
+    """Names of those that have a managed policy with both permissions."""
+    names: set[str] = set()
+    for _, policy in _of(template, "AWS::IAM::ManagedPolicy"):
+        allowed = [s["Action"] for s in _statements(policy) if s["Effect"] == "Allow" and _through_the_url(s)]
+        if {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"} <= set(allowed):
+            names |= {*policy.get("Roles", []), *policy.get("Users", [])}
+    return names
+
+
+def _through_the_url(statement: Mapping[str, Any]) -> bool:
+    """Whether it allows signed calls through the URL, and nothing else."""
+    conditions = statement.get("Condition", {})
+    return conditions in (
+        {"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}},
+        {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}},
+    )
 
 
 def _permissions(template: Template, environment: Environment) -> Found:
@@ -87,10 +116,17 @@ def _permissions(template: Template, environment: Environment) -> Found:
             yield f"{name}: everybody may call; name the principals [wildcard-principal]"
         elif not _url_only(permission) and _principal(permission) not in direct:
             yield f"{name}: {_principal(permission)} may call past the URL and claim to be anybody; see direct_invokers"
+    for name, policy in _of(template, "AWS::IAM::ManagedPolicy"):
+        for statement in _statements(policy):
+            invokes = [action for action in _listed(statement.get("Action", [])) if action.startswith("lambda:Invoke")]
+            if invokes and not _through_the_url(statement):
+                yield f"{name}: whoever has it may call past the URL and claim to be anybody"
 
 
 def _principal(permission: Mapping[str, Any]) -> str:
-    """As text, and a whole account always as its id, however it was written."""
+    """As text, a whole account always as its id, however it was written; an organisation as its id."""
+    if permission.get("Principal") == "*" and permission.get("PrincipalOrgID"):
+        return str(permission["PrincipalOrgID"])
     text = json.dumps(permission.get("Principal", "*")).strip('"')
     account = re.search(r"iam::(\d{12}):root", text)
     return account[1] if account else text

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
-from cdk_app.config import alarm_options, caller_policies, contradictions, edge_options, mistakes, rules
+from cdk_app.config import alarm_options, caller_policies, contradictions, edge_options, mistakes, principals, rules
 from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicies
 from cdk_app.config.edge_options import EdgeOptions
@@ -20,6 +20,7 @@ from cdk_app.config.environment import (
     WaivableRule,
     Waiver,
 )
+from cdk_app.config.principals import Kind
 
 
 def find(name: str, environments: object) -> Environment:
@@ -52,8 +53,10 @@ def check(environment: Environment) -> None:
 def _single(environment: Environment) -> Iterator[str]:
     yield from mistakes.of(environment)
     yield from rules.problems(environment, rules.ENVIRONMENT)
-    for field in ("invokers", "direct_invokers"):
-        yield from rules.principal_problems(field, getattr(environment, field))
+    yield from principals.problems("invokers", environment.invokers, tuple(Kind))
+    # One who writes its own event is named one by one, or as an account that answers for it.
+    direct = (Kind.IDENTITY, Kind.ACCOUNT, Kind.REFERENCE)
+    yield from principals.problems("direct_invokers", environment.direct_invokers, direct)
     yield from caller_policies.price_problems(environment.prices)
     for field, (kind, problems) in _NESTED.items():
         value = getattr(environment, field)

@@ -66,8 +66,10 @@ class Environment(mistakes.Noted):
     account: str | None = None
     region: str | None = None
 
-    # Who may call: roles, users or whole accounts that may sign requests to the Function URL. Administrators of the
-    # relay's own account may in any case, through their own policies. Some 25 ARNs fit; accounts are for more.
+    # Who may call: roles, users, whole accounts ("123456789012") or organisations ("o-a1b2c3d4e5") that may sign requests
+    # to the Function URL; ARNs may be the CDK's tokens. Roles and users of `account` get the managed policy of the
+    # stack, as many as there are; others take room in the function's own policy, some 25 of them. Whoever has that
+    # policy (output CallerPolicyArn) or may do as much by one of its own may call without being named here.
     invokers: tuple[str, ...] = ()
     # Who may call the function itself, past the URL. Such a caller writes its own event and can claim to be anybody.
     direct_invokers: tuple[str, ...] = ()

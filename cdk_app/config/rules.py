@@ -126,22 +126,3 @@ ENVIRONMENT: Rules = {
     "monitoring": ("'on' or 'off'", one_of(Literal["on", "off"])),
     "on_destroy": ("'delete' or 'keep'", one_of(Literal["delete", "keep"])),
 }
-
-_EXAMPLE_ROLE = "arn:aws:iam::123456789012:role/my-service"
-_PRINCIPAL = r"\d{12}|arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/[\w+=,.@/-]+)"
-_PRINCIPAL_TEXT = (
-    f"the IAM ARN of a role or user ({_EXAMPLE_ROLE}) or a 12-digit account id; no wildcard, "
-    "and for an assumed role the role's own ARN"
-)
-
-
-def principal_problems(field: str, principals: object) -> Iterator[str]:
-    """One line for each of `principals` that is not one identity or account, or is there twice."""
-    if not isinstance(principals, tuple):
-        yield f"{field} is {principals!r}; allowed: a tuple, such as ({_EXAMPLE_ROLE!r},)"
-        return
-    for index, principal in enumerate(principals):
-        if not matches(_PRINCIPAL)(principal):
-            yield f"{field}[{index}] is {principal!r}; allowed: {_PRINCIPAL_TEXT}"
-        elif principal in principals[:index]:
-            yield f"{field}[{index}] is {principal!r}; allowed: each principal once"

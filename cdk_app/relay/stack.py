@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from cdk_app.bundle.build import digest
 from cdk_app.config import names
 from cdk_app.config.environment import Environment
-from cdk_app.relay import principals, settings
+from cdk_app.relay import settings
+from cdk_app.relay.callers import Callers, principal
 from cdk_app.relay.function import RelayFunction
 from cdk_app.relay.limits_table import Limits
 from cdk_app.relay.openai_key import OpenAIKey
@@ -81,11 +83,21 @@ class RelayStack(cdk.Stack):
         limits.grant_use(relay.role)
         if self.origin_secret is not None:
             self.origin_secret.grant_read(relay.role)
-        for invoker in environment.invokers:
-            # Both permissions that a Function URL demands: InvokeFunctionUrl, and InvokeFunction only through the URL.
-            relay.url.grant_invoke_url(principals.principal(invoker))
+        self._callers = Callers(
+            self,
+            "Callers",
+            function=relay.function,
+            url=relay.url,
+            account=environment.account,
+            invokers=environment.invokers,
+        )
         for invoker in environment.direct_invokers:
-            relay.function.grant_invoke(principals.principal(invoker))
+            relay.function.grant_invoke(principal(invoker))
+
+    def grant_call(self, grantee: iam.IGrantable) -> None:
+        """Lets a role, user or function of the same app call the relay, by a policy of its own."""
+        for statement in self._callers.statements():
+            grantee.grant_principal.add_to_principal_policy(statement)
 
     def _outputs(self, environment: Environment, key: OpenAIKey, limits: Limits, relay: RelayFunction) -> None:
         """The names that operators need, and the two commands that come next, ready to paste."""
@@ -93,6 +105,12 @@ class RelayStack(cdk.Stack):
         url = f"https://{cdk.Fn.select(2, cdk.Fn.split('/', relay.url.url))}"
         cdk.CfnOutput(self, "FunctionUrl", value=url)
         cdk.CfnOutput(self, "FunctionName", value=relay.function.function_name)
+        cdk.CfnOutput(
+            self,
+            "CallerPolicyArn",
+            description="Attach it to roles, users, groups or permission sets of this account that shall call",
+            value=self._callers.policy.managed_policy_arn,
+        )
         cdk.CfnOutput(self, "LimitsTable", description="For `python -m operate`", value=limits.table_name)
         if self.origin_secret is not None:
             cdk.CfnOutput(self, "OriginSecretArn", value=self.origin_secret.arn)

@@ -202,7 +202,7 @@ def with_callers(template: Template, count: int, *, account_only: bool = False) 
     for name in [n for n, r in grown["Resources"].items() if r["Type"] == "AWS::Lambda::Permission"]:
         del grown["Resources"][name]
     callers = tuple(
-        f"{100_000_000_000 + n}" if account_only else f"arn:aws:iam::123456789012:role/team-{n:03}"
+        f"{100_000_000_000 + n}" if account_only else f"arn:aws:iam::210987654321:role/team-{n:03}"
         for n in range(count)
     )
     for number, caller in enumerate(callers):
@@ -222,7 +222,7 @@ def test_more_callers_than_fit_are_one_line_that_says_how_many_and_the_cure(temp
     (line,) = [line for line in guards.problems(template, environment) if "bytes of the function's policy" in line]
     assert line.startswith("invokers: the permissions of 60 callers take about ")
     assert "which holds 20480" in line
-    assert "name whole accounts ('123456789012') instead" in line
+    assert "name whole accounts ('123456789012') or the organisation ('o-...') instead" in line
     fit = int(line.split(": about ")[1].split()[0])
     assert 20 <= fit <= 35
     few, some = with_callers(relay, fit)
