@@ -157,7 +157,7 @@ Mutation = Callable[[Template], object]
 def _set(kind: str, path: str, value: object) -> Mutation:
     def mutate(template: Template) -> None:
         *parents, last = path.split(".")
-        target = _one(template, kind)
+        target: Any = _one(template, kind)
         for parent in parents:
             target = target[int(parent) if parent.isdigit() else parent]
         target[last] = value
