@@ -68,7 +68,7 @@ EMULATOR = {
     "local_env": "",
     "command_line": "errors processes signing front assembly local_stack local_deploy local_env demo",
 }
-OPERATE = {"prices": "aws foreign_text limits_table sheet tables"}
+OPERATE = {"prices": "aws foreign_text limits_table sheet tables", "preflight": "aws"}
 # Rules between the packages: the relay runs alone, and the local Lambda is a second, independent reading of the wire.
 NEVER = {
     "cdk_app": {"lambda_src", "relay", "emulator", "clients", "operate", "price_lists", "bench", "tests"},

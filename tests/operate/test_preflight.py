@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cdk_app import environments
-from operate.preflight import Concurrency, problem
+from operate.preflight.__main__ import Concurrency, problem
 from tests.support.synthesis import ROOT
 
 PROD = environments.find("prod")
