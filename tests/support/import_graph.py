@@ -14,7 +14,7 @@ Imports = dict[str, set[str]]
 
 FOLDERS = ("cdk_app", "lambda_src", "emulator", "clients", "operate", "price_lists")
 _WITH_ROOMS = ("relay", "cdk_app", "emulator")
-_FOLDERS_BELOW = (["clients", "deployed"], ["clients", "smoke"], ["operate", "prices"])
+_FOLDERS_BELOW = (["clients", "deployed"], ["clients", "smoke"], ["operate", "prices"], ["operate", "preflight"])
 
 
 def files(root: Path) -> dict[str, Path]:
