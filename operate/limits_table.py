@@ -19,8 +19,8 @@ from relay.accounts.limit_kinds import Limits, Windows
 from relay.aws.update_expression import decode
 from relay.ledger import items
 from relay.ledger.ledger import Admitted, Ledger
+from relay.ledger.owner_writes import CallerWrites
 from relay.ledger.table import Table
-from relay.ledger.writes import Writes
 
 from operate.aws import OperatorError
 from operate.dynamodb import Boto3Store
@@ -112,7 +112,7 @@ class LimitsTable:
             self._put({**items.directory_key(caller.key), "subject": caller.subject})
         halted = self.halted()
         fields = {**fields, **({HALTED: halted} if halted is not None and HALTED not in lifted else {})}
-        self._store.call("UpdateItem", Writes(self._name, caller.key).set_overrides(fields, lifted))
+        self._store.call("UpdateItem", CallerWrites(self._name, caller.key).set_overrides(fields, lifted))
 
     def stop(self, caller: Caller, reason: str) -> None:
         """Refuse all of `caller`'s requests from the next one on."""
@@ -159,7 +159,7 @@ class LimitsTable:
         if booked.outcome != EXPIRED:
             return "booked already"
         expires = int(decode(item["expires"]))
-        self._store.call("TransactWriteItems", Writes(self._name, caller.key).correct(booked, right, expires))
+        self._store.call("TransactWriteItems", CallerWrites(self._name, caller.key).correct(booked, right, expires))
         return "corrected"
 
     def halted(self) -> str | None:
@@ -174,14 +174,14 @@ class LimitsTable:
         """
         self._put({**items.SWITCH, HALTED: reason})
         for caller in self.callers():
-            self._store.call("UpdateItem", Writes(self._name, caller.key).set_overrides({HALTED: reason}))
+            self._store.call("UpdateItem", CallerWrites(self._name, caller.key).set_overrides({HALTED: reason}))
             yield caller
 
     def resume(self) -> Iterator[Caller]:
         """Undo `halt`."""
         self._put(dict(items.SWITCH))
         for caller in self.callers():
-            self._store.call("UpdateItem", Writes(self._name, caller.key).set_overrides({}, (HALTED,)))
+            self._store.call("UpdateItem", CallerWrites(self._name, caller.key).set_overrides({}, (HALTED,)))
             yield caller
 
     def find(self, pattern: str) -> Caller:

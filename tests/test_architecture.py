@@ -24,17 +24,19 @@ RELAY = {
     "lambda_runtime": "frozen errors models log net",
     "doors": "frozen errors models aws.errors",
     "formats": "frozen errors models",
-    "request": "frozen errors models formats response.stream_formats limits.cost_bound limits.sent_body limits.policy pricing",
+    "request": "frozen errors models formats response.stream_formats limits.cost_bound limits.sent_body policies.policy "
+    "pricing",
     "openai": "frozen errors models net aws.errors",
     "response": "frozen errors models net formats openai.client",
     "aws": "frozen errors models net",
     "pricing": "frozen models",
     "accounts": "frozen aws.update_expression",
-    "limits": "frozen errors models log pricing accounts ledger.ledger",
+    "policies": "frozen models pricing.money accounts",
+    "limits": "frozen errors models log pricing accounts policies.policy ledger.ledger",
     "ledger": "frozen errors models accounts aws.dynamodb aws.errors aws.update_expression",
-    "settings": "frozen errors models limits.policy pricing request.policy",
+    "settings": "frozen errors models policies pricing request.policy",
     "handler": "frozen errors models log request_log settings net lambda_runtime doors request openai response limits "
-    "pricing.money",
+    "pricing.money policies.policy",
 }
 CDK_APP = {
     "config": "",

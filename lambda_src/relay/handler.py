@@ -21,6 +21,7 @@ from relay.log import Log
 from relay.models import Request, Response
 from relay.openai.client import Call, Upstream, UpstreamResponse
 from relay.openai.credentials import ApiKeys
+from relay.policies.policy import Policy
 from relay.pricing.money import dollars
 from relay.request import endpoints, upstream_request
 from relay.request.upstream_request import UpstreamRequest
@@ -66,7 +67,10 @@ class Relay:
         request = doors.to_request(invocation.event, invocation.id)
         # The secret's ARN is known in this account only, and stays the same while keys are rotated.
         identifier = upstream_request.caller_identifier(request.caller, settings.openai_secret_arn)
+        policy = self._admission.policy_of(request.caller)
         record.request(request, identifier)
+        if policy is not None:
+            record.belongs(policy.group.name if policy.group else "", policy.labels)
         record.through(self._edge.admit(request.headers, until=until))
         wanted = upstream_request.prepare(
             request, settings.request_policy, max_body_bytes=settings.max_body_bytes, identifier=identifier
@@ -75,8 +79,8 @@ class Relay:
         _check_time(reply)
         if wanted.endpoint is endpoints.USAGE:
             return passing.own(self._admission.usage(request.caller, until=until))
-        settlement = self._admit(request, wanted, invocation, until)
-        reply.closing.push(lambda kind, failure, trace: record.cost(dollars(settlement.close(outcome_of(failure)))))
+        settlement = self._admit(request, wanted, policy, invocation, until)
+        reply.closing.push(lambda kind, failure, trace: _settle(settlement, record, failure))
         if wanted.wants_stream:
             reply.expect_stream(settlement.headers(_stream_headers(wanted)))
         # Whatever fails before there is a response closes the connection to OpenAI before the caller is told.
@@ -87,12 +91,15 @@ class Relay:
             reply.closing.push(opened.pop_all())
         return result
 
-    def _admit(self, request: Request, wanted: UpstreamRequest, invocation: Invocation, until: float) -> Settlement:
+    def _admit(
+        self, request: Request, wanted: UpstreamRequest, policy: Policy | None, invocation: Invocation, until: float
+    ) -> Settlement:
         """Leave to send `wanted`, which its bound narrows to the caller's policy."""
         return self._admission.admit(
             AdmissionRequest(
                 request_id=request.id,
                 caller=request.caller,
+                policy=policy,
                 endpoint=wanted.endpoint.path,
                 models=wanted.models,
                 bound=wanted.bound,
@@ -168,6 +175,11 @@ def _meter(wanted: UpstreamRequest, content_type: str) -> Meter:
         return BodyMeter(content_type)
     assert wanted.endpoint.stream_format is not None  # `wants_stream` is checked against it
     return EventMeter(wanted.endpoint.stream_format, choices=wanted.choices)
+
+
+def _settle(settlement: Settlement, record: RequestLog, failure: BaseException | None) -> None:
+    record.cost(dollars(settlement.close(outcome_of(failure))))
+    record.watched(settlement.over, settlement.warnings)
 
 
 def _note_usage(record: RequestLog, meter: Meter) -> None:

@@ -7,7 +7,7 @@ CloudWatch_Embedded_Metric_Format_Specification.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from relay.errors import DeliveryError, ErrorKind, Fault, NotHttpError, Outcome, RelayError
@@ -29,7 +29,12 @@ _UNITS = {
     "Bytes": "Bytes",
     # US dollars; CloudWatch has no unit for money.
     "Spend": "None",
+    # Limits of which much is used up, once per window; requests that only an observed limit would have refused.
+    "LimitWarnings": "Count",
+    "OverObserved": "Count",
 }
+# Of a caller in a group also by group, of which there are as many as the environment names.
+_BY_GROUP = ("Requests", "Spend")
 
 
 class RequestLog:
@@ -48,6 +53,13 @@ class RequestLog:
     def request(self, request: Request, caller: str) -> None:
         """Notes who asks for what. `caller` is a hash of 32 hexadecimal digits."""
         self._fields |= {"method": request.method[:10], "path": request.path[:100], "caller": caller}
+
+    def belongs(self, group: str, labels: Mapping[str, str]) -> None:
+        """Notes the caller's group, "" for none, and its labels, as the operator has configured them."""
+        if group:
+            self._fields["group"] = group
+        if labels:
+            self._fields["labels"] = dict(labels)
 
     def through(self, way: str) -> None:
         """Notes which way the request came: "edge" or "direct"."""
@@ -74,6 +86,13 @@ class RequestLog:
     def cost(self, dollars: str) -> None:
         """Notes what was booked for the request, in US dollars."""
         self._fields |= {"usd": dollars, "Spend": float(dollars)}
+
+    def watched(self, over: Sequence[str], warnings: int) -> None:
+        """Notes the observed limits that the request exceeded, and how many limits were warned of when it was settled."""
+        if over:
+            self._fields |= {"overObserved": ",".join(over), "OverObserved": 1}
+        if warnings:
+            self._fields["LimitWarnings"] = warnings
 
     def __enter__(self) -> RequestLog:
         return self
@@ -138,4 +157,7 @@ _DEFINITIONS = {name: f'{{"Name":"{name}","Unit":"{unit}"}}' for name, unit in _
 def _metrics(fields: Mapping[str, Json]) -> str:
     present = ",".join([text for name, text in _DEFINITIONS.items() if name in fields])
     definition = f'{{"Namespace":"{NAMESPACE}","Dimensions":[["function"]],"Metrics":[{present}]}}'
+    if "group" in fields:
+        present = ",".join([_DEFINITIONS[name] for name in _BY_GROUP if name in fields])
+        definition += f',{{"Namespace":"{NAMESPACE}","Dimensions":[["function","group"]],"Metrics":[{present}]}}'
     return f',"_aws":{{"Timestamp":{int(time.time() * 1000)},"CloudWatchMetrics":[{definition}]}}'

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar, cast, get_args
 
 from relay.frozen import Frozen
-from relay.limits import policy
-from relay.limits.policy import Policies
 from relay.models import EdgeMode
+from relay.policies import policy_json
+from relay.policies.policy import Policies
 from relay.pricing import prices
 from relay.pricing.prices import PriceList
 from relay.request.policy import RequestPolicy
@@ -110,7 +110,7 @@ class Settings(Frozen):
             edge_secret_arn=_edge_secret(environ, "EDGE_SECRET_ARN", mode),
             table_name=environ.get("TABLE_NAME", ""),
             request_policy=_parse(environ, "REQUEST_POLICY", RequestPolicy.from_json),
-            caller_policies=_parse(environ, "CALLER_POLICIES", policy.parse),
+            caller_policies=_parse(environ, "CALLER_POLICIES", policy_json.parse),
             # Only what differs from the list that comes with the relay.
             prices=_parse(environ, "PRICES", prices.parse),
             settle_failure=_settle_failure(environ, "SETTLE_FAILURE"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from relay.ledger.writes import Writes
+from relay.ledger.owner_writes import CallerWrites
 
 from emulator.fakes.raw_upstream import EVENT_STREAM, Close, Send, Step, chunk, head, json_answer
 from emulator.signing.identities import local_user
@@ -209,7 +209,7 @@ def test_models_are_those_of_the_caller(setup: Setup) -> None:
 
 
 def override(setup: Setup, role: str, fields: dict[str, str | int], lifted: tuple[str, ...] = ()) -> None:
-    body = Writes(setup.table, setup.caller(ROLES[role])).set_overrides(fields, lifted)
+    body = CallerWrites(setup.table, setup.caller(ROLES[role])).set_overrides(fields, lifted)
     setup.aws.call("dynamodb", "UpdateItem", **body)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from relay.accounts.limit_kinds import Limits
 from relay.aws.errors import StoreError
 from relay.aws.update_expression import decode
 from relay.ledger import items
-from relay.ledger.ledger import Admitted, Ledger
+from relay.ledger.ledger import Admitted, GroupTerms, Ledger
 from relay.ledger.table import Table
 from relay.limits.decision import judge
 
@@ -71,8 +72,12 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+TEAM = GroupTerms(name="atlas", limits=Limits(concurrent=50), judge=partial(judge, group="atlas"))
+
+
+@pytest.mark.parametrize("group", [None, TEAM], ids=["alone", "in a group"])
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_hundred_requests_are_booked_once_each(url: str, name: str) -> None:
+def test_a_hundred_requests_are_booked_once_each(url: str, name: str, group: GroupTerms | None) -> None:
     table = dynamo.create_table(url, f"table-{uuid.uuid4().hex}")
     now = [NOON]
     admitted: dict[str, tuple[Admitted, UsageRecord]] = {}
@@ -80,19 +85,25 @@ def test_a_hundred_requests_are_booked_once_each(url: str, name: str) -> None:
     unsettled: list[str] = []
     with dynamo.store(url) as plain:
         faulty = dynamo.Lossy(plain, FAULTS[name])
-        # Each look at the clock finds it a fifth of a second later: an admission has some three attempts.
-        ticks = iter(range(10**9))
-        store = Table(faulty, name=table, monotonic=lambda: next(ticks) / 5, sleep=lambda _: None)
+        # Each look at the clock finds it a fifth of a second later: an admission has some three attempts. One in two
+        # accounts looks twice as often, and a new caller's in a new group once more for each of their items.
+        ticks, pace = iter(range(10**9)), 15 if group else 5
+        store = Table(faulty, name=table, monotonic=lambda: next(ticks) / pace, sleep=lambda _: None)
         ledger = Ledger(store, clock=lambda: now[0])
         for number in range(REQUESTS):
             now[0] += 500
-            entry = Reservation(id=f"id-{number}", at=now[0], lease=now[0] + 30_000, usd=100 + number, tokens=10)
+            entry = Reservation(
+                id=f"id-{number}", at=now[0], lease=now[0] + 30_000, usd=100 + number, tokens=10,
+                group=group.name if group else "",
+            )  # fmt: skip
             try:
-                held = ledger.reserve(CALLER, "1:role/x", entry, Limits(concurrent=50), judge)
+                held = ledger.reserve(CALLER, "1:role/x", entry, Limits(concurrent=50), judge, group=group)
             except StoreError:
                 refused.add(entry.id)
                 continue
-            record = UsageRecord(id=entry.id, at=entry.at, outcome="ok", usd=number, tokens=3, bound_usd=entry.usd)
+            record = UsageRecord(
+                id=entry.id, at=entry.at, outcome="ok", usd=number, tokens=3, bound_usd=entry.usd, group=entry.group
+            )
             admitted[entry.id] = (held, record)
             try:
                 ledger.settle(CALLER, held, record)
@@ -100,14 +111,23 @@ def test_a_hundred_requests_are_booked_once_each(url: str, name: str) -> None:
                 unsettled.append(entry.id)
         # The weather clears, the leases of what nobody settled run out, and whoever comes next sweeps.
         faulty.fault = lambda *_: None
-        entry = Reservation(id="last", at=now[0], lease=now[0] + 1, usd=1, tokens=1)
-        last = ledger.reserve(CALLER, "1:role/x", entry, Limits(), judge)
+        entry = Reservation(id="last", at=now[0], lease=now[0] + 1, usd=1, tokens=1, group=group.name if group else "")
+        last = ledger.reserve(CALLER, "1:role/x", entry, Limits(), judge, group=group)
         ledger.settle(CALLER, last, UsageRecord(id="last", at=now[0], outcome="ok", usd=1, tokens=1))
         now[0] += 200_000
         for _ in range(6):
-            Ledger(Table(plain, name=table, monotonic=lambda: 0.0, sleep=lambda _: None), clock=lambda: now[0]).sweep(
-                CALLER
+            sweeper = Ledger(
+                Table(plain, name=table, monotonic=lambda: 0.0, sleep=lambda _: None), clock=lambda: now[0]
             )
+            sweeper.sweep(CALLER)
+            if group:
+                shared = sweeper.sweep_group(group.name)
+        if group:
+            own = sweeper.account(CALLER)
+            assert not shared.open
+            assert {name: figure for name, figure in shared.counters.items() if name[0] != "m"} == {
+                name: figure for name, figure in own.counters.items() if name[0] != "m"
+            }, "what the group used is what its only member used"
     _audit(url, table, {id: record for id, (_, record) in admitted.items()}, set(unsettled))
     assert len(admitted) + len(refused) == REQUESTS
     if "four in five" in name:

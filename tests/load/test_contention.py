@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from relay.accounts.account import account_of
+from relay.accounts.account import Account, account_of
 from relay.ledger import items
 
 from tests.support import child_process, dynamo
 
 PROCESSES, EACH, ROOM = 8, 64, 20
+# Of a member of a group, where each refusal takes back what its caller's account held: as many as are promised, or enough.
+EACH_MEMBER = {False: 16, True: EACH}
 # One for everybody, as many as are promised for `--thorough`.
 ROUNDS = {False: 1, True: 50}
 KINDS = [
@@ -50,11 +52,11 @@ class Crowd:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
 
-    def round(self, caller: str) -> Counter[str]:
-        """Everybody at once; how they fared together."""
-        for process in self._all:
+    def round(self, caller: str, group: str = "", each: int = EACH) -> Counter[str]:
+        """Everybody at once, `each` process that often; how they fared together. In a `group` each is a caller of its own."""
+        for number, process in enumerate(self._all):
             assert process.stdin is not None
-            process.stdin.write(f"{caller} {EACH}\n")
+            process.stdin.write(f"{caller}-{number} {each} {group}\n" if group else f"{caller} {each}\n")
             process.stdin.flush()
         total: Counter[str] = Counter()
         for process in self._all:
@@ -85,17 +87,50 @@ def test_exactly_as_many_get_in_as_there_is_room_for(
                 time.sleep(max(0.0, 60 - time.time() % 60) if time.time() % 60 > 45 else 0)
             caller = f"1/{uuid.uuid4().hex}"
             assert crowd.round(caller) == {"admitted": ROOM, "refused": PROCESSES * EACH - ROOM, "other": 0}
-            _is_booked(url, table, caller)
+            _is_booked(url, table, items.account_key(caller))
     finally:
         crowd.close()
 
 
-def _is_booked(url: str, table: str, caller: str) -> None:
-    key = items.in_json(items.account_key(caller))
-    account = account_of(dynamo.client(url).get_item(TableName=table, Key=key)["Item"])
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("store", "limits"), KINDS, ids=[f"{store} {next(iter(kind))}" for store, kind in KINDS])
+def test_exactly_as_many_members_of_a_group_get_in_as_there_is_room_for(
+    urls: dict[str, str], store: str, limits: dict[str, int], request: pytest.FixtureRequest
+) -> None:
+    """Eight callers, one for each process, of whom none has a limit of its own."""
+    url = urls[store]
+    table = dynamo.create_table(url, f"table-{uuid.uuid4().hex}")
+    crowd, thorough = Crowd(url, table, limits), request.config.getoption("--thorough")
+    each = EACH_MEMBER[thorough]
+    try:
+        for _ in range(ROUNDS[thorough]):
+            if "requests_per_minute" in limits:
+                time.sleep(max(0.0, 60 - time.time() % 60) if time.time() % 60 > 40 else 0)
+            caller, group = f"1/{uuid.uuid4().hex}", uuid.uuid4().hex[:12]
+            fared = crowd.round(caller, group, each)
+            assert fared == {"admitted": ROOM, "refused": PROCESSES * each - ROOM, "other": 0}
+            _is_booked(url, table, items.group_account_key(group))
+            members = [_account(url, table, items.account_key(f"{caller}-{number}")) for number in range(PROCESSES)]
+            assert sum(len(member.open) for member in members) == ROOM, "who is refused by the group holds nothing"
+            assert sum(sums(member)["usd"] for member in members) == ROOM * 7
+    finally:
+        crowd.close()
+
+
+def _account(url: str, table: str, key: dict[str, str]) -> Account:
+    return account_of(dynamo.client(url).get_item(TableName=table, Key=items.in_json(key))["Item"])
+
+
+def sums(account: Account) -> Counter[str]:
+    """What is booked, by unit, of all days."""
     sums: Counter[str] = Counter()
     for name, value in account.counters.items():
         if name.startswith("d:"):
             sums[name.rpartition(":")[2]] += value
+    return sums
+
+
+def _is_booked(url: str, table: str, key: dict[str, str]) -> None:
+    account = _account(url, table, key)
     assert len(account.open) == ROOM
-    assert dict(sums) == {"req": ROOM, "tok": ROOM * 3, "usd": ROOM * 7}
+    assert dict(sums(account)) == {"req": ROOM, "tok": ROOM * 3, "usd": ROOM * 7}

@@ -1,16 +1,7 @@
-"""One caller's account and what is kept beside it: the nouns, and how they lie in the table. Pure.
+"""The account of a caller or a group, and what is kept beside it: the nouns, and how they lie in the table. Pure.
 
-All that admission has to judge is in one item per caller, so that one conditional write can judge and book at once.
-Items of the table (KEY is a caller's "123456789012/AROAEXAMPLE"):
-
-    pk             sk                    attributes
-    caller#KEY     state                 the account, below
-    callers        KEY                   `subject`: as whom policies know the caller; written before its first admission
-    switch         all                   `halt`: why everything is stopped; absent when it is not
-    usage#KEY      MILLISECONDS#ID       one request's record, letters below, and `expires`
-    usage#KEY      refused#DATE#REASON   how often, by listed model: "m:gpt-5", "m:other"; and `expires`
-
-The account:
+All that admission has to judge is in one item per account, so that one conditional write can judge and book at once.
+The account (`ledger.items` says where each item lies):
 
     m:29401234                     requests in that minute (other units: "m:29401234:tok")
     d:2026-11-23:{req,tok,usd}     booked on that day (UTC): requests, tokens, pico-USD
@@ -18,6 +9,7 @@ The account:
     open  {request id: reservation}      admitted, upper bound booked, not settled yet
     done  {request id: record}           settled, and not yet known to have a record of its own
     ver, stop, halt, over:day, over:LIMIT    the operator's overrides; `ver` changes with each of them
+    warn:LIMIT                     in which window it was last warned of that limit, by whom: "d:2026-11-23 ID"
 
 Letters in a reservation and a record (short, because each open request is written again with every admission):
 
@@ -26,6 +18,8 @@ Letters in a reservation and a record (short, because each open request is writt
     u   pico-USD                      bu  upper bound, pico-USD    s   settled at, epoch ms
     t   tokens                        bt  upper bound, tokens      k   kept in `done` until, epoch ms
     c   {kind of token: count}, as OpenAI reported it
+    g   group, where the caller has one    lb  labels, where it has some: "project=atlas,team=search"
+    w   in a group's account: whose request it is
 
 `expires` is in epoch seconds, for the table's time to live. Windows carry their name, so the first request of a new
 minute, day or month is an ordinary one. Texts of callers are cut to a length and a character set by `stored_name`.
@@ -40,7 +34,7 @@ from relay.aws.update_expression import Body, Item, decode
 from relay.frozen import EMPTY, Frozen
 
 OPEN, DONE, VERSION = "open", "done", "ver"
-STOPPED, HALTED, OVERRIDE = "stop", "halt", "over:"
+STOPPED, HALTED, OVERRIDE, WARNED = "stop", "halt", "over:", "warn:"
 EXPIRED, VOIDED = "expired", "voided"
 """Outcomes that the ledger itself gives: nobody settled in time; admission gave up and nothing was sent."""
 
@@ -63,11 +57,22 @@ def stored_text(text: str, length: int) -> str:
     return "".join([c if c.isprintable() else "?" for c in text[:length]])
 
 
+def label_text(labels: Mapping[str, str]) -> str:
+    """Labels as they are stored: "cost_center=42,project=atlas", in the order of their names."""
+    return ",".join([f"{name}={labels[name]}" for name in sorted(labels)])
+
+
+def labels_in(text: str) -> dict[str, str]:
+    """The labels in a stored text."""
+    return dict([pair.split("=", 1) for pair in text.split(",")]) if text else {}
+
+
 class Reservation(Frozen):
     """What an admitted request holds. Times are epoch milliseconds; `lease` is when its process is certainly gone.
 
     `usd` (pico-USD) and `tokens` are its upper bounds. `unbounded`, which is not stored, gives the reason for each unit in
-    which it has none: there is no room for it under any limit of that unit.
+    which it has none: there is no room for it under any limit of that unit. `group` and `labels` (as `label_text` has them)
+    are what its caller's policy says. `caller` is its key where the account is its group's.
     """
 
     id: str
@@ -77,13 +82,16 @@ class Reservation(Frozen):
     tokens: int
     model: str = ""
     endpoint: str = ""
+    group: str = ""
+    labels: str = ""
+    caller: str = ""
     unbounded: Mapping[Unit, str] = BOUNDED
 
     def fields(self) -> Body:
         """As it lies in `open`."""
         return {
             "a": self.at, "l": self.lease, "u": self.usd, "t": self.tokens, "m": stored_name(self.model),
-            "e": stored_name(self.endpoint),
+            "e": stored_name(self.endpoint), **_belonging(self),
         }  # fmt: skip
 
     def amount(self, unit: Unit) -> int:
@@ -106,6 +114,9 @@ class UsageRecord(Frozen):
     settled: int = 0
     keep: int = 0
     tier: str = ""
+    group: str = ""
+    labels: str = ""
+    caller: str = ""
     counts: Mapping[str, int] = EMPTY
 
     def fields(self) -> Body:
@@ -113,7 +124,7 @@ class UsageRecord(Frozen):
         return {
             "a": self.at, "m": stored_name(self.model), "e": stored_name(self.endpoint), "o": stored_name(self.outcome),
             "u": self.usd, "t": self.tokens, "bu": self.bound_usd, "bt": self.bound_tokens, "s": self.settled,
-            "k": self.keep, "v": stored_name(self.tier), "c": self.counts,
+            "k": self.keep, "v": stored_name(self.tier), "c": self.counts, **_belonging(self),
         }  # fmt: skip
 
     @property
@@ -122,11 +133,17 @@ class UsageRecord(Frozen):
         return Reservation(id=self.id, at=self.at, lease=0, usd=self.usd, tokens=self.tokens)
 
 
+def _belonging(held: Reservation | UsageRecord) -> Body:
+    """Group, labels and caller, which take no room where there are none."""
+    return {name: text for name, text in (("g", held.group), ("lb", held.labels), ("w", held.caller)) if text}
+
+
 def open_of(id: str, fields: Item) -> Reservation:
     """The reservation in `open` under `id`."""
     return Reservation(
         id=id, at=fields["a"], lease=fields["l"], usd=fields["u"], tokens=fields["t"], model=fields["m"],
-        endpoint=fields["e"],
+        endpoint=fields["e"], group=fields.get("g", ""), labels=fields.get("lb", ""),
+        caller=fields.get("w", ""),
     )  # fmt: skip
 
 
@@ -135,7 +152,8 @@ def record_of(id: str, fields: Item) -> UsageRecord:
     return UsageRecord(
         id=id, at=fields["a"], model=fields["m"], endpoint=fields["e"], outcome=fields["o"], usd=fields["u"],
         tokens=fields["t"], bound_usd=fields["bu"], bound_tokens=fields["bt"], settled=fields["s"], keep=fields["k"],
-        tier=fields["v"], counts=fields["c"],
+        tier=fields["v"], counts=fields["c"], group=fields.get("g", ""), labels=fields.get("lb", ""),
+        caller=fields.get("w", ""),
     )  # fmt: skip
 
 
@@ -159,13 +177,15 @@ class Overrides(Frozen):
 
 
 class Account(Frozen):
-    """What the item says; empty when there is no item."""
+    """What the item says; empty when there is no item. `warned`: in which window each limit was last warned of, and by
+    which request."""
 
     exists: bool = False
     counters: Mapping[str, int] = EMPTY
     open: Mapping[str, Reservation] = EMPTY
     done: Mapping[str, UsageRecord] = EMPTY
     overrides: Overrides = Overrides()
+    warned: Mapping[str, str] = EMPTY
 
     def count(self, window: str, unit: str = "") -> int:
         """What is booked in a window ("d:2026-11-23") of a unit ("usd"); 0 when nothing is."""
@@ -183,6 +203,12 @@ class Account(Frozen):
         """What of a unit today's open reservations hold and may yet give back."""
         day = utc_date(now)
         return sum([entry.amount(unit) for entry in self.open.values() if utc_date(entry.at) == day])
+
+    def settled(self, counter: str, unit: Unit) -> int:
+        """What is booked in a counter ("d:2026-11-23:usd") of a unit, less what open reservations hold of it."""
+        window = counter.rpartition(":")[0]
+        held = [entry.amount(unit) for entry in self.open.values() if window in vars(Windows.at(entry.at)).values()]
+        return self.counters.get(counter, 0) - sum(held)
 
     def stale(self, now: int) -> list[str]:
         """Names of counters in which nothing will be booked any more: of past minutes, days before yesterday, and
@@ -213,6 +239,7 @@ def account_of(item: Item | None) -> Account:
         counters={name: value for name, value in fields.items() if name[:2] in _WINDOWS},
         open={id: open_of(id, entry) for id, entry in fields.get(OPEN, {}).items()},
         done={id: record_of(id, entry) for id, entry in fields.get(DONE, {}).items()},
+        warned={name.removeprefix(WARNED): value for name, value in fields.items() if name.startswith(WARNED)},
         overrides=Overrides(
             version=fields.get(VERSION), stopped=fields.get(STOPPED), halted=fields.get(HALTED), day=day, limits=limits
         ),

@@ -1,4 +1,16 @@
-"""Where each item lies in the table: its key, and how refusals are named in theirs. Pure. See `account` for the map."""
+"""Where each item lies in the table: its key, and how refusals are named in theirs. Pure.
+
+KEY is a caller's "123456789012/AROAEXAMPLE":
+
+    pk             sk                    attributes
+    caller#KEY     state                 the account, as accounts.account has it
+    group#NAME     state                 the account of a group
+    groups         NAME                  `subject`: the name; written before the group's first admission
+    callers        KEY                   `subject`: as whom policies know the caller; written before its first admission
+    switch         all                   `halt`: why everything is stopped; absent when it is not
+    usage#KEY      MILLISECONDS#ID       one request's record, letters below, and `expires`
+    usage#KEY      refused#DATE#REASON   how often, by listed model: "m:gpt-5", "m:other"; and `expires`
+"""
 
 from __future__ import annotations
 
@@ -13,8 +25,8 @@ Key = Mapping[str, str]
 SWITCH: Key = {"pk": "switch", "sk": "all"}
 """The item that stops callers who were never here."""
 
-DIRECTORY = "callers"
-"""The partition in which callers are written down: read consistently by the operator."""
+DIRECTORY, GROUP_DIRECTORY = "callers", "groups"
+"""The partitions in which callers and groups are written down: read consistently by the operator."""
 
 _REFUSED, _MODEL = "refused#", "m:"
 
@@ -27,6 +39,16 @@ def account_key(caller: str) -> dict[str, str]:
 def directory_key(caller: str) -> dict[str, str]:
     """Where it is written down that this caller exists."""
     return {"pk": DIRECTORY, "sk": caller}
+
+
+def group_account_key(group: str) -> dict[str, str]:
+    """Where a group's account lies: a partition of its own, and 1,000 write units a second for all its members together."""
+    return {"pk": f"group#{group}", "sk": "state"}
+
+
+def group_directory_key(group: str) -> dict[str, str]:
+    """Where it is written down that this group exists."""
+    return {"pk": GROUP_DIRECTORY, "sk": group}
 
 
 def usage_partition(caller: str) -> str:

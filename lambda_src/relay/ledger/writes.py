@@ -1,4 +1,4 @@
-"""The conditional writes of one caller's account: each a whole request body for DynamoDB. Pure.
+"""The conditional writes of one account, a caller's or a group's: each a whole request body for DynamoDB. Pure.
 
 Why one item and no transaction: docs/decisions/0030. Conditions compare what is stored with a figure computed here,
 because DynamoDB's grammar has no arithmetic in conditions. Each write can be repeated: its condition recognises what
@@ -18,15 +18,15 @@ from relay.accounts.account import (
     STOPPED,
     SUBJECT_LENGTH,
     VERSION,
-    Account,
+    WARNED,
     Reservation,
     UsageRecord,
     stored_text,
 )
 from relay.accounts.limit_kinds import Limits, Windows
-from relay.aws.update_expression import Body, Update, encode
+from relay.aws.update_expression import Body, Update
 from relay.ledger.counters import Corrections, book, require_room
-from relay.ledger.items import account_key, directory_key, in_json, record_key, refusals_attribute, refusals_key
+from relay.ledger.items import Key, in_json
 
 AT_ONCE = 25
 """Entries that one write moves or removes: as many as fit into one expression of 4 KB.
@@ -34,11 +34,12 @@ Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.htm
 
 
 class Writes:
-    """The request bodies for one caller's items in one table."""
+    """The request bodies for one account in one table, whoever's it is: `account` and `directory` are its items' keys."""
 
-    def __init__(self, table: str, caller: str) -> None:
+    def __init__(self, table: str, account: Key, directory: Key) -> None:
         self._table = table
-        self._caller = caller
+        self._account = account
+        self._directory = directory
 
     def reserve(
         self,
@@ -61,17 +62,17 @@ class Writes:
         update.require(f"attribute_not_exists({path})" if version is None else f"{path} = {update.value(version)}")
         for name in (STOPPED, HALTED):
             update.require(f"attribute_not_exists({update.path(name)})")
-        _require_absent(update, entry.id)
+        require_absent(update, entry.id)
         book(update, entry, windows)
         update.set(update.path(OPEN, entry.id), entry.fields())
         for record in expired:
-            _settle_open(update, record)
+            settle_open(update, record)
         for id in written:
             update.remove(update.path(DONE, id))
         return update.request()
 
     def create(self, entry: Reservation) -> Body:
-        """Books the first request of a caller that has no account yet, once `counters.fits` has judged it."""
+        """Books the first request in an account that is not there yet, once `counters.fits` has judged it."""
         update = self._update()
         update.require(f"attribute_not_exists({update.path('pk')})")
         book(update, entry, Windows.at(entry.at))
@@ -79,16 +80,13 @@ class Writes:
         update.set(update.path(DONE), {})
         return update.request()
 
-    def settle(self, entry: Reservation, record: UsageRecord, known: Account, now: int) -> Body:
-        """Replaces the bound by what the request came to, and its reservation by its record; clears stale counters."""
+    def withdraw(self, entry: Reservation) -> Body:
+        """Takes back a reservation of which no copy is on its way."""
         update = self._update()
-        _settle_open(update, record)
-        booked = Corrections()
-        booked.replace(entry, usd=record.usd, tokens=record.tokens)
-        booked.apply(update)
-        for name in known.stale(now):
-            if name not in booked.names:
-                update.remove(update.path(name))
+        remove_open(update, entry.id)
+        corrections = Corrections()
+        corrections.take_back(entry)
+        corrections.apply(update)
         return update.request()
 
     def void(
@@ -106,8 +104,7 @@ class Writes:
         update = self._update()
         corrections, present = Corrections(), {entry.id for entry in booked} | {record.id for record in expired}
         for entry in booked:
-            update.require(f"attribute_exists({update.path(OPEN, entry.id)})")
-            update.remove(update.path(OPEN, entry.id))
+            remove_open(update, entry.id)
             corrections.take_back(entry)
         kept = {tombstone.id for tombstone in tombstones}
         for record in expired:
@@ -119,7 +116,7 @@ class Writes:
         update.require(f"attribute_exists({update.path(DONE)})")
         for tombstone in tombstones:
             if tombstone.id not in present:
-                _require_absent(update, tombstone.id)
+                require_absent(update, tombstone.id)
             update.set(update.path(DONE, tombstone.id), tombstone.fields())
         for id in past:
             update.remove(update.path(DONE, id))
@@ -129,36 +126,22 @@ class Writes:
         """Settles reservations whose process is gone at their upper bounds, and frees their slots."""
         update = self._update()
         for record in expired:
-            _settle_open(update, record)
+            settle_open(update, record)
         return update.request()
 
-    def refund(self, duplicate: UsageRecord) -> Body:
-        """Takes back an expired reservation that was a late copy of a request that has a record already."""
+    def refund(self, expired: UsageRecord, right: UsageRecord | None = None) -> Body:
+        """Takes back an expired reservation that was a late copy of a request that has a record already, or, in a group's
+        account, books what the record of its caller says it came to (`right`)."""
         update = self._update()
-        update.require(f"{update.path(DONE, duplicate.id, 'o')} = {update.value(EXPIRED)}")
+        update.require(f"{update.path(DONE, expired.id, 'o')} = {update.value(EXPIRED)}")
         corrections = Corrections()
-        corrections.take_back(duplicate.reservation)
+        if right is None:
+            corrections.take_back(expired.reservation)
+        else:
+            corrections.replace(expired.reservation, usd=right.usd, tokens=right.tokens)
         corrections.apply(update)
-        update.remove(update.path(DONE, duplicate.id))
+        update.remove(update.path(DONE, expired.id))
         return update.request()
-
-    def correct(self, booked: UsageRecord, right: UsageRecord, expires: int) -> Body:
-        """Replaces the record of a request that was settled at its bound, and what was booked for it, in one
-        transaction. For an operator who has the true figures; nothing that a request waits for uses transactions."""
-        update = self._update()
-        corrections = Corrections()
-        corrections.replace(booked.reservation, usd=right.usd, tokens=right.tokens)
-        corrections.apply(update)
-        update.ensure(update.path(OPEN), {})
-        put = self.record(right, expires)
-        put |= {
-            "ConditionExpression": "#0 = :0",
-            "ExpressionAttributeNames": {"#0": "o"},
-            "ExpressionAttributeValues": {":0": encode(EXPIRED)},
-        }
-        changed = {name: value for name, value in update.request().items() if not name.startswith("ReturnValues")}
-        del put["ReturnValuesOnConditionCheckFailure"]
-        return {"TransactItems": [{"Put": put}, {"Update": changed}]}
 
     def forget(self, ids: Iterable[str]) -> Body:
         """Removes from `done` what has a record of its own."""
@@ -168,28 +151,18 @@ class Writes:
             update.remove(update.path(DONE, id))
         return update.request()
 
-    def record(self, record: UsageRecord, expires: int) -> Body:
-        """Writes a request's record, unless it is there. `expires` (epoch seconds) is for the table's time to live."""
-        item = {**record_key(self._caller, record.id, record.at), **record.fields(), "expires": expires}
-        return {
-            "TableName": self._table,
-            "Item": in_json(item),
-            "ConditionExpression": "attribute_not_exists(#0)",
-            "ExpressionAttributeNames": {"#0": "pk"},
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-
-    def refusal(self, windows: Windows, reason: str, model: str, expires: int) -> Body:
-        """Counts a refusal. `reason` is from a fixed set, `model` from the operator's lists; see items.refusals_key."""
-        update = Update(self._table, refusals_key(self._caller, windows, reason))
-        update.add(update.path(refusals_attribute(model)), 1)
-        update.set(update.path("expires"), expires)
-        return update.request()
-
     def listing(self, subject: str) -> Body:
-        """Writes down that the caller exists, and as whom policies know it."""
-        item = {**directory_key(self._caller), "subject": stored_text(subject, SUBJECT_LENGTH)}
+        """Writes down that the account exists, and as whom policies know it."""
+        item = {**self._directory, "subject": stored_text(subject, SUBJECT_LENGTH)}
         return {"TableName": self._table, "Item": in_json(item)}
+
+    def warn(self, limit: str, window: str, token: str) -> Body:
+        """Notes who warns of a limit in a window, as `token` ("d:2026-11-23 ID"): one does, the others fail the condition."""
+        update = self._update()
+        path = update.path(f"{WARNED}{limit}")
+        update.require(f"attribute_not_exists({path}) OR {path} < {update.value(window)}")
+        update.set(path, token)
+        return update.request()
 
     def set_overrides(self, fields: Mapping[str, str | int], lifted: Iterable[str] = ()) -> Body:
         """Puts an operator's `fields` ("stop", "halt", "over:...") into the account, existing or not, and takes `lifted`
@@ -205,17 +178,21 @@ class Writes:
         return update.request()
 
     def _update(self) -> Update:
-        return Update(self._table, account_key(self._caller))
+        return Update(self._table, self._account)
 
 
-def _require_absent(update: Update, id: str) -> None:
+def require_absent(update: Update, id: str) -> None:
     for place in (OPEN, DONE):
         update.require(f"attribute_not_exists({update.path(place, id)})")
 
 
-def _settle_open(update: Update, record: UsageRecord) -> None:
-    """Moves an open reservation to `done`, as `record`."""
-    path = update.path(OPEN, record.id)
+def remove_open(update: Update, id: str) -> None:
+    path = update.path(OPEN, id)
     update.require(f"attribute_exists({path})")
     update.remove(path)
+
+
+def settle_open(update: Update, record: UsageRecord) -> None:
+    """Moves an open reservation to `done`, as `record`."""
+    remove_open(update, record.id)
     update.set(update.path(DONE, record.id), record.fields())

@@ -7,25 +7,23 @@ stored. Whatever reaches upstream is admitted here, also what costs nothing, and
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
-from relay.accounts.account import Reservation, UsageRecord
-from relay.accounts.limit_kinds import Limits, Windows
+from relay.accounts.account import Account, Reservation
+from relay.accounts.limit_kinds import Windows
 from relay.errors import ErrorKind, RelayError
 from relay.frozen import Frozen
 from relay.ledger.ledger import ADMISSION_SECONDS as ADMISSION_SECONDS  # for all waits of an admission together
-from relay.ledger.ledger import Admitted, Ledger, StoreError
-from relay.limits import cost_bound, decision, report
+from relay.ledger.ledger import Admitted, GroupTerms, Ledger, StoreError
+from relay.limits import booking, cost_bound, decision, report, watch
+from relay.limits.booking import Booking, Held, SettleFailure
 from relay.limits.cost_bound import Bound
 from relay.limits.decision import Reason, Refusal, RefusedError
-from relay.limits.policy import Policies, Policy, subject
 from relay.limits.settlement import Settlement
 from relay.log import Log
-from relay.models import Caller, JsonObject, Usage
-from relay.pricing.money import dollars
+from relay.models import Caller, JsonObject
+from relay.policies.policy import Policies, Policy, Terms, subject
 from relay.pricing.prices import Price, PriceList
 
 LEASE_GRACE = 5_000
@@ -35,20 +33,18 @@ clocks of different hosts to differ."""
 OTHER_MODELS = "other"
 """Under which refusals of all models are counted that are on no list of the operator's."""
 
-SettleFailure = Literal["keep", "retry"]
-"""What becomes of a settlement that the store did not take: the upper bound stays, or this process tries again after
-its next request. Both are logged with all that is needed to book it later."""
-
 
 class AdmissionRequest(Frozen):
     """What is to be admitted. `seconds` are left until the process is killed.
 
-    `models` are all that the body names, the one that generates first. `bound` narrows the request to a caller's policy
-    and gives the most that what is then sent can cost; raises cost_bound.UnboundedError.
+    `policy` is what Admission.policy_of says of the caller. `models` are all that the body names, the one that generates
+    first. `bound` narrows the request to a caller's policy and gives the most that what is then sent can cost; raises
+    cost_bound.UnboundedError.
     """
 
     request_id: str
     caller: Caller
+    policy: Policy | None
     endpoint: str
     models: tuple[str, ...]
     bound: Callable[[Policy, Price | None], Bound]
@@ -78,9 +74,7 @@ class Admission:
         self._ledger = ledger
         self._clock = clock
         self._log = log
-        self._settle_failure = settle_failure
-        # As long as this process has failed to settle requests; each is in the log, too.
-        self._unsettled: deque[tuple[str, Admitted, UsageRecord]] = deque()
+        self._booking = Booking(ledger, log=log, settle_failure=settle_failure) if ledger else None
 
     def admit(
         self,
@@ -95,58 +89,59 @@ class Admission:
         ledger is waited for, once nothing else stands in the way.
         """
         price = self._prices.of(request.model)
-        policy: Policy | None = None
         try:
-            policy = self._policy(request)
+            policy = _allowed(request)
             bound = _bound(request, policy, price)
-            if self._ledger is None:
+            if self._ledger is None or self._booking is None:
                 return Settlement(bound, price)
             meanwhile()
-            admitted = self._reserve(self._ledger, request, bound, policy.limits, until)
+            admitted = self._reserve(self._ledger, request, bound, policy, until)
         except RefusedError as error:
-            self._count(request, policy, error.refusal, until)
+            self._count(request, error.refusal, until)
             raise error.refusal.error() from None
         except StoreError as error:
             raise RelayError(ErrorKind.STORE_UNAVAILABLE, log=str(error)) from None
-        left = report.headers(admitted.account, admitted.limits, self._clock())
         killed_at = time.monotonic() + request.seconds
-        book = partial(self._book, self._ledger, request.caller.key, admitted, bound, killed_at)
-        return Settlement(bound, price, limits=left, book=book)
+        held = Held(caller=request.caller.key, admitted=admitted, policy=policy, tier=bound.tier, until=killed_at)
+        now, booked_in = self._clock(), booking.parts(admitted, policy)
+        left = report.headers([(part.account, part.limits) for part in booked_in], now)
+        return Settlement(
+            bound, price, limits=left, over=watch.over_observed(booked_in, now), book=partial(self._booking.book, held)
+        )
+
+    def policy_of(self, caller: Caller) -> Policy | None:
+        """The policy of `caller`; None when there is none, which `admit` refuses."""
+        return self._policies.of(caller)
 
     def policy(self, caller: Caller) -> Policy:
-        """The policy of `caller`. Raises RelayError when there is none: such a caller is not even told of models."""
+        """The same, for who only looks: without a policy a caller is not even told of models. Raises RelayError."""
         policy = self._policies.of(caller)
         if policy is None:
             raise _no_policy(caller).error()
         return policy
 
     def usage(self, caller: Caller, *, until: float | None = None) -> JsonObject:
-        """What `caller` has used and what remains, for `GET /v1/usage`. Raises RelayError."""
+        """What `caller` and its group have used and what remains, for `GET /v1/usage`. Raises RelayError."""
         policy = self.policy(caller)
         if self._ledger is None:
             raise RelayError(ErrorKind.NOT_FOUND, "This relay keeps no account of usage.")
         try:
-            account = self._ledger.account(caller.key, until)
+            shown = self._usage_of(self._ledger.account(caller.key, until), policy)
+            if policy.group is not None:
+                group = self._usage_of(self._ledger.group_account(policy.group.name, until), policy.group)
+                shown["group"] = {"name": policy.group.name, **group}
         except StoreError as error:
             raise RelayError(ErrorKind.STORE_UNAVAILABLE, log=str(error)) from None
-        now = self._clock()
-        limits = account.overrides.over(policy.limits, Windows.at(now))
-        return {"object": "caller.usage", "caller": subject(caller), **report.usage(account, limits, now)}
+        return {"object": "caller.usage", "caller": subject(caller), **shown}
 
-    def _policy(self, request: AdmissionRequest) -> Policy:
-        policy = self._policies.of(request.caller)
-        if policy is None:
-            raise RefusedError(_no_policy(request.caller))
-        refused = next((model for model in request.models if not policy.allows(model)), None)
-        if refused is not None:
-            text = f"This caller may not use the model {refused[:80]!r}."
-            raise RefusedError(Refusal(reason=Reason.MODEL, text=text))
-        return policy
+    def _usage_of(self, account: Account, terms: Terms) -> JsonObject:
+        now = self._clock()
+        return report.usage(account, account.overrides.over(terms.limits, Windows.at(now)), now, terms.observed)
 
     def _reserve(
-        self, ledger: Ledger, request: AdmissionRequest, bound: Bound, limits: Limits, until: float | None
+        self, ledger: Ledger, request: AdmissionRequest, bound: Bound, policy: Policy, until: float | None
     ) -> Admitted:
-        now = self._clock()
+        now, group = self._clock(), policy.group
         entry = Reservation(
             id=request.request_id,
             at=now,
@@ -155,13 +150,19 @@ class Admission:
             tokens=bound.tokens,
             model=request.model,
             endpoint=request.endpoint,
+            group=group.name if group else "",
+            labels=policy.label_text,
             unbounded=bound.unbounded,
         )
-        return ledger.reserve(request.caller.key, subject(request.caller), entry, limits, decision.judge, until)
+        caller, judge = request.caller, decision.judge
+        if group is None:
+            return ledger.reserve(caller.key, subject(caller), entry, policy.limits, judge, until)
+        terms = GroupTerms(name=group.name, limits=group.limits, judge=partial(judge, group=group.name))
+        return ledger.reserve(caller.key, subject(caller), entry, policy.limits, judge, until, group=terms)
 
-    def _count(self, request: AdmissionRequest, policy: Policy | None, refusal: Refusal, until: float | None) -> None:
+    def _count(self, request: AdmissionRequest, refusal: Refusal, until: float | None) -> None:
         """Counts a refusal under its model's name on the operator's lists: attributes are not for callers to name."""
-        model = self._prices.listed(request.model)
+        model, policy = self._prices.listed(request.model), request.policy
         if not model and policy is not None and request.model in (policy.models or ()):
             model = request.model
         try:
@@ -170,49 +171,17 @@ class Admission:
         except StoreError as error:
             self._log.warn("refusal_not_counted", requestId=request.request_id, cause=str(error))
 
-    def _book(
-        self,
-        ledger: Ledger,
-        caller: str,
-        admitted: Admitted,
-        bound: Bound,
-        until: float,
-        usage: Usage | None,
-        usd: int,
-        outcome: str,
-    ) -> None:
-        """Settles with the ledger by `until`, or logs all that is needed to do it later."""
-        entry = admitted.entry
-        tokens = entry.tokens if usage is None else max(0, usage.total)
-        record = UsageRecord(
-            id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, outcome=outcome, usd=usd,
-            tokens=tokens, bound_usd=entry.usd, bound_tokens=entry.tokens,
-            tier=(usage.service_tier if usage else "") or bound.tier, counts=_counts(usage),
-        )  # fmt: skip
-        self._check_bound(record, admitted.limits)
-        if self._settled(ledger, caller, admitted, record, until):
-            while self._unsettled and self._settled(ledger, *self._unsettled[0], until):
-                self._unsettled.popleft()
-        elif self._settle_failure == "retry":
-            self._unsettled.append((caller, admitted, record))
 
-    def _settled(self, ledger: Ledger, caller: str, admitted: Admitted, record: UsageRecord, until: float) -> bool:
-        try:
-            ledger.settle(caller, admitted, record, until)
-        except StoreError as error:
-            kept = {**record.fields(), "id": record.id}
-            self._log.error("settle_failed", requestId=record.id, caller=caller, cause=str(error), record=kept)
-            return False
-        return True
-
-    def _check_bound(self, record: UsageRecord, limits: Limits) -> None:
-        """0 <= settled <= bound, where a limit depends on it. OpenAI's bill is booked all the same, and said aloud."""
-        assert record.usd >= 0
-        assert record.tokens >= 0
-        over_usd = limits.in_usd and record.usd > record.bound_usd
-        if over_usd or (limits.in_tokens and record.tokens > record.bound_tokens):
-            fields = record.fields()
-            self._log.warn("over_bound", requestId=record.id, model=fields["m"], usd=dollars(record.usd))
+def _allowed(request: AdmissionRequest) -> Policy:
+    """The policy, when it lets the caller in and to each of the models. Raises RefusedError."""
+    policy = request.policy
+    if policy is None:
+        raise RefusedError(_no_policy(request.caller))
+    refused = next((model for model in request.models if not policy.allows(model)), None)
+    if refused is not None:
+        text = f"This caller may not use the model {refused[:80]!r}."
+        raise RefusedError(Refusal(reason=Reason.MODEL, text=text))
+    return policy
 
 
 def _bound(request: AdmissionRequest, policy: Policy, price: Price | None) -> Bound:
@@ -224,8 +193,3 @@ def _bound(request: AdmissionRequest, policy: Policy, price: Price | None) -> Bo
 
 def _no_policy(caller: Caller) -> Refusal:
     return Refusal(reason=Reason.POLICY, text=f"No policy lets {subject(caller)} in.")
-
-
-def _counts(usage: Usage | None) -> dict[str, int]:
-    named = vars(usage) if usage else {}
-    return {name: value for name, value in named.items() if isinstance(value, int) and value}

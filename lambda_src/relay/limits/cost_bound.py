@@ -11,9 +11,9 @@ from functools import partial
 
 from relay.accounts.limit_kinds import BOUNDED, Unit
 from relay.frozen import Frozen
-from relay.limits.policy import Policy
 from relay.limits.sent_body import Sent
 from relay.models import Json
+from relay.policies.policy import Policy
 from relay.pricing.prices import Price
 
 OVERHEAD = 256
@@ -82,7 +82,7 @@ class CostBound(Frozen):
         if not self.output_caps:
             return {}
         changes = self._capped(fields, policy, price, cap)
-        if policy.limits.in_usd and tier_of(fields) in ("", "auto"):
+        if policy.in_usd and tier_of(fields) in ("", "auto"):
             # "auto" is what the OpenAI project says, which the relay cannot see.
             changes["service_tier"] = "default"
         return changes
@@ -106,7 +106,7 @@ class CostBound(Frozen):
         if price is None or price.rates(tier) is None:
             what = f"the service tier {tier!r} of the model" if price else "the model"
             missing[Unit.USD] = f"{what} {str(sent.fields.get('model'))!r} has no price (setting `prices`)"
-        needed = (Unit.USD, policy.limits.in_usd), (Unit.TOKENS, policy.limits.in_tokens)
+        needed = (Unit.USD, policy.in_usd), (Unit.TOKENS, policy.in_tokens)
         for reason in [missing[unit] for unit, is_needed in needed if is_needed and unit in missing]:
             raise UnboundedError(reason)
         characters = len(str(sent.fields.get(self.spoken, ""))) if self.spoken else 0
@@ -119,7 +119,7 @@ class CostBound(Frozen):
                 price.at_most, tokens_in, tokens_out, characters=characters, seconds=seconds, long_cache=long_cache
             )
             # Where no tier is pinned OpenAI's project decides, which the relay cannot see.
-            is_open = tier in ("", "auto") and self.output_caps and not policy.limits.in_usd
+            is_open = tier in ("", "auto") and self.output_caps and not policy.in_usd
             usd = max(map(most, price.tiers if is_open else (tier, "")))
         return Bound(
             tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, tier=tier, characters=characters, seconds=seconds,
@@ -137,7 +137,7 @@ class CostBound(Frozen):
         if given:
             return {name: cap for name, value in given.items() if not _within(value, cap)}
         ceiling = price.max_output if price else None
-        if ceiling is None and cap > EVERY_MODEL_GIVES and not policy.limits.in_tokens:
+        if ceiling is None and cap > EVERY_MODEL_GIVES and not policy.in_tokens:
             return {}
         return {self.output_caps[0]: cap if ceiling is None else min(cap, ceiling)}
 

@@ -31,7 +31,7 @@ class Reason(Enum):
 
 
 class Refusal(Frozen):
-    """What stood in the way. `limit` is the kind of limit for the two reasons that have one.
+    """What stood in the way. `limit` is the kind of limit for the two reasons that have one, `of_group` whether the group's.
 
     `retry_after` is in seconds; None: waiting does not help before a person does something, or before a day or a month
     is over.
@@ -40,13 +40,16 @@ class Refusal(Frozen):
     reason: Reason
     text: str
     limit: LimitKind | None = None
+    of_group: bool = False
     retry_after: int | None = None
     headers: Mapping[str, str] = EMPTY
 
     @property
     def code(self) -> str:
-        """What it is called: the limit's name ("usd_per_day") or the reason's ("stopped"). From a fixed set."""
-        return self.limit.name if self.limit else self.reason.name.lower()
+        """What it is called: the limit's name ("usd_per_day", "group.usd_per_day") or the reason's ("stopped"). From a fixed
+        set."""
+        name = self.limit.name if self.limit else self.reason.name.lower()
+        return f"group.{name}" if self.of_group else name
 
     def error(self) -> RelayError:
         """How the caller is told."""
@@ -62,20 +65,26 @@ class RefusedError(Exception):
         self.refusal = refusal
 
 
-def judge(account: Account, limits: Limits, entry: Reservation, now: int) -> None:
-    """Raises RefusedError for the first limit that `entry` does not keep, the most lasting first."""
-    refusal = refusal_of(account, limits, entry, now)
+def judge(account: Account, limits: Limits, entry: Reservation, now: int, *, group: str = "") -> None:
+    """Raises RefusedError for the first limit that `entry` does not keep, the most lasting first. `group` names the group
+    whose account it is; "" for a caller's own."""
+    refusal = refusal_of(account, limits, entry, now, who=f"The group {group!r}" if group else "This caller")
+    if refusal and group:
+        text = refusal.text if refusal.limit is None else f"Group {group!r}: {refusal.text}"
+        refusal = refusal.changed(of_group=True, text=text)
     if refusal:
         raise RefusedError(refusal)
 
 
-def refusal_of(account: Account, limits: Limits, entry: Reservation, now: int) -> Refusal | None:
-    """Why there is no room for `entry`; None when there is."""
+def refusal_of(
+    account: Account, limits: Limits, entry: Reservation, now: int, *, who: str = "This caller"
+) -> Refusal | None:
+    """Why there is no room for `entry`; None when there is. `who` has been stopped, if anybody has."""
     overrides = account.overrides
     if overrides.halted is not None:
         return Refusal(reason=Reason.HALTED, text=_stopped("The relay", overrides.halted))
     if overrides.stopped is not None:
-        return Refusal(reason=Reason.STOPPED, text=_stopped("This caller", overrides.stopped))
+        return Refusal(reason=Reason.STOPPED, text=_stopped(who, overrides.stopped))
     if entry.id in account.done:
         return Refusal(reason=Reason.DUPLICATE, text="A request with this id was answered already.")
     for kind in LIMIT_KINDS:
@@ -83,7 +92,7 @@ def refusal_of(account: Account, limits: Limits, entry: Reservation, now: int) -
             return unbounded(entry.unbounded[kind.unit])
         refusal = _over(kind, account, limits, entry, now)
         if refusal:
-            return refusal.changed(limit=kind, headers=report.headers(account, limits, now))
+            return refusal.changed(limit=kind, headers=report.headers([(account, limits)], now))
     return None
 
 

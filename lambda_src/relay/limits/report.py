@@ -1,19 +1,25 @@
-"""What a caller has used and what is left: the x-ratelimit headers and `GET /v1/usage`. Pure."""
+"""What a caller and its group have used and what is left: headers of a response and `GET /v1/usage`. Pure."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from relay.accounts.account import Account
 from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit, Window, Windows
-from relay.models import JsonObject
+from relay.frozen import EMPTY
+from relay.models import Json, JsonObject
 from relay.pricing.money import dollars
 
 HEADER = "x-ratelimit-"
 
-_Figures: TypeAlias = "dict[tuple[Window, Unit], int | None]"
+DOLLARS_LEFT = "x-relay-budget-remaining-usd"
+"""What the least of all dollar limits leaves, the group's included. Not the observed ones, which refuse nothing."""
+
+View: TypeAlias = "tuple[Account, Limits]"
+"""One account that a request has to fit into, and the limits that hold there: a caller's, its group's."""
 
 
 def used(kind: LimitKind, account: Account, now: int) -> int:
@@ -23,56 +29,77 @@ def used(kind: LimitKind, account: Account, now: int) -> int:
     return account.count(Windows.at(now).counter(kind.window, kind.unit))
 
 
-def headers(account: Account, limits: Limits, now: int) -> dict[str, str]:
-    """What is left of the caller's own limits, under OpenAI's names; nothing for what has no limit.
+def headers(views: Sequence[View], now: int) -> dict[str, str]:
+    """What is left: of requests and tokens under OpenAI's names, of money in US dollars. Nothing for what has no limit.
 
-    OpenAI's own token limit is per minute, the caller's per day: `-reset-` tells them apart.
-    Source: platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers.
+    Of several limits of a kind the one that leaves least is shown. OpenAI's own token limit is per minute, the caller's per
+    day: `-reset-` tells them apart. Source: platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers.
     """
-    shown = {}
+    shown, dollars_left = {}, []
     for kind in LIMIT_KINDS:
-        limit = limits.of(kind)
-        if kind.header and limit is not None:
+        if not kind.header and kind.unit is not Unit.USD:
+            continue
+        left = [
+            (max(0, limit - used(kind, account, now)), limit)
+            for account, limits in views
+            if (limit := limits.of(kind)) is not None
+        ]
+        if left and kind.header:
+            remaining, limit = min(left)
             shown[f"{HEADER}limit-{kind.header}"] = str(limit)
-            shown[f"{HEADER}remaining-{kind.header}"] = str(max(0, limit - used(kind, account, now)))
+            shown[f"{HEADER}remaining-{kind.header}"] = str(remaining)
             shown[f"{HEADER}reset-{kind.header}"] = _duration(math.ceil(_seconds_left(kind.window, now)))
-    return shown
+        elif left:
+            dollars_left.append(min(left)[0])
+    return {**shown, DOLLARS_LEFT: dollars(min(dollars_left))} if dollars_left else shown
 
 
-def usage(account: Account, limits: Limits, now: int) -> JsonObject:
+def figure_of(kind: LimitKind, limits: Limits, observed: Mapping[str, int]) -> tuple[int | None, bool]:
+    """The figure of one kind, and whether it is only observed: what refuses comes first."""
+    limit = limits.of(kind)
+    return (observed[kind.name], True) if limit == kind.most and kind.name in observed else (limit, False)
+
+
+def usage(account: Account, limits: Limits, now: int, observed: Mapping[str, int] = EMPTY) -> JsonObject:
     """What is booked today and this month, and what remains: for the caller itself. Amounts are strings in US dollars,
     because JSON's numbers do not hold them exactly. Open requests count with their upper bounds.
 
     Limits on money and tokens of a day or a month stand with its figures, all others under their own names.
     """
-    figures: _Figures = {(kind.window, kind.unit): limits.of(kind) for kind in LIMIT_KINDS}
     windows = Windows.at(now)
+    kinds = {(kind.window, kind.unit): kind for kind in LIMIT_KINDS}
+
+    def left(window: Window, unit: Unit) -> JsonObject:
+        kind = kinds.get((window, unit))
+        figure, is_observed = figure_of(kind, limits, observed) if kind else (None, False)
+        booked = used(kind, account, now) if kind else account.count(windows.counter(window, unit))
+        return _left(unit, figure, booked, is_observed)
+
     shown: JsonObject = {
         window.value: {
             "utc": windows.counter(window, Unit.REQUESTS)[2:].partition(":")[0],
             "requests": account.count(windows.counter(window, Unit.REQUESTS)),
-            "tokens": _left(figures.get((window, Unit.TOKENS)), account.count(windows.counter(window, Unit.TOKENS))),
-            "usd": _money_left(figures.get((window, Unit.USD)), account.count(windows.counter(window, Unit.USD))),
+            "tokens": left(window, Unit.TOKENS),
+            "usd": left(window, Unit.USD),
         }
         for window in (Window.DAY, Window.MONTH)
     }
     for kind in LIMIT_KINDS:
         if kind.unit is Unit.REQUESTS or kind.window is Window.MINUTE:
-            left = _money_left if kind.unit is Unit.USD else _left
-            shown[kind.name] = left(limits.of(kind), used(kind, account, now))
+            shown[kind.name] = left(kind.window, kind.unit)
     return shown
 
 
-def _money_left(limit: int | None, booked: int) -> JsonObject:
+def _left(unit: Unit, limit: int | None, used: int, is_observed: bool) -> JsonObject:
+    def text(figure: int) -> Json:
+        return dollars(figure) if unit is Unit.USD else figure
+
     return {
-        "used": dollars(booked),
-        "limit": None if limit is None else dollars(limit),
-        "remaining": None if limit is None else dollars(max(0, limit - booked)),
+        "used": text(used),
+        "limit": None if limit is None else text(limit),
+        "remaining": None if limit is None else text(max(0, limit - used)),
+        **({"observed": True} if is_observed else {}),
     }
-
-
-def _left(limit: int | None, used: int) -> JsonObject:
-    return {"used": used, "limit": limit, "remaining": None if limit is None else max(0, limit - used)}
 
 
 def _seconds_left(window: Window, now: int) -> float:

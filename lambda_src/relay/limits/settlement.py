@@ -5,7 +5,7 @@ Only what is certain is settled at less than the upper bound. Pricing stands her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from relay.frozen import EMPTY
 from relay.limits.cost_bound import Bound
@@ -16,17 +16,29 @@ from relay.pricing.prices import Price
 NO_USAGE = Usage()
 """Nothing was billed."""
 
-Book = Callable[[Usage | None, int, str], None]
-"""Books what a request came to: its usage (None: not known), its cost in pico-USD and its outcome. Never raises."""
+Book = Callable[[Usage | None, int, str], int]
+"""Books what a request came to: its usage (None: not known), its cost in pico-USD and its outcome. Returns how many warnings
+this raised. Never raises."""
 
 
 class Settlement:
     """Leave to send one request, and what it has come to so far: nothing, something that nobody has counted, or what
-    OpenAI says it billed. `book` None: nothing is counted."""
+    OpenAI says it billed. `book` None: nothing is counted.
+
+    `over` are observed limits that the request exceeds; `warnings` is how many limits were warned of when it was settled.
+    """
 
     def __init__(
-        self, bound: Bound, price: Price | None, *, limits: Mapping[str, str] = EMPTY, book: Book | None = None
+        self,
+        bound: Bound,
+        price: Price | None,
+        *,
+        limits: Mapping[str, str] = EMPTY,
+        over: Sequence[str] = (),
+        book: Book | None = None,
     ) -> None:
+        self.over = over
+        self.warnings = 0
         self._bound = bound
         self._price = price
         self._limits = limits
@@ -37,7 +49,8 @@ class Settlement:
 
     def headers(self, theirs: Mapping[str, str]) -> dict[str, str]:
         """`theirs`, with what is left of the caller's own limits in place of those of the whole organisation."""
-        kept = {name: text for name, text in theirs.items() if not (self._limits and name.startswith(HEADER))}
+        ours = any(name.startswith(HEADER) for name in self._limits)
+        kept = {name: text for name, text in theirs.items() if not (ours and name.startswith(HEADER))}
         return {**kept, **self._limits}
 
     def sending(self) -> None:
@@ -63,7 +76,7 @@ class Settlement:
                 usage = NO_USAGE
             self._cost = self._priced(usage)
             if self._book is not None:
-                self._book(usage, self._cost, outcome)
+                self.warnings = self._book(usage, self._cost, outcome)
         return self._cost
 
     def _priced(self, usage: Usage | None) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from relay.errors import ErrorKind, RelayError
 from relay.frozen import Frozen
-from relay.limits.policy import LEAST_OUTPUT_CAP
+from relay.policies.policy import LEAST_OUTPUT_CAP
 
 
 class RequestPolicy(Frozen):

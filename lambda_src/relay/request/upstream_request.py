@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from relay.errors import ErrorKind, RelayError
 from relay.formats import strict_json
 from relay.limits.cost_bound import Bound
-from relay.limits.policy import Policy
 from relay.limits.sent_body import Contents, Sent
 from relay.models import Caller, Json, Request
+from relay.policies.policy import Policy
 from relay.pricing.prices import Price
 from relay.request import contents, endpoints, media
 from relay.request.endpoints import Endpoint

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from relay.accounts.limit_kinds import MOST_CONCURRENT, Limits
-from relay.limits import policy
 from relay.models import Caller, Usage
+from relay.policies import policy_json
 from relay.pricing import prices
 from relay.pricing.money import PICO
 from relay.settings import Settings
@@ -68,7 +68,7 @@ def test_a_policy_arrives_as_it_was_meant() -> None:
             },
         )
     )
-    read = policy.parse(text)
+    read = policy_json.parse(text)
     limits = Limits(
         requests_per_minute=1,
         concurrent=2,
@@ -92,7 +92,7 @@ def test_a_policy_arrives_as_it_was_meant() -> None:
 def test_a_default_may_be_to_refuse() -> None:
     text = encoded(CallerPolicies(default="refuse", rules={"*:role/app": CallerPolicy(requests_per_minute=5)}))
     assert json.loads(text) == {"default": "refuse", "rules": {"*:role/app": {"rpm": 5}}}
-    read = policy.parse(text)
+    read = policy_json.parse(text)
     assert read.of(caller("stranger")) is None
 
 
@@ -130,8 +130,8 @@ def test_a_pattern_that_matches_nobody_is_refused_at_synth_and_by_the_relay(patt
     (line,) = refusals(callers=CallerPolicies(rules={pattern: CallerPolicy()}))
     assert f"callers.rules has {pattern!r}" in line
     if pattern != "x:role/y":  # the relay does not ask whether an account is one
-        with pytest.raises(policy.PolicyError):
-            policy.parse(encoded(CallerPolicies(rules={pattern: CallerPolicy()})))
+        with pytest.raises(policy_json.PolicyError):
+            policy_json.parse(encoded(CallerPolicies(rules={pattern: CallerPolicy()})))
 
 
 @pytest.mark.parametrize(

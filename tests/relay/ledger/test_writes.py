@@ -10,12 +10,13 @@ import pytest
 from relay.accounts.account import EXPIRED, NAME_LENGTH, VOIDED, Reservation, UsageRecord
 from relay.accounts.limit_kinds import LIMIT_KINDS, MOST_CONCURRENT, Limits, Windows
 from relay.ledger import items
-from relay.ledger.writes import AT_ONCE, Writes
+from relay.ledger.owner_writes import CallerWrites
+from relay.ledger.writes import AT_ONCE
 
 NOON = 1_795_435_200_000
 CALLER = "123456789012/AROAEXAMPLEEXAMPLEEXA"
 ALL = Limits(**{kind.name: 10**13 for kind in LIMIT_KINDS})
-WRITES = Writes("t", CALLER)
+WRITES = CallerWrites("t", CALLER)
 
 
 def entry(**fields: Any) -> Reservation:

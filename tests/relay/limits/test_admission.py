@@ -13,15 +13,15 @@ from relay.accounts.account import Account, Reservation, UsageRecord
 from relay.accounts.limit_kinds import LIMIT_KINDS, Limits
 from relay.aws.errors import StoreError
 from relay.errors import ErrorKind, RelayError
-from relay.ledger.caller_account import Judge
-from relay.ledger.ledger import Admitted, Ledger
+from relay.ledger.ledger import Admitted, GroupTerms, Ledger
+from relay.ledger.stored_account import Judge
 from relay.limits.admission import Admission, AdmissionRequest
 from relay.limits.cost_bound import Bound
 from relay.limits.decision import Reason, Refusal, RefusedError
-from relay.limits.policy import parse
 from relay.limits.settlement import Settlement
 from relay.log import Log
 from relay.models import Caller, Request, Usage
+from relay.policies.policy_json import parse
 from relay.pricing import prices
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
@@ -49,6 +49,8 @@ class Book(Ledger):
         self.counted: list[tuple[str, str, str]] = []
         self.times: list[float | None] = []
         self.failures: list[Exception] = []
+        self.warned: list[tuple[str, str, str]] = []
+        self.own = self.shared = Account(exists=True)
 
     def _fail(self) -> None:
         failure = self.failures.pop(0) if self.failures else OK
@@ -63,15 +65,29 @@ class Book(Ledger):
         limits: Limits,
         judge: Judge,
         until: float | None = None,
+        *,
+        group: GroupTerms | None = None,
     ) -> Admitted:
         self.times.append(until)
         self._fail()
         self.reserved.append((caller, subject, entry, limits))
-        return Admitted(entry=entry, account=Account(exists=True), limits=limits, in_doubt=False)
+        admitted = Admitted(entry=entry, account=self.own, limits=limits, in_doubt=False)
+        if group is None:
+            return admitted
+        group.judge(self.shared, group.limits, entry, NOON)
+        return admitted.changed(group=admitted.changed(account=self.shared, limits=group.limits))
 
-    def settle(self, caller: str, admitted: Admitted, record: UsageRecord, until: float | None = None) -> None:
+    def settle(
+        self, caller: str, admitted: Admitted, record: UsageRecord, until: float | None = None
+    ) -> tuple[Account, Account | None]:
         self._fail()
         self.settled.append((caller, record))
+        return self.own, self.shared if admitted.group else None
+
+    def warn(self, caller: str, group: str, limit: str, window: str, id: str, until: float | None = None) -> bool:
+        self._fail()
+        self.warned.append((group or caller, limit, window))
+        return True
 
     def refused(self, caller: str, reason: str, model: str, until: float | None = None) -> None:
         self.times.append(until)
@@ -81,7 +97,10 @@ class Book(Ledger):
     def account(self, caller: str, until: float | None = None) -> Account:
         self.times.append(until)
         self._fail()
-        return Account()
+        return self.own
+
+    def group_account(self, name: str, until: float | None = None) -> Account:
+        return self.shared
 
 
 def settled(settlement: Settlement, usage: Usage | None, outcome: str = "ok") -> int:
@@ -121,6 +140,7 @@ class Gate:
             AdmissionRequest(
                 request_id="id-1",
                 caller=caller,
+                policy=self.admission.policy_of(caller),
                 endpoint=CHAT,
                 models=self.upstream.models,
                 bound=self.upstream.bound,
@@ -367,7 +387,7 @@ def test_what_costs_nothing_is_admitted_and_counted_like_everything_else(gate: G
     settlement = gate.admission.admit(
         AdmissionRequest(
             request_id="id-2", caller=CALLER, endpoint="/v1/models", models=(), seconds=30,
-            bound=lambda policy, price: Bound(),
+            policy=gate.admission.policy_of(CALLER), bound=lambda policy, price: Bound(),
         )
     )  # fmt: skip
     ((_, _, entry, _),) = gate.book.reserved
@@ -404,7 +424,7 @@ def test_the_model_in_the_line_that_books_a_failed_settlement_has_a_length() -> 
     settlement = gate.admission.admit(
         AdmissionRequest(
             request_id="id-1", caller=CALLER, endpoint=CHAT, models=("m" * 409_000,), seconds=30,
-            bound=lambda policy, price: Bound(),
+            policy=gate.admission.policy_of(CALLER), bound=lambda policy, price: Bound(),
         )
     )  # fmt: skip
     gate.book.failures.append(StoreError("Unreachable"))

@@ -13,9 +13,9 @@ from relay.formats import multipart, strict_json
 from relay.formats.multipart import Part
 from relay.limits import cost_bound
 from relay.limits.cost_bound import CHAT, EMBEDDINGS, IMAGES, MODERATIONS, RESPONSES, SPEECH, CostBound
-from relay.limits.policy import Policy
 from relay.limits.sent_body import Sent
 from relay.models import Caller, Request
+from relay.policies.policy import Policy
 from relay.pricing.money import PICO
 from relay.pricing.prices import Price, parse
 from relay.request import contents, endpoints, upstream_request

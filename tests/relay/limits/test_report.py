@@ -19,10 +19,9 @@ def entry(**fields: Any) -> Reservation:
 
 
 def test_headers_name_only_what_has_a_limit() -> None:
-    assert report.headers(Account(), Limits(usd_per_day=5), NOON) == {}
-    shown = report.headers(
-        Account(counters={MINUTE: 2, f"{DAY}:tok": 400}), Limits(requests_per_minute=5, tokens_per_day=1_000), NOON
-    )
+    assert report.headers([(Account(), Limits(concurrent=5))], NOON) == {}
+    used = Account(counters={MINUTE: 2, f"{DAY}:tok": 400})
+    shown = report.headers([(used, Limits(requests_per_minute=5, tokens_per_day=1_000))], NOON)
     assert shown == {
         "x-ratelimit-limit-requests": "5",
         "x-ratelimit-remaining-requests": "3",
@@ -31,6 +30,30 @@ def test_headers_name_only_what_has_a_limit() -> None:
         "x-ratelimit-remaining-tokens": "600",
         "x-ratelimit-reset-tokens": "12h0m0s",
     }
+
+
+def test_of_several_limits_the_one_that_leaves_least_is_shown() -> None:
+    own = (Account(counters={MINUTE: 2, f"{DAY}:usd": PICO // 2}), Limits(requests_per_minute=5, usd_per_day=PICO))
+    group = (
+        Account(counters={MINUTE: 9, f"{DAY}:usd": PICO, f"{MONTH}:usd": 2 * PICO}),
+        Limits(requests_per_minute=10, usd_per_day=9 * PICO, usd_per_month=2 * PICO + 300_000),
+    )
+    shown = report.headers([own, group], NOON)
+    assert (shown["x-ratelimit-limit-requests"], shown["x-ratelimit-remaining-requests"]) == ("10", "1")
+    assert shown["x-relay-budget-remaining-usd"] == "0.0000003"
+    assert report.headers([own], NOON)["x-relay-budget-remaining-usd"] == "0.5"
+    spent = (Account(counters={f"{DAY}:usd": 3 * PICO}), Limits(usd_per_day=PICO))
+    assert report.headers([own, spent], NOON)["x-relay-budget-remaining-usd"] == "0"
+
+
+def test_an_observed_limit_is_shown_as_such_unless_an_operator_has_set_one_that_refuses() -> None:
+    used = Account(counters={f"{DAY}:usd": 2 * PICO}, open={"a": entry(id="a")})
+    observed = {"usd_per_day": PICO, "concurrent": 1}
+    shown: dict[str, Any] = report.usage(used, Limits(), NOON, observed)
+    assert shown["day"]["usd"] == {"used": "2", "limit": "1", "remaining": "0", "observed": True}
+    assert shown["concurrent"] == {"used": 1, "limit": 1, "remaining": 0, "observed": True}
+    shown = report.usage(used, Limits(usd_per_day=5 * PICO), NOON, observed)
+    assert shown["day"]["usd"] == {"used": "2", "limit": "5", "remaining": "3"}
 
 
 def test_usage_is_exact_and_says_what_remains() -> None:

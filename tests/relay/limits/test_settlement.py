@@ -23,7 +23,12 @@ def settled(
 ) -> tuple[Usage | None, int, str]:
     """What is booked."""
     booked: list[tuple[Usage | None, int, str]] = []
-    settlement = Settlement(bound, price, book=lambda usage, usd, outcome: booked.append((usage, usd, outcome)))
+
+    def book(usage: Usage | None, usd: int, outcome: str) -> int:
+        booked.append((usage, usd, outcome))
+        return 0
+
+    settlement = Settlement(bound, price, book=book)
     work(settlement)
     cost = settlement.close(outcome)
     assert settlement.close("again") == cost

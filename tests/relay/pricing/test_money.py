@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay.limits.policy import parse
+from relay.policies.policy_json import parse
 from relay.pricing.money import PICO, AmountError, amount, dollars, usd
 
 

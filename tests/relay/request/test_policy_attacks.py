@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from relay.errors import RelayError
-from relay.limits.policy import Policy
 from relay.models import Caller, Request
+from relay.policies.policy import Policy
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from relay.errors import ErrorKind, RelayError
 from relay.limits.cost_bound import OVERHEAD
-from relay.limits.policy import Policy
 from relay.models import Caller, Request
+from relay.policies.policy import Policy
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
 from relay.request.upstream_request import UpstreamRequest

@@ -15,8 +15,8 @@ from typing import Any
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from relay.accounts.limit_kinds import Limits
-from relay.limits.policy import Policy
 from relay.models import Caller, Request
+from relay.policies.policy import Policy
 from relay.pricing import prices
 from relay.pricing.money import PICO
 from relay.request import upstream_request

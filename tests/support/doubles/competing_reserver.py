@@ -2,6 +2,7 @@
 
 Started with the store's URL, the table and the limits (JSON). For each line on stdin ("ROUND COUNT") it makes COUNT
 reservations for the caller of that round and answers with one line of JSON: {"admitted": n, "refused": n, "other": n}.
+With a group's name after the count the limits are those of that group, and the caller has none.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
 from relay.accounts.account import Reservation
 from relay.accounts.limit_kinds import Limits
 from relay.aws.errors import CONDITION_FAILED, ConditionFailedError, StoreError
-from relay.ledger.ledger import Ledger
+from relay.ledger.ledger import GroupTerms, Ledger
 from relay.ledger.table import Table
 from relay.limits.decision import RefusedError, judge
 
@@ -50,16 +52,17 @@ def main(url: str, name: str, limits: str) -> None:
     figures = Limits(**json.loads(limits))
     print("ready", flush=True)
     for line in sys.stdin:
-        caller, count = line.split()
-        counts = Counter(_one(ledger, caller, figures) for _ in range(int(count)))
+        caller, count, *group = line.split()
+        counts = Counter(_one(ledger, caller, figures, "".join(group)) for _ in range(int(count)))
         print(json.dumps({"admitted": 0, "refused": 0, "other": 0, **counts}), flush=True)
 
 
-def _one(ledger: Ledger, caller: str, limits: Limits) -> str:
+def _one(ledger: Ledger, caller: str, limits: Limits, group: str) -> str:
     now = int(time.time() * 1000)
-    entry = Reservation(id=str(uuid.uuid4()), at=now, lease=now + 600_000, usd=7, tokens=3)
+    entry = Reservation(id=str(uuid.uuid4()), at=now, lease=now + 600_000, usd=7, tokens=3, group=group)
+    terms = GroupTerms(name=group, limits=limits, judge=partial(judge, group=group)) if group else None
     try:
-        ledger.reserve(caller, "1:role/x", entry, limits, judge)
+        ledger.reserve(caller, "1:role/x", entry, Limits() if group else limits, judge, group=terms)
     except RefusedError:
         return "refused"
     except StoreError:
