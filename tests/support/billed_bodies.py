@@ -18,8 +18,8 @@ from typing import Any
 from relay.accounts.limit_kinds import Limits
 from relay.errors import RelayError
 from relay.limits.cost_bound import Bound, UnboundedError
-from relay.limits.policy import Policy
 from relay.models import Caller, Request
+from relay.policies.policy import Policy
 from relay.pricing import prices
 from relay.pricing.money import PICO
 from relay.request import upstream_request

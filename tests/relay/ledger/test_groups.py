@@ -104,7 +104,7 @@ def test_one_further_round_trip_to_admit_and_one_to_settle(bench: Bench) -> None
     ],
 )
 def test_each_limit_of_a_group_holds_for_all_its_members_together(
-    bench: Bench, limits: dict[str, int], kind: str
+    bench: Bench, limits: dict[str, Any], kind: str
 ) -> None:
     ledger = bench.ledger()
     for caller in (ANN, BOB, ANN):

@@ -52,8 +52,8 @@ def test_an_observed_limit_is_shown_as_such_unless_an_operator_has_set_one_that_
     shown: dict[str, Any] = report.usage(used, Limits(), NOON, observed)
     assert shown["day"]["usd"] == {"used": "2", "limit": "1", "remaining": "0", "observed": True}
     assert shown["concurrent"] == {"used": 1, "limit": 1, "remaining": 0, "observed": True}
-    shown = report.usage(used, Limits(usd_per_day=5 * PICO), NOON, observed)
-    assert shown["day"]["usd"] == {"used": "2", "limit": "5", "remaining": "3"}
+    refusing: dict[str, Any] = report.usage(used, Limits(usd_per_day=5 * PICO), NOON, observed)
+    assert refusing["day"]["usd"] == {"used": "2", "limit": "5", "remaining": "3"}
 
 
 def test_usage_is_exact_and_says_what_remains() -> None:
