@@ -183,8 +183,7 @@ def _settle(settlement: Settlement, record: RequestLog, failure: BaseException |
 
 
 def _note_usage(record: RequestLog, meter: Meter) -> None:
-    record.usage(meter.usage)
-    record.in_stream(errors.to_relay_error(meter.error) if meter.error else None)
+    record.response(meter.usage, errors.to_relay_error(meter.error) if meter.error else None)
 
 
 def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, settlement: Settlement) -> Iterator[bytes]:

@@ -73,15 +73,13 @@ class RequestLog:
         """Notes the status of OpenAI's response."""
         self._fields["upstreamStatus"] = status
 
-    def usage(self, usage: Usage | None) -> None:
-        """Notes the tokens that OpenAI counted; None when it did not say."""
+    def response(self, usage: Usage | None, error: RelayError | None) -> None:
+        """Notes the tokens that OpenAI counted, None when it did not say; and an error that it sent in the stream, which
+        passed to the caller as it was and is a failure all the same."""
+        self._in_stream = error
         if usage is not None:
             self._fields |= {"InputTokens": usage.input, "OutputTokens": usage.output}
             self._fields |= {"cachedTokens": usage.cached_input, "reasoningTokens": usage.reasoning}
-
-    def in_stream(self, error: RelayError | None) -> None:
-        """Notes an error that OpenAI sent in the stream: it passed to the caller as it was, and is a failure all the same."""
-        self._in_stream = error
 
     def cost(self, dollars: str) -> None:
         """Notes what was booked for the request, in US dollars."""

@@ -40,7 +40,7 @@ def test_a_good_answer_is_told_in_full() -> None:
     written.record.request(Request(id="id", method="POST", path="/v1/responses", caller=caller), "hash")
     written.record.model("gpt-5", stream=True)
     written.record.upstream(200)
-    written.record.usage(Usage(input=5, cached_input=1, output=7, reasoning=2))
+    written.record.response(Usage(input=5, cached_input=1, output=7, reasoning=2), None)
     written.record.cost("0.01")
     written.delivery = Delivery(status=200, body_bytes=5, first_byte_at=time.monotonic())
     line = written.line()
@@ -74,7 +74,7 @@ def test_a_good_answer_is_told_in_full() -> None:
 
 def test_metrics_are_numbers_that_are_really_in_the_line() -> None:
     written = Written()
-    written.record.usage(Usage(input=5, output=7))
+    written.record.response(Usage(input=5, output=7), None)
     line = written.line()
     [definition] = line["_aws"]["CloudWatchMetrics"]
     assert definition["Dimensions"] == [["function"]]
@@ -144,14 +144,14 @@ def test_a_cut_stream_is_counted_and_its_cause_told() -> None:
 def test_an_error_in_the_stream_is_no_success() -> None:
     written = Written()
     written.delivery = NOTHING.changed(status=200)
-    written.record.in_stream(RelayError(ErrorKind.UPSTREAM_ERROR))
+    written.record.response(None, RelayError(ErrorKind.UPSTREAM_ERROR))
     line = written.line()
     assert (line["outcome"], line["StreamCuts"], line["Failures"]) == ("upstream_error", 1, 1)
 
 
 def test_unknown_usage_is_not_zero_usage() -> None:
     written = Written()
-    written.record.usage(None)
+    written.record.response(None, None)
     assert "InputTokens" not in written.line()
 
 

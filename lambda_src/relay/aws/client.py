@@ -79,10 +79,12 @@ class Client:
         AwsError; RelayError(SHUTDOWN) as soon as `stop_fd` becomes readable.
         """
         data = _COMPACT.encode(body).encode()
-        limit = time.monotonic() + self._service.call_seconds
-        until = limit if until is None else min(until, limit)
-        wait = Wait(deadline=until, stop_fd=stop_fd)
+        now = time.monotonic()
+        limit = now + self._service.call_seconds
+        wait = Wait(deadline=limit if until is None else min(until, limit), stop_fd=stop_fd)
         try:
+            if wait.deadline <= now:
+                raise TimeoutError("no time left")
             sock = self._connected(wait)
             _send(sock, self._request(operation, data), wait)
             response = _receive(sock, wait)
@@ -105,8 +107,6 @@ class Client:
 
     def _connected(self, wait: Wait) -> socket.socket:
         """A connection that is good; it does not block."""
-        if not wait.seconds_left():
-            raise TimeoutError("no time left")
         if self._sock is not None and not self._is_fresh(self._sock):
             self.close()
         if self._sock is None:

@@ -33,11 +33,6 @@ class MemberReader:
         self._last = ""
         self._fields: JsonObject | None = None
 
-    @property
-    def complete(self) -> bool:
-        """Whether the object has ended, and nothing came behind it."""
-        return self._parse() is not None or self._read_by_outline().complete
-
     def feed(self, data: bytes) -> None:
         """Takes more of the object."""
         self._fields = None
@@ -49,12 +44,16 @@ class MemberReader:
         if self._size > _AT_ONCE_BYTES:
             self._read_by_outline()
 
-    def fields(self) -> JsonObject:
-        """The members: {"name": value, within: {"name": value}}. A value that cannot be read is UNREADABLE."""
+    def fields(self) -> JsonObject | None:
+        """The members: {"name": value, within: {"name": value}}. A value that cannot be read is UNREADABLE.
+
+        None while the object has not ended, or where something came behind it.
+        """
         fields = self._parse()
         if fields is not None:
             return fields
-        self._read_by_outline()
+        if not self._read_by_outline().complete:
+            return None
         outer: JsonObject = {}
         inner: JsonObject = {}
         for label, value in self._values.items():

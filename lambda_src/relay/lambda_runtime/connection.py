@@ -45,6 +45,7 @@ class Connection:
         self._sock = socket.create_connection((host, port), timeout=RESPONSE_SECONDS)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.setblocking(False)
+        self.fd = self._sock.fileno()
         self._stop_fd = stop_fd
         self._stop_by = math.inf
         # Between exchanges nothing is due: what arrives then, or beside a request, is looked for without waiting.
@@ -52,10 +53,6 @@ class Connection:
         self._arrival_or_stop = _poller(self._sock, select.POLLIN, stop_fd)
         self._progress_or_stop = _poller(self._sock, select.POLLIN | select.POLLOUT, stop_fd)
         self._sent = self._answered = True
-
-    def fileno(self) -> int:
-        """The socket's descriptor."""
-        return self._sock.fileno()
 
     def usable(self) -> bool:
         """Whether both sides are ready for another exchange."""

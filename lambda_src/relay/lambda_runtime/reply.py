@@ -71,13 +71,10 @@ class Reply:
         self._status = 0
         self._first_byte_at = 0.0
         self._last = b""
+        # Whether the head is written: from then on status and headers cannot change any more.
+        self.begun = False
         self._is_sse = False
         self._is_text = False
-
-    @property
-    def begun(self) -> bool:
-        """Whether the head is written: from then on status and headers cannot change any more."""
-        return self._stream.begun
 
     @property
     def delivery(self) -> Delivery:
@@ -130,6 +127,7 @@ class Reply:
         self._is_sse = content_type.startswith("text/event-stream")
         self._is_text = content_type.startswith("text/plain")
         self._stream.begin(_prelude(status, {"x-request-id": self._request_id, **headers}))
+        self.begun = True
         self._status = status
 
     def _write(self, chunk: bytes) -> None:

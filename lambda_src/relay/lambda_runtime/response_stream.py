@@ -32,43 +32,32 @@ class ResponseStream:
     came over: `begin` takes one that is good. Blocks when the service does not take more, which is the back-pressure
     that reaches upstream. Every method raises ResponseRefusedError when the service has responded before the end,
     RuntimeApiError when the connection broke. `head` is the request's, complete; `deadline` is on time.monotonic()'s clock.
+
+    `body_size` are the bytes of body written so far, without the prelude. `fd` is the descriptor that becomes readable when
+    the service responds early; -1 before `begin`, when nothing is due.
     """
 
     def __init__(self, connect: Callable[[], Connection], head: bytes, deadline: float) -> None:
         self._connect = connect
         self._open: Connection | None = None
-        self._fd = -1
         self._head = head
         self._deadline = deadline
         self._pending: list[bytes] = []
         self._pending_size = 0
-        self._body_size = 0
-
-    @property
-    def begun(self) -> bool:
-        """Whether the prelude is written, or queued."""
-        return self._open is not None
-
-    @property
-    def body_size(self) -> int:
-        """Bytes of body written so far, without the prelude."""
-        return self._body_size
-
-    def fileno(self) -> int:
-        """The descriptor that becomes readable when the service responds early; -1 before `begin`, when nothing is due."""
-        return self._fd
+        self.fd = -1
+        self.body_size = 0
 
     def begin(self, prelude: bytes) -> None:
         """Starts the streamed response with `prelude`, which ends with eight NULs."""
         self._open = self._connect()
-        self._fd = self._open.fileno()
+        self.fd = self._open.fd
         self._open.begin()
         self._queue(self._head + _chunk(prelude))
 
     def write(self, chunk: bytes) -> None:
         """Queues `chunk`. It is on the wire after the next `flush`, which whoever is about to wait has to call."""
         if chunk:  # a chunk of length zero would end the stream
-            self._body_size += len(chunk)
+            self.body_size += len(chunk)
             self._queue(_chunk(chunk))
 
     def flush(self) -> None:
@@ -86,7 +75,7 @@ class ResponseStream:
 
     def end(self) -> None:
         """Ends the stream well and takes the service's response."""
-        if self._body_size == 0:
+        if self.body_size == 0:
             # A response without a body byte can hang for minutes (aws-lambda-nodejs-runtime-interface-client issue 95).
             self.write(b"\n")
         self._finish(())

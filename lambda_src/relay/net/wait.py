@@ -22,6 +22,10 @@ class Downstream(Protocol):
     """Where the response goes: the Runtime API's stream, or nowhere (`NoDownstream`)."""
 
     @property
+    def fd(self) -> int:
+        """The descriptor that becomes readable when the other side has ended the exchange; -1 while nothing has begun."""
+
+    @property
     def body_size(self) -> int:
         """Bytes of body written so far."""
 
@@ -31,13 +35,11 @@ class Downstream(Protocol):
     def check_refused(self) -> None:
         """Raises when the other side has ended the exchange."""
 
-    def fileno(self) -> int:
-        """The descriptor that becomes readable when it has; -1 while nothing has begun."""
-
 
 class NoDownstream:
     """For waits on behalf of nobody who is being written to, such as a call to AWS."""
 
+    fd = -1
     body_size = 0
 
     def flush(self) -> None:
@@ -45,10 +47,6 @@ class NoDownstream:
 
     def check_refused(self) -> None:
         """Does nothing."""
-
-    def fileno(self) -> int:
-        """-1: there is none."""
-        return -1
 
 
 def _timed_out() -> Exception:
@@ -134,7 +132,7 @@ class Wait:
 
     def _poller(self, fd: int, events: int) -> select.poll:
         """Made once for each set of descriptors, of which an invocation has two or three."""
-        downstream_fd = self._downstream.fileno()
+        downstream_fd = self._downstream.fd
         known = self._pollers.get((fd, events, downstream_fd))
         if known is not None:
             return known

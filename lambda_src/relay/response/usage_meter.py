@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from relay.formats.json_members import MemberReader
-from relay.models import Json, Usage
+from relay.models import Json, JsonObject, Usage
 from relay.net import sse
 from relay.response.members import BODY_MEMBERS, EVENT_MEMBERS, error_in, raises_in_sdks, usage_in
 from relay.response.stream_formats import StreamFormat
@@ -123,9 +123,9 @@ class EventMeter:
             self._counts_all = True
             self._end(self._left)
             return
-        if not reader.complete:
-            return  # cut, or not of a kind that says anything of the stream
         fields = reader.fields()
+        if fields is None:
+            return  # cut, or not of a kind that says anything of the stream
         is_terminal = fields.get("type") in self._format.terminal_types
         self._count(usage_in(fields), is_terminal=is_terminal)
         self.error = error_in(fields) or self.error
@@ -189,11 +189,6 @@ class _EventReader:
         self._fields = sse.FieldReader()
         self._members = MemberReader(EVENT_MEMBERS, "response")
 
-    @property
-    def complete(self) -> bool:
-        """Whether the data is one whole JSON object."""
-        return self._members.complete
-
     def feed(self, data: bytes) -> None:
         for name, piece in self._fields.feed(data):
             if name == b"data":
@@ -202,10 +197,13 @@ class _EventReader:
             elif name == b"event":
                 self._name = (self._name + piece)[:_NAME_BYTES]
 
-    def fields(self) -> dict[str, Json]:
-        """The members that count. The type of an event is also its name, where its data tells none."""
+    def fields(self) -> JsonObject | None:
+        """The members that count, None where the data is not one whole JSON object. The type of an event is also its name,
+        where its data tells none."""
         fields = self._members.fields()
-        return fields if "type" in fields else {**fields, "type": self._name.decode("utf-8", "replace")}
+        if fields is None or "type" in fields:
+            return fields
+        return {**fields, "type": self._name.decode("utf-8", "replace")}
 
 
 class BodyMeter:
@@ -228,7 +226,7 @@ class BodyMeter:
 
     def finish(self, failure: Exception | None) -> None:
         """Reads what came. A close-delimited body that was cut shows only here, and so does one that is empty."""
-        complete = self._members.complete if self._is_json else not self._is_empty
-        self.ended = complete and failure is None
-        if self._is_json and complete:
-            self.usage = usage_in(self._members.fields())
+        fields = self._members.fields() if self._is_json else None
+        is_complete = fields is not None if self._is_json else not self._is_empty
+        self.ended = is_complete and failure is None
+        self.usage = usage_in(fields) if fields is not None else None

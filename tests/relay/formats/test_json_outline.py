@@ -117,7 +117,7 @@ def test_no_bytes_are_too_odd_or_lost(noise: bytes) -> None:
         assert outline([text[at : at + 1] for at in range(len(text))]) == whole
 
 
-def read(text: bytes, *labels: str) -> dict[str, Any]:
+def read(text: bytes, *labels: str) -> dict[str, Any] | None:
     reader = MemberReader(frozenset(labels), "response")
     reader.feed(text)
     return reader.fields()

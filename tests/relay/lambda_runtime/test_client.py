@@ -143,10 +143,9 @@ def test_the_wait_for_work_ends_when_the_process_is_asked_to_stop(service: Scrip
 def test_a_response_is_prelude_body_and_a_good_end(service: ScriptedRuntimeApi, api: RuntimeApi) -> None:
     exchange = service.invoke(b"{}", token="t")
     stream = api.respond(api.next())
-    assert not stream.begun
-    assert stream.fileno() == -1
+    assert stream.fd == -1
     stream.begin(PRELUDE)
-    assert stream.begun
+    assert stream.fd >= 0
     for piece in (b"one", b"", b"two"):
         stream.write(piece)
     stream.end()
@@ -256,7 +255,7 @@ def test_of_an_early_answer_the_rest_is_not_waited_for() -> None:
             asked.join()
             stream.begin(PRELUDE)
             peer.sendall(b"HTTP/1.1 410 Go")
-            assert select.select([stream.fileno()], [], [], 5)[0]
+            assert select.select([stream.fd], [], [], 5)[0]
             started = time.monotonic()
             with pytest.raises(RuntimeApiError, match="no progress"):
                 stream.check_refused()
@@ -310,7 +309,7 @@ def test_a_service_that_never_acknowledges_is_given_up_when_the_process_is_asked
 
 def test_small_writes_are_not_delayed(api: RuntimeApi) -> None:
     """A token is a small write; with Nagle's algorithm it would wait for the one before to be acknowledged."""
-    with socket.socket(fileno=os.dup(api.connection().fileno())) as sock:
+    with socket.socket(fileno=os.dup(api.connection().fd)) as sock:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
@@ -376,7 +375,7 @@ def test_a_new_connection_when_the_last_bytes_of_a_response_did_not_go_out(
     stream.flush()
     exchange.wait_over()
     with pytest.raises(BlockingIOError):
-        _write_for_ever(lambda chunk: os.write(stream.fileno(), chunk))
+        _write_for_ever(lambda chunk: os.write(stream.fd, chunk))
     with pytest.raises(ResponseRefusedError):
         stream.end()
     service.invoke(b'{"next":1}')

@@ -44,7 +44,8 @@ class Caller:
     def check_refused(self) -> None:
         raise ResponseRefusedError(410)
 
-    def fileno(self) -> int:
+    @property
+    def fd(self) -> int:
         return self.pipe.out if self.pipe else -1
 
 

@@ -19,14 +19,11 @@ class Wire:
     """Where a reply goes: has the methods of relay.lambda_runtime.response_stream.ResponseStream."""
 
     def __init__(self) -> None:
+        self.fd = -1
         self.prelude = b""
         self.body = b""
         self.ended = False
         self.failure: tuple[str, str] | None = None
-
-    @property
-    def begun(self) -> bool:
-        return bool(self.prelude)
 
     @property
     def body_size(self) -> int:
@@ -36,9 +33,6 @@ class Wire:
     def head(self) -> dict[str, Any]:
         """The prelude as JSON."""
         return dict(json.loads(self.prelude.rstrip(b"\0")))
-
-    def fileno(self) -> int:
-        return -1
 
     def begin(self, prelude: bytes) -> None:
         self.prelude = prelude
