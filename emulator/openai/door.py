@@ -64,9 +64,15 @@ class OpenAIDoor:
             case ("GET", "/v1/models"):
                 return web.json_response(media.models())
             case ("POST", "/v1/audio/transcriptions"):
-                return await _transcribe(request, form_fields(request.headers.get("content-type", ""), content))
-            case ("POST", "/v1/embeddings" | "/v1/moderations" | "/v1/images/generations" | "/v1/audio/speech"):
+                return await _transcribe(request, _fields(request, content))
+            case ("POST", "/v1/images/edits" | "/v1/images/generations"):
+                return await _draw(request, _fields(request, content))
+            case ("POST", "/v1/embeddings" | "/v1/moderations" | "/v1/audio/speech"):
                 return await _media(request, _parse(content))
+            case ("POST", "/v1/responses/input_tokens"):
+                return web.json_response(text.input_tokens(_parse(content)))
+            case ("POST", "/v1/responses/compact"):
+                return web.json_response(text.compaction(_parse(content)))
             case ("POST", "/v1/chat/completions" | "/v1/responses"):
                 body = _parse(content)
                 reply = text.reply_to(body) or (text.Reply(text=text.SENTENCE) if always else None)
@@ -121,10 +127,6 @@ async def _media(request: web.BaseRequest, body: Json) -> web.StreamResponse:
             return web.json_response(media.embeddings(body))
         case "/v1/moderations":
             return web.json_response(media.moderations(body))
-        case "/v1/images/generations":
-            if body.get("stream") is True:
-                return await _stream(request, media.image_events(body))
-            return web.json_response(media.image(body))
     sound = media.speech(body)
     if sound is None:
         return _error(400, "unsupported", "The stand-in speaks mp3, wav and pcm: set response_format to one of these.")
@@ -133,10 +135,18 @@ async def _media(request: web.BaseRequest, body: Json) -> web.StreamResponse:
     return web.Response(body=sound[1], content_type=sound[0])
 
 
-async def _transcribe(request: web.BaseRequest, fields: dict[str, str]) -> web.StreamResponse:
+async def _draw(request: web.BaseRequest, body: Json) -> web.StreamResponse:
+    if body.get("stream") in (True, "true"):
+        kind = "image_edit" if request.path == "/v1/images/edits" else "image_generation"
+        return await _stream(request, media.image_events(body, kind))
+    return web.json_response(media.image(body))
+
+
+async def _transcribe(request: web.BaseRequest, fields: Json) -> web.StreamResponse:
+    model = str(fields.get("model", ""))
     if fields.get("stream") == "true":
-        return await _stream(request, media.transcription_events())
-    content_type, content = media.transcription(fields.get("response_format", "json"))
+        return await _stream(request, media.transcription_events(model))
+    content_type, content = media.transcription(str(fields.get("response_format", "json")), model)
     return web.Response(body=content.encode(), headers={"content-type": content_type})
 
 
@@ -146,6 +156,12 @@ async def _stream(request: web.BaseRequest, events: Iterator[bytes]) -> web.Stre
     for event in events:
         await response.write(event)
     return response
+
+
+def _fields(request: web.BaseRequest, content: bytes) -> Json:
+    """Those of a form or of a body of JSON."""
+    content_type = request.headers.get("content-type", "")
+    return {**form_fields(content_type, content)} if content_type.startswith("multipart/") else _parse(content)
 
 
 def form_fields(content_type: str, content: bytes) -> dict[str, str]:

@@ -15,12 +15,14 @@ import wave
 from collections.abc import Iterator
 from typing import Any
 
+from clients import EXAMPLE_MODEL
+
 Json = dict[str, Any]
 CREATED = 1_795_000_000
 MODELS = (
-    *("gpt-6-luna", "gpt-6-luna", "gpt-6-luna", "gpt-6-luna", "gpt-6-luna", "gpt-6-luna", "gpt-6-luna"),
+    EXAMPLE_MODEL,
     *("text-embedding-3-small", "text-embedding-3-large", "omni-moderation-latest"),
-    *("gpt-image-1", "gpt-image-1-mini", "gpt-6-luna", "gpt-6-luna", "gpt-6-luna", "whisper-1"),
+    *("gpt-image-2", "gpt-image-2.5-flare", "tts-1", "gpt-transcribe", "whisper-1"),
 )
 PICTURE = (  # one grey pixel, as PNG
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNsaGj4DwAFhAKAjM1mJgAAAABJRU5ErkJggg=="
@@ -28,6 +30,7 @@ PICTURE = (  # one grey pixel, as PNG
 TRANSCRIPT = "This is the stand-in for OpenAI; it does not listen."
 _SECONDS, _RATE = 0.5, 24_000  # of silence, and samples a second as OpenAI's speech has
 _SILENT_FRAME = b"\xff\xf3\x84\xc4" + bytes(380)  # MPEG-2 layer III, 64 kbit/s, 24 kHz, mono: 384 bytes, 24 ms
+_BY_THE_SECOND = ("whisper-1", "gpt-transcribe")
 _TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
 
 
@@ -87,12 +90,12 @@ def image(body: Json) -> Json:
     return {"created": CREATED, "data": [{"b64_json": PICTURE}] * count, **_picture(body), "usage": _image_usage(count)}
 
 
-def image_events(body: Json) -> Iterator[bytes]:
-    """Partial pictures as many as were asked for, then the whole one."""
+def image_events(body: Json, kind: str) -> Iterator[bytes]:
+    """Partial pictures as many as were asked for, then the whole one. `kind` begins the events' types."""
     common = {"created_at": CREATED, "b64_json": PICTURE, **_picture(body)}
     for index in range(int(body.get("partial_images") or 0)):
-        yield _event({"type": "image_generation.partial_image", "partial_image_index": index, **common})
-    yield _event({"type": "image_generation.completed", **common, "usage": _image_usage(1)})
+        yield _event({"type": f"{kind}.partial_image", "partial_image_index": index, **common})
+    yield _event({"type": f"{kind}.completed", **common, "usage": _image_usage(1)})
 
 
 def _picture(body: Json) -> Json:
@@ -141,7 +144,7 @@ def _wave() -> bytes:
     return buffer.getvalue()
 
 
-def transcription(form: str) -> tuple[str, str]:
+def transcription(form: str, model: str) -> tuple[str, str]:
     """Content type and text of a transcription in `response_format`."""
     end = "00:00:00{}500"
     match form:
@@ -154,18 +157,20 @@ def transcription(form: str) -> tuple[str, str]:
         case "verbose_json":
             segment = {"id": 0, "start": 0.0, "end": _SECONDS, "text": TRANSCRIPT}
             more = {"language": "english", "duration": _SECONDS, "segments": [segment]}
-            usage: Json = {"type": "duration", "seconds": 1}
-            return "application/json", json.dumps({"task": "transcribe", "text": TRANSCRIPT, **more, "usage": usage})
-    return "application/json", json.dumps({"text": TRANSCRIPT, "usage": _audio_usage()})
+            whole = {"task": "transcribe", "text": TRANSCRIPT, **more, "usage": _audio_usage(model)}
+            return "application/json", json.dumps(whole)
+    return "application/json", json.dumps({"text": TRANSCRIPT, "usage": _audio_usage(model)})
 
 
-def transcription_events() -> Iterator[bytes]:
+def transcription_events(model: str) -> Iterator[bytes]:
     for word in TRANSCRIPT.split(" "):
         yield _event({"type": "transcript.text.delta", "delta": word + " "})
-    yield _event({"type": "transcript.text.done", "text": TRANSCRIPT, "usage": _audio_usage()})
+    yield _event({"type": "transcript.text.done", "text": TRANSCRIPT, "usage": _audio_usage(model)})
 
 
-def _audio_usage() -> Json:
+def _audio_usage(model: str) -> Json:
+    if model in _BY_THE_SECOND:
+        return {"type": "duration", "seconds": 1}
     details = {"text_tokens": 0, "audio_tokens": 14}
     return {
         "type": "tokens",

@@ -5,6 +5,8 @@ Shapes as in platform.openai.com/docs/api-reference/chat and /responses; usage i
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -230,6 +232,36 @@ def _response(body: Json, reply: Reply, status: str, output: list[Json]) -> Json
         "top_p": 1.0,
         "usage": usage if status == "completed" else None,
     }
+
+
+def input_tokens(body: Json) -> Json:
+    return {"object": "response.input_tokens", "input_tokens": _counts(body, Reply())[0]}
+
+
+def compaction(body: Json) -> Json:
+    """The user's messages as they were, and one item for all the rest."""
+    given = body.get("input")
+    turns = given if isinstance(given, list) else [{"role": "user", "content": given}] if given else []
+    kept = [
+        {
+            "id": f"msg_stand_in_{index}",
+            "type": "message",
+            "role": "user",
+            "status": "completed",
+            "content": _texts(turn),
+        }
+        for index, turn in enumerate(turn for turn in turns if turn.get("role") == "user")
+    ]
+    sealed = base64.b64encode(hashlib.sha256(json.dumps(turns).encode()).digest()).decode()
+    item = {"id": "cmp_stand_in", "type": "compaction", "encrypted_content": sealed, "created_by": "stand-in"}
+    usage = _response(body, Reply(text=sealed), "completed", [])["usage"]
+    head = {"id": "resp_stand_in", "object": "response.compaction", "created_at": CREATED}
+    return {**head, "output": [*kept, item], "usage": usage}
+
+
+def _texts(turn: Json) -> list[Json]:
+    content = turn.get("content")
+    return content if isinstance(content, list) else [{"type": "input_text", "text": content or ""}]
 
 
 # -- small parts -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import wave
@@ -20,10 +21,13 @@ from clients.signed_openai import NO_KEY, LambdaAuth
 from clients.signing import Signer
 from emulator.fakes.aws import AwsStandIn
 from emulator.local_lambda import LocalLambda
+from emulator.openai import media
 from emulator.openai.stand_in import OpenAIStandIn
 from emulator.runtime.function import Function
 
 KEY = "sk-" + "x" * 40
+IMAGE_MODEL = "gpt-image-2"
+PIXEL = base64.b64decode(media.PICTURE)
 MESSAGES: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
 PARAMETERS = {
     "type": "object",
@@ -57,6 +61,13 @@ def sound() -> io.BytesIO:
         file.writeframes(bytes(16_000))
     buffer.seek(0)
     buffer.name = "speech.wav"
+    return buffer
+
+
+def picture() -> io.BytesIO:
+    """One grey pixel as a PNG file."""
+    buffer = io.BytesIO(PIXEL)
+    buffer.name = "pixel.png"
     return buffer
 
 
@@ -182,21 +193,53 @@ def embeddings(sdk: openai.OpenAI) -> None:
     assert len(short.data[0].embedding) == 256
 
 
+def input_tokens(sdk: openai.OpenAI) -> None:
+    counted = sdk.responses.input_tokens.count(model=EXAMPLE_MODEL, input="How long is this?")
+    assert (counted.object, counted.input_tokens > 1) == ("response.input_tokens", True)
+
+
+def compaction(sdk: openai.OpenAI) -> None:
+    turns: Any = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    compacted = sdk.responses.compact(model=EXAMPLE_MODEL, input=turns)
+    assert [item.type for item in compacted.output] == ["message", "compaction"]
+    assert compacted.usage.output_tokens > 0
+    # What came out goes in again with the next turn, as it is.
+    again: Any = [*(item.to_dict(warnings=False) for item in compacted.output), {"role": "user", "content": "and now?"}]
+    assert sdk.responses.create(model=EXAMPLE_MODEL, input=again).output_text
+
+
 def moderations(sdk: openai.OpenAI) -> None:
     checked = sdk.moderations.create(model="omni-moderation-latest", input=["a", "b"])
     assert [result.flagged for result in checked.results] == [False, False]
 
 
 def images(sdk: openai.OpenAI) -> None:
-    made = sdk.images.generate(model="gpt-image-1", prompt="a cat", n=2)
+    made = sdk.images.generate(model=IMAGE_MODEL, prompt="a cat", n=2)
     assert [bool(picture.b64_json) for picture in made.data or []] == [True, True]
     assert made.usage is not None
 
 
 def images_streamed(sdk: openai.OpenAI) -> None:
-    events = sdk.images.generate(model="gpt-image-1", prompt="a cat", stream=True, partial_images=2)
+    events = sdk.images.generate(model=IMAGE_MODEL, prompt="a cat", stream=True, partial_images=2)
     kinds = [event.type.rpartition(".")[2] for event in events]
     assert kinds == ["partial_image", "partial_image", "completed"]
+
+
+def edits(sdk: openai.OpenAI) -> None:
+    made = sdk.images.edit(model=IMAGE_MODEL, image=[picture(), picture()], mask=picture(), prompt="a hat", n=2)
+    assert [bool(each.b64_json) for each in made.data or []] == [True, True]
+
+
+def edits_streamed(sdk: openai.OpenAI) -> None:
+    events = sdk.images.edit(model=IMAGE_MODEL, image=picture(), prompt="a hat", stream=True, partial_images=1)
+    assert [event.type for event in events] == ["image_edit.partial_image", "image_edit.completed"]
+
+
+def edits_as_json(sdk: openai.OpenAI) -> None:
+    data = f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"
+    body = {"model": IMAGE_MODEL, "prompt": "a hat", "images": [{"image_url": data}], "mask": {"image_url": data}}
+    made: Any = sdk.post("/images/edits", body=body, cast_to=object)
+    assert made["data"][0]["b64_json"]
 
 
 def speech(sdk: openai.OpenAI) -> None:
@@ -219,6 +262,12 @@ def transcriptions(sdk: openai.OpenAI) -> None:
     assert "stand-in" in str(plain)
 
 
+def transcriptions_by_the_second(sdk: openai.OpenAI) -> None:
+    for name in ("gpt-transcribe", "whisper-1"):
+        said: Any = sdk.audio.transcriptions.create(model=name, file=sound())
+        assert (said.usage.type, said.usage.seconds) == ("duration", 1)
+
+
 def transcriptions_streamed(sdk: openai.OpenAI) -> None:
     events = list(sdk.audio.transcriptions.create(model="gpt-4o-mini-transcribe", file=sound(), stream=True))
     assert events[-1].type == "transcript.text.done"
@@ -226,8 +275,8 @@ def transcriptions_streamed(sdk: openai.OpenAI) -> None:
 
 def models(sdk: openai.OpenAI) -> None:
     names = [model.id for model in sdk.models.list()]
-    assert {EXAMPLE_MODEL, "text-embedding-3-small", "gpt-image-1"} <= set(names)
-    assert all(name.startswith(("gpt-", "text-", "omni-", "whisper-")) for name in names)
+    assert {EXAMPLE_MODEL, "text-embedding-3-small", IMAGE_MODEL} <= set(names)
+    assert all(name.startswith(("gpt-", "text-", "omni-", "whisper-", "tts-")) for name in names)
 
 
 def model(sdk: openai.OpenAI) -> None:
@@ -250,11 +299,14 @@ CALLS: Mapping[str, tuple[Callable[[openai.OpenAI], None], ...]] = {
         *(responses, responses_streamed, responses_tool, responses_tool_streamed),
         *(responses_structured, responses_structured_streamed),
     ),
+    "/v1/responses/input_tokens": (input_tokens,),
+    "/v1/responses/compact": (compaction,),
     "/v1/embeddings": (embeddings,),
     "/v1/moderations": (moderations,),
     "/v1/images/generations": (images, images_streamed),
+    "/v1/images/edits": (edits, edits_streamed, edits_as_json),
     "/v1/audio/speech": (speech, speech_streamed),
-    "/v1/audio/transcriptions": (transcriptions, transcriptions_streamed),
+    "/v1/audio/transcriptions": (*(transcriptions, transcriptions_by_the_second, transcriptions_streamed),),
     "/v1/models": (models,),
     "/v1/models/{id}": (model,),
     "/v1/usage": (usage,),

@@ -68,21 +68,20 @@ class CostBound(Frozen):
     """How the requests of one endpoint are bounded: part of the endpoint's entry in relay.request.endpoints.
 
     `tokens_in` and `tokens_out` give counts and raise UnboundedError. `output_caps` are the fields that cap the output,
-    the one that is set when a caller sets none first; an endpoint that has them takes a `service_tier`, too. `spoken`
-    is the field that is billed by the character.
+    the one that is set when a caller sets none first; `takes_tier`: the endpoint takes a `service_tier`. `spoken` is the
+    field that is billed by the character.
     """
 
     tokens_in: Tokens
     tokens_out: Tokens
     output_caps: tuple[str, ...] = ()
+    takes_tier: bool = False
     spoken: str = ""
 
     def changes(self, fields: Mapping[str, Json], policy: Policy, price: Price | None, cap: int) -> dict[str, Json]:
         """The changes to a body that keep it within `policy`, the environment's `cap` and what its bound is made for."""
-        if not self.output_caps:
-            return {}
-        changes = self._capped(fields, policy, price, cap)
-        if policy.in_usd and tier_of(fields) in ("", "auto"):
+        changes = self._capped(fields, policy, price, cap) if self.output_caps else {}
+        if self.takes_tier and policy.in_usd and tier_of(fields) in ("", "auto"):
             # "auto" is what the OpenAI project says, which the relay cannot see.
             changes["service_tier"] = "default"
         return changes
@@ -119,7 +118,7 @@ class CostBound(Frozen):
                 price.at_most, tokens_in, tokens_out, characters=characters, seconds=seconds, long_cache=long_cache
             )
             # Where no tier is pinned OpenAI's project decides, which the relay cannot see.
-            is_open = tier in ("", "auto") and self.output_caps and not policy.in_usd
+            is_open = tier in ("", "auto") and self.takes_tier and not policy.in_usd
             usd = max(map(most, price.tiers if is_open else (tier, "")))
         return Bound(
             tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, tier=tier, characters=characters, seconds=seconds,
@@ -163,6 +162,11 @@ def _prompt(sent: Sent, price: Price | None) -> int:
 
 def _text(sent: Sent, price: Price | None) -> int:
     return _within_context(len(sent.body) + OVERHEAD, price)
+
+
+def _for_each(sent: Sent, price: Price | None) -> int:
+    """Several pictures are billed as several requests, the prompt with each."""
+    return _count(sent.fields, "n", 1) * _prompt(sent, price)
 
 
 def _recording(sent: Sent, price: Price | None) -> int:
@@ -231,13 +235,15 @@ def _count(fields: Mapping[str, Json], name: str, least: int) -> int:
 _CHAT_CAPS = ("max_completion_tokens", "max_tokens")
 _RESPONSES_CAPS = ("max_output_tokens",)
 
-CHAT = CostBound(tokens_in=_prompt, tokens_out=partial(_generated, output_caps=_CHAT_CAPS), output_caps=_CHAT_CAPS)
-RESPONSES = CostBound(
-    tokens_in=_prompt, tokens_out=partial(_generated, output_caps=_RESPONSES_CAPS), output_caps=_RESPONSES_CAPS
+CHAT = CostBound(
+    tokens_in=_prompt, tokens_out=partial(_generated, output_caps=_CHAT_CAPS), output_caps=_CHAT_CAPS, takes_tier=True
 )
+RESPONSES = CHAT.changed(tokens_out=partial(_generated, output_caps=_RESPONSES_CAPS), output_caps=_RESPONSES_CAPS)
+# Nothing caps it but what the model can give.
+COMPACTION = RESPONSES.changed(tokens_out=partial(_generated, output_caps=()), output_caps=())
 EMBEDDINGS = CostBound(tokens_in=_text, tokens_out=_nothing)
 MODERATIONS = CostBound(tokens_in=_prompt, tokens_out=_nothing)
-IMAGES = CostBound(tokens_in=_text, tokens_out=_pictures)
+IMAGES = CostBound(tokens_in=_for_each, tokens_out=_pictures)
 SPEECH = CostBound(tokens_in=_text, tokens_out=_by_character, spoken="input")
 TRANSCRIPTIONS = CostBound(tokens_in=_recording, tokens_out=_transcript)
 FREE = CostBound(tokens_in=_nothing, tokens_out=_nothing)

@@ -51,10 +51,36 @@ def responses(body: Body, policy: RequestPolicy) -> None:
         raise invalid("background", "background responses are not allowed")
 
 
+def input_tokens(body: Body, policy: RequestPolicy) -> None:
+    """POST /v1/responses/input_tokens, which counts what a request would hold and generates nothing."""
+    model(body, policy)
+    if not policy.stateful:
+        _refuse_stored(body)
+
+
+def compaction(body: Body, policy: RequestPolicy) -> None:
+    """POST /v1/responses/compact, which has no `store` and no cap, and does not stream."""
+    input_tokens(body, policy)
+    _tier(body, policy)
+
+
 def images(body: Body, policy: RequestPolicy) -> None:
     """POST /v1/images/generations."""
     model(body, policy)
     stream_flag(body)
+    _choices(body, policy)
+    _whole(body, "partial_images", least=0)
+
+
+def image_edits(body: Body, policy: RequestPolicy) -> None:
+    """POST /v1/images/edits: JSON, or the text fields of a form, in which numbers and flags come as words."""
+    model(body, policy)
+    if body.get("stream") not in ("true", "false"):
+        stream_flag(body)
+    for name in ("n", "partial_images"):
+        word = body.get(name)
+        if isinstance(word, str) and re.fullmatch("[0-9]{1,9}", word):
+            body[name] = int(word)
     _choices(body, policy)
     _whole(body, "partial_images", least=0)
 
@@ -130,10 +156,14 @@ def _tier(body: Body, policy: RequestPolicy) -> None:
         raise not_allowed("service_tier", f"this environment allows {', '.join(tiers)} (setting `service_tiers`)")
 
 
-def _stateless(body: Body) -> bool:
+def _refuse_stored(body: Body) -> None:
     for name in _STATEFUL_FIELDS:
         if body.get(name) is not None:
             raise not_allowed(name, NOTHING_IS_STORED)
+
+
+def _stateless(body: Body) -> bool:
+    _refuse_stored(body)
     store = body.get("store")
     if store is not None and store is not False:
         raise not_allowed("store", NOTHING_IS_STORED)

@@ -163,6 +163,8 @@ def _weigh(place: Place, part: Part, known: frozenset[str], contents: Contents) 
     kind = part.get("type")
     if kind is not None and not isinstance(kind, str):
         kind = type(kind).__name__
+    if kind is None and _is_picture(place):
+        kind = "image"
     unknown = part.keys() - (known if place is None else known_fields.TEXT_FIELDS)
     brings = {name for name in unknown if part[name] is not None} if unknown else unknown
     if kind and kind not in known_fields.TEXT_TYPES:
@@ -181,6 +183,13 @@ def _weigh(place: Place, part: Part, known: frozenset[str], contents: Contents) 
     if brings:
         contents.cannot_bound(f"nothing bounds what '{path((place, min(brings)))}' costs")
     _options(place, part, contents)
+
+
+def _is_picture(place: Place) -> bool:
+    """Whether `place` is that of a picture by its field alone, as "mask" and "images[0]" are."""
+    if place is not None and place[0] is not None and isinstance(place[1], int):
+        place = place[0]
+    return place is not None and place[0] is None and place[1] in known_fields.PICTURE_FIELDS
 
 
 def _options(place: Place, part: Part, contents: Contents) -> None:

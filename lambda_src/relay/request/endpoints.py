@@ -25,10 +25,10 @@ class Endpoint(Frozen):
     """One of OpenAI's endpoints.
 
     `path` is what callers use, a last segment of "{id}" standing for any one segment. `upstream` is relative to
-    OPENAI_BASE_URL. `rules` checks a request's fields and changes them to what may be sent. `bound` says what a request
-    can cost at most, and `fields` which of a body's fields are known to be within that; an entry without a bound does not
-    construct (TypeError). `stream_format` is how the endpoint streams,
-    where it does, and `stream_when` the field and the value that ask for it. `content_types` are those of a response
+    OPENAI_BASE_URL. `body` is what a request's is, "either" being JSON or a form. `rules` checks a request's fields and
+    changes them to what may be sent. `bound` says what a request can cost at most, and `fields` which of a body's fields are
+    known to be within that; an entry without a bound does not construct (TypeError). `stream_format` is how the endpoint
+    streams, where it does, asked for by `stream_field` with one of `stream_values`. `content_types` are those of a response
     that does not stream, "audio/" being any of these. `caller_id`: whether OpenAI takes a `safety_identifier` here.
     """
 
@@ -37,18 +37,20 @@ class Endpoint(Frozen):
     upstream: str
     bound: CostBound
     fields: frozenset[str] = frozenset()
-    body: Literal["json", "form", "none"] = "json"
+    body: Literal["json", "form", "either", "none"] = "json"
     rules: BodyRules = body_rules.model
     stream_format: StreamFormat | None = None
-    stream_when: tuple[str, bool | str] = ("stream", True)
+    stream_field: str = "stream"
+    stream_values: tuple[bool | str, ...] = (True,)
     content_types: tuple[str, ...] = ("application/json",)
     caller_id: bool = False
 
     def streams(self, fields: Mapping[str, Json]) -> bool:
         """Whether the response to a request with these fields is an event stream."""
-        name, value = self.stream_when
+        given = fields.get(self.stream_field)
         # By type too: 1 equals True.
-        return self.stream_format is not None and type(fields.get(name)) is type(value) and fields[name] == value
+        asks = any(type(given) is type(value) and given == value for value in self.stream_values)
+        return self.stream_format is not None and asks
 
 
 # Both from one upstream list, so that the id in the path never becomes part of an upstream URL.
@@ -80,6 +82,22 @@ TABLE = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/responses/input_tokens",
+        upstream="/responses/input_tokens",
+        rules=body_rules.input_tokens,
+        bound=cost_bound.FREE,
+        fields=known_fields.INPUT_TOKENS,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/responses/compact",
+        upstream="/responses/compact",
+        rules=body_rules.compaction,
+        bound=cost_bound.COMPACTION,
+        fields=known_fields.COMPACTION,
+    ),
+    Endpoint(
+        method="POST",
         path="/v1/embeddings",
         upstream="/embeddings",
         bound=cost_bound.EMBEDDINGS,
@@ -104,13 +122,25 @@ TABLE = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/images/edits",
+        upstream="/images/edits",
+        body="either",
+        rules=body_rules.image_edits,
+        bound=cost_bound.IMAGES,
+        fields=known_fields.IMAGE_EDITS,
+        stream_format=stream_formats.IMAGE_EDITS,
+        stream_values=(True, "true"),
+    ),
+    Endpoint(
+        method="POST",
         path="/v1/audio/speech",
         upstream="/audio/speech",
         rules=body_rules.speech,
         bound=cost_bound.SPEECH,
         fields=known_fields.SPEECH,
         stream_format=stream_formats.SPEECH,
-        stream_when=("stream_format", "sse"),
+        stream_field="stream_format",
+        stream_values=("sse",),
         content_types=("audio/", "application/octet-stream"),
     ),
     Endpoint(
@@ -122,7 +152,7 @@ TABLE = (
         bound=cost_bound.TRANSCRIPTIONS,
         fields=known_fields.TRANSCRIPTIONS,
         stream_format=stream_formats.TRANSCRIPTION,
-        stream_when=("stream", "true"),
+        stream_values=("true",),
         content_types=("application/json", "text/plain", "text/vtt", "text/srt", "application/x-subrip"),
     ),
     MODELS,

@@ -29,12 +29,30 @@ RESPONSES = _names(
     previous_response_id reasoning text truncation
     """
 )
+INPUT_TOKENS = _names(
+    """
+    conversation input instructions model parallel_tool_calls personality previous_response_id reasoning text tool_choice
+    tools truncation
+    """
+)
+COMPACTION = _names(
+    """
+    input instructions model parallel_tool_calls previous_response_id prompt_cache_key prompt_cache_options
+    prompt_cache_retention reasoning service_tier text tools
+    """
+)
 EMBEDDINGS = _names("input model dimensions encoding_format user")
 MODERATIONS = _names("input model")
 IMAGES = _names(
     """
     prompt background model moderation n output_compression output_format partial_images quality response_format
     safety_identifier size stream style user
+    """
+)
+IMAGE_EDITS = _names(
+    """
+    prompt background image images input_fidelity markup mask model moderation n output_compression output_format
+    partial_images quality response_format safety_identifier size stream user
     """
 )
 SPEECH = _names("input model voice instructions response_format speed stream_format")
@@ -89,6 +107,9 @@ TEXT_IN = {
     "program_output": _names("result"),
     "code_interpreter_call": _names("container_id"),
 }
+
+PICTURE_FIELDS = _names("image images mask markup")
+"""Fields of a body or a form that hold pictures which say nothing else of themselves."""
 
 PICTURES = _names("image_url input_image computer_screenshot image")
 FILES = _names("file input_file")

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from relay.formats import recording
 from relay.limits.sent_body import Contents
 from relay.models import Json
-from relay.request.known_fields import PICTURES
+from relay.request.known_fields import PICTURE_FIELDS, PICTURES
+from relay.request.policy import invalid
 
 if TYPE_CHECKING:
     from relay.formats import multipart
+
+# "svg[model]", "images[0][file_id]": what in a body of JSON is held against the environment's rules.
+_NAMES_ANOTHER = re.compile(r"\[(model|\w*_ids?)\]")
 
 
 # What is surely one picture; a GIF may be many, and drawings (SVG) and other formats are what nobody has looked at. OpenAI
@@ -70,11 +74,22 @@ def _sound(part: Mapping[str, Json], contents: Contents) -> frozenset[str]:
 
 
 def weigh_form(parts: Sequence[multipart.Part], known: frozenset[str], contents: Contents) -> None:
-    """Adds what the fields of a form bring, of which the text has been inspected: its recording."""
+    """Adds what the fields of a form bring, of which the plain ones have been inspected: its recording, its pictures.
+
+    Raises RelayError for what names a model or something stored inside a field, and for a picture that is no file.
+    """
     for part in parts:
         name = part.name.partition("[")[0]
+        if _NAMES_ANOTHER.search(part.name):
+            raise invalid(part.name, "a form cannot say it; send it in a body of JSON")
         if name not in known:
             contents.cannot_bound(f"nothing bounds what '{name}' costs")
+        if name in PICTURE_FIELDS:
+            if part.filename is None:
+                raise invalid(name, "in a form it has to be a file")
+            contents.pictures += 1
+            contents.binary += len(part.value)
+            continue
         if part.filename is None:
             continue
         tokens = recording.most_tokens(part.value)

@@ -76,7 +76,7 @@ class UpstreamRequest:
     def _write(self) -> tuple[bytes, str]:
         if self.endpoint.body == "none":
             return b"", ""
-        if self.endpoint.body == "form":
+        if self.parts:
             from relay.formats import multipart
 
             return multipart.serialise(self.parts, self.fields)
@@ -141,13 +141,13 @@ def _check_encoding(header: str) -> None:
 
 def _parsed(endpoint: Endpoint, request: Request) -> tuple[dict[str, Json], Sequence[multipart.Part]]:
     content_type = request.headers.get("content-type", "")
-    if endpoint.body == "form":
+    media = content_type.partition(";")[0].strip().lower()
+    if endpoint.body == "form" or (endpoint.body == "either" and media.startswith("multipart/")):
         # Not above: its patterns take a millisecond to compile, and most requests have no form.
         from relay.formats import multipart
 
         parts = multipart.parse(request.body, content_type)
         return dict(multipart.text_fields(parts)), parts
-    media = content_type.partition(";")[0].strip().lower()
     # curl's -d says "form" for what is JSON; a body of another kind is refused by the parser anyway.
     if media.startswith("multipart/"):
         raise RelayError(ErrorKind.UNSUPPORTED_MEDIA, "This path takes application/json.")

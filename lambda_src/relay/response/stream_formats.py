@@ -61,6 +61,7 @@ RESPONSES = StreamFormat(
     error=_responses_error,
 )
 IMAGES = StreamFormat(name="images", terminal_types=frozenset({"image_generation.completed"}))
+IMAGE_EDITS = StreamFormat(name="image_edits", terminal_types=frozenset({"image_edit.completed"}))
 SPEECH = StreamFormat(name="speech", terminal_types=frozenset({"speech.audio.done"}))
 TRANSCRIPTION = StreamFormat(
     name="transcription",

@@ -68,7 +68,7 @@ def bound(
 
 def sent(entry: CostBound, fields: dict[str, Any]) -> Sent:
     """`fields` as the relay sends them where everything is allowed."""
-    (endpoint,) = [endpoint for endpoint in endpoints.TABLE if endpoint.bound is entry]
+    endpoint = next(endpoint for endpoint in endpoints.TABLE if endpoint.bound is entry)
     found = contents.inspect(fields, EVERYTHING, endpoint.fields)
     return Sent(fields=fields, contents=found, body=strict_json.serialise(fields))
 
@@ -428,6 +428,51 @@ def test_pictures_count_as_the_largest() -> None:
     assert found.tokens_out == 2 * (6_000 + 300)
     with pytest.raises(cost_bound.UnboundedError, match="output_per_image"):
         bound(IMAGES, body)
+
+
+def asked(path: str, body: dict[str, Any], at: Price, policy: Policy | None = None) -> cost_bound.Bound:
+    request = Request(
+        id="id",
+        method="POST",
+        path=path,
+        body=json.dumps(body).encode(),
+        caller=Caller(account="1", principal="A", arn=""),
+    )
+    upstream = upstream_request.prepare(request, RequestPolicy(), max_body_bytes=10**7, identifier="")
+    return upstream.bound(policy or Policy(limits=BUDGET), at)
+
+
+def test_each_picture_of_an_edit_is_billed_with_its_prompt_and_its_pictures() -> None:
+    url = "data:image/png;base64," + "A" * 8_000
+    body = {"model": "m", "prompt": "a hat", "images": [{"image_url": url}] * 2, "mask": {"image_url": url}}
+    at = price(output_per_image=6_000, image_input=8, context=10**6)
+    one, two = asked("/v1/images/edits", body, at), asked("/v1/images/edits", {**body, "n": 2}, at)
+    assert 3 * cost_bound.LARGEST_PICTURE < one.tokens_in < 3 * cost_bound.LARGEST_PICTURE + 1_000
+    assert two.tokens_in > 2 * one.tokens_in
+    assert two.tokens_out == 2 * one.tokens_out == 12_000
+    assert one.usd >= (150_000 * 8 + 6_000 * 10) * PICO // 10**6
+    with pytest.raises(cost_bound.UnboundedError, match="output_per_image"):
+        asked("/v1/images/edits", body, price())
+    with pytest.raises(cost_bound.UnboundedError, match="'complexity'"):
+        asked("/v1/images/edits", {**body, "complexity": "high"}, at)
+
+
+def test_a_compaction_costs_at_most_all_that_the_model_gives_at_a_tier_that_is_known() -> None:
+    at = price(tiers={"priority": {"input": 2, "output": 20}})
+    found = asked("/v1/responses/compact", {"model": "m", "input": "x" * 1_000}, at)
+    assert found.tokens_out == 5_000
+    assert (found.tier, found.usd < 0.06 * PICO) == ("default", True)
+    free = asked("/v1/responses/compact", {"model": "m", "input": "x" * 1_000}, at, Policy(limits=Limits()))
+    assert free.usd == pytest.approx(2 * found.usd, rel=0.05)
+    with pytest.raises(cost_bound.UnboundedError, match="not capped"):
+        asked("/v1/responses/compact", {"model": "m", "input": "x"}, without("max_output"))
+    with pytest.raises(cost_bound.UnboundedError, match="'image'"):
+        asked("/v1/responses/compact", {"model": "m", "input": "x", "image": {"context_compression": "enabled"}}, at)
+
+
+def test_counting_tokens_is_free_whatever_is_counted() -> None:
+    body = {"model": "m", "input": [{"role": "user", "content": [{"type": "new"}]}], "personality": "friendly"}
+    assert asked("/v1/responses/input_tokens", body, price()) == cost_bound.Bound()
 
 
 def test_what_is_missing_is_said_where_the_policy_does_not_need_it() -> None:

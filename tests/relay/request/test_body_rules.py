@@ -276,3 +276,42 @@ def test_refusals_say_where() -> None:
     assert refused(body_rules.responses, input=[{"id": "msg_1"}]) == "input[0]"
     assert refused(body_rules.responses, moderation={"model": 5}) == "moderation.model"
     assert refused(body_rules.responses, POLICY, **{"k" * 1000: {"file_id": 1}}) == "k" * 200
+
+
+@pytest.mark.parametrize("shape", [body_rules.input_tokens, body_rules.compaction])
+def test_what_generates_nothing_to_keep_is_not_told_to_store_nothing(shape: BodyRules) -> None:
+    assert shaped(shape, input="x") == {"model": "m", "input": "x"}
+
+
+@pytest.mark.parametrize("shape", [body_rules.input_tokens, body_rules.compaction])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("previous_response_id", "resp_1"), ("conversation", "conv_1"), ("prompt", {"id": "pmpt_1"})],
+)
+def test_what_is_stored_is_neither_counted_nor_compacted(shape: BodyRules, field: str, value: Any) -> None:
+    assert refused(shape, input="x", **{field: value}) == field
+    assert shaped(shape, STATEFUL, input="x", **{field: value})[field] == value
+
+
+def test_a_compaction_keeps_to_the_tiers() -> None:
+    assert refused(body_rules.compaction, input="x", service_tier="flex") == "service_tier"
+    pinned = RequestPolicy(service_tiers=("default",))
+    assert shaped(body_rules.compaction, pinned, input="x")["service_tier"] == "default"
+    assert "service_tier" not in shaped(body_rules.input_tokens, pinned, input="x")
+
+
+def test_numbers_of_a_form_are_numbers() -> None:
+    edits = shaped(body_rules.image_edits, prompt="x", n="2", partial_images="0", stream="true")
+    assert (edits["n"], edits["partial_images"], edits["stream"]) == (2, 0, "true")
+    assert shaped(body_rules.image_edits, prompt="x", n=1, stream=True)["stream"] is True
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("n", "3"), ("n", "1.0"), ("n", "+1"), ("n", "\u0661"), ("n", ""), ("n", 3), ("n", True)),
+        *(("stream", "True"), ("stream", 1), ("stream", ""), ("stream", []), ("partial_images", "-1")),
+    ],
+)
+def test_numbers_and_flags_of_a_form_have_one_reading(field: str, value: Any) -> None:
+    assert refused(body_rules.image_edits, prompt="x", **{field: value}) == field

@@ -16,9 +16,12 @@ from relay.request import endpoints
 SERVED = {
     ("POST", "/v1/chat/completions"): "/chat/completions",
     ("POST", "/v1/responses"): "/responses",
+    ("POST", "/v1/responses/input_tokens"): "/responses/input_tokens",
+    ("POST", "/v1/responses/compact"): "/responses/compact",
     ("POST", "/v1/embeddings"): "/embeddings",
     ("POST", "/v1/moderations"): "/moderations",
     ("POST", "/v1/images/generations"): "/images/generations",
+    ("POST", "/v1/images/edits"): "/images/edits",
     ("POST", "/v1/audio/speech"): "/audio/speech",
     ("POST", "/v1/audio/transcriptions"): "/audio/transcriptions",
     ("GET", "/v1/models"): "/models",
@@ -158,7 +161,16 @@ def test_a_form_streams_by_a_word() -> None:
     assert not streams("/v1/audio/transcriptions", {"stream": True})
 
 
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/moderations"])
+def test_edits_of_pictures_stream_by_a_flag_or_by_the_word_of_a_form() -> None:
+    assert streams("/v1/images/edits", {"stream": True})
+    assert streams("/v1/images/edits", {"stream": "true"})
+    for value in (False, "false", 1, None, "True"):
+        assert not streams("/v1/images/edits", {"stream": value})
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/embeddings", "/v1/moderations", "/v1/responses/input_tokens", "/v1/responses/compact"]
+)
 def test_what_has_no_stream_never_streams(path: str) -> None:
     assert not streams(path, {"stream": True, "stream_format": "sse"})
 

@@ -13,10 +13,16 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from openai.types import embedding_create_params, image_generate_params, moderation_create_params, responses
+from openai.types import (
+    embedding_create_params,
+    image_edit_params,
+    image_generate_params,
+    moderation_create_params,
+    responses,
+)
 from openai.types.audio import speech_create_params, transcription_create_params
 from openai.types.chat import completion_create_params
-from openai.types.responses import response_create_params
+from openai.types.responses import input_token_count_params, response_compact_params, response_create_params
 from relay.request import known_fields
 from relay.request.contents import CALLERS_OWN, WITHIN_REQUEST
 from relay.request.policy import NAME
@@ -30,16 +36,28 @@ RESPONSES = response_create_params.ResponseCreateParamsNonStreaming
 UNBOUNDED = {
     "CHAT": "moderation web_search_options",
     "RESPONSES": "access_programs background_options context_management image moderation prompt",
+    "COMPACTION": "image",
     "IMAGES": "complexity frame_count frame_duration_ms svg",
+    "IMAGE_EDITS": "complexity frame_count frame_duration_ms svg",
 }
-# Fields that the relay knows beside those of the SDK: what Codex sends, and the flag of images' and forms' streams.
-BESIDE = {"RESPONSES": "client_metadata", "IMAGES": "stream", "TRANSCRIPTIONS": "stream"}
+# Fields that the relay knows beside those of the SDK: what Codex sends, the flag of images' and forms' streams, and what
+# only a body of JSON has.
+BESIDE = {
+    "RESPONSES": "client_metadata",
+    "COMPACTION": "parallel_tool_calls reasoning text tools",
+    "IMAGES": "stream",
+    "IMAGE_EDITS": "images moderation stream",
+    "TRANSCRIPTIONS": "stream",
+}
 SPECS: dict[str, Any] = {
     "CHAT": CHAT,
     "RESPONSES": RESPONSES,
+    "INPUT_TOKENS": input_token_count_params.InputTokenCountParams,
+    "COMPACTION": response_compact_params.ResponseCompactParams,
     "EMBEDDINGS": embedding_create_params.EmbeddingCreateParams,
     "MODERATIONS": moderation_create_params.ModerationCreateParams,
     "IMAGES": image_generate_params.ImageGenerateParamsNonStreaming,
+    "IMAGE_EDITS": image_edit_params.ImageEditParamsNonStreaming,
     "SPEECH": speech_create_params.SpeechCreateParams,
     "TRANSCRIPTIONS": transcription_create_params.TranscriptionCreateParamsNonStreaming,
 }

@@ -485,7 +485,7 @@ PATHS = """
 /v1/Chat/Completions /v1/chat/completions%20 /v1/chat/completions\0 /v1/chat/completions#x / *
 /v1/files /v1/batches /v1/assistants /v1/vector_stores /v1/fine_tuning/jobs /v1/organization/costs
 /v1/responses/resp_1 /v1/responses/resp_1/cancel /v1/conversations /v1/containers /v1/completions
-/v1/images/edits /v1/audio/translations /v1/videos /v1/chat/completions/chatcmpl-1 /chat/completions
+/v1/images/variations /v1/audio/translations /v1/videos /v1/chat/completions/chatcmpl-1 /chat/completions
 /v1/models /v1/models/x /v1/realtime /v1/realtime/sessions /v1/embeddings/../responses
 """
 

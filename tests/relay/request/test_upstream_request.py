@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from relay.errors import ErrorKind, RelayError
+from relay.formats import multipart
+from relay.formats.multipart import Part
 from relay.limits.cost_bound import OVERHEAD
 from relay.models import Caller, Request
 from relay.policies.policy import Policy
@@ -16,7 +18,7 @@ from relay.request.policy import RequestPolicy
 from relay.request.upstream_request import UpstreamRequest
 
 CALLER = Caller(account="123456789012", principal="AROAEXAMPLE", arn="arn:aws:sts::123456789012:assumed-role/a/b")
-CHAT = "/v1/chat/completions"
+CHAT, EDITS = "/v1/chat/completions", "/v1/images/edits"
 
 
 def prepared(
@@ -221,3 +223,71 @@ def test_the_identifier_is_stable_secret_and_one_per_caller() -> None:
     assert len(found) == 32  # OpenAI takes 64 characters
     # The random end of the ARN is what nobody can guess.
     assert found != upstream_request.caller_identifier(CALLER, arn + "GhIjKl")
+
+
+def edit(*parts: Part, policy: RequestPolicy | None = None) -> UpstreamRequest:
+    fields = [Part(name="model", value=b"m"), Part(name="prompt", value=b"a hat")]
+    body, content_type = multipart.serialise([*fields, *parts], {"model": "m", "prompt": "a hat"} | plain(parts))
+    return prepared(body, EDITS, most=10**6, policy=policy, headers={"content-type": content_type})
+
+
+def plain(parts: Sequence[Part]) -> dict[str, str]:
+    return {part.name: part.value.decode() for part in parts if part.filename is None}
+
+
+def png(name: str, size: int = 1000) -> Part:
+    return Part(name=name, value=b"\x89PNG" + b"," * size, filename=b"a.png", content_type=b"image/png")
+
+
+def test_an_edit_is_sent_as_the_form_that_it_was() -> None:
+    wanted = edit(
+        png("image[]"), png("image[]"), png("mask"), Part(name="n", value=b"2"), Part(name="stream", value=b"true")
+    )
+    assert (wanted.wants_stream, wanted.choices, wanted.contents.pictures) == (True, 2, 3)
+    body, content_type = wanted.body()
+    parts = {part.name: part.value for part in multipart.parse(body, content_type)}
+    assert parts["n"] == b"2"
+    assert parts["stream"] == b"true"
+    assert parts["mask"] == png("mask").value
+
+
+def test_an_edit_may_be_a_body_of_json() -> None:
+    url = "data:image/png;base64," + "A" * 400
+    fields = {"model": "m", "prompt": "x", "images": [{"image_url": url}], "mask": {"image_url": url}, "stream": True}
+    wanted = prepared(fields, EDITS, most=10**6)
+    assert (wanted.wants_stream, wanted.contents.pictures, wanted.contents.binary) == (True, 2, 2 * len(url))
+    assert wanted.contents.unbounded == ""
+    assert json.loads(wanted.body()[0]) == fields
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        (Part(name="image", value=b"file-1"), "image"),
+        (Part(name="images[0][file_id]", value=b"file-1"), "images[0][file_id]"),
+        (Part(name="images[0][image_url]", value=b"https://example.com"), "images"),
+        (Part(name="mask[file_ids]", value=b"file-1"), "mask[file_ids]"),
+        (Part(name="svg[model]", value=b"gpt-6-astra"), "svg[model]"),
+    ],
+)
+def test_a_form_brings_no_reference_and_no_second_model(part: Part, field: str) -> None:
+    with pytest.raises(RelayError) as caught:
+        edit(part)
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.BAD_REQUEST, field)
+
+
+@pytest.mark.parametrize(
+    "part", [png("picture"), Part(name="svg[reasoning]", value=b"high"), Part(name="svg", value=b"x")]
+)
+def test_what_a_form_brings_beside_that_is_not_bounded(part: Part) -> None:
+    assert f"'{part.name.partition('[')[0]}'" in edit(part).contents.unbounded
+
+
+@pytest.mark.parametrize("reference", [{"file_id": "file-1"}, {"type": "input_image", "file_id": "file-1"}])
+def test_an_edit_names_no_stored_picture(reference: dict[str, str]) -> None:
+    assert kind_of({"model": "m", "prompt": "x", "images": [reference]}, EDITS) is ErrorKind.BAD_REQUEST
+
+
+def test_pictures_elsewhere_are_not_taken_for_those_of_an_edit() -> None:
+    wanted = prepared({"model": "m", "messages": [], "images": [{"image_url": "data:image/png;base64,AAAA"}]})
+    assert "'images" in wanted.contents.unbounded
