@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from emulator.net.listener import Listener, read_body
-from emulator.openai import media, text
+from emulator.openai import media, responses, text
 
 Json = dict[str, Any]
 EVENTS = "text/event-stream; charset=utf-8"
@@ -70,9 +70,9 @@ class OpenAIDoor:
             case ("POST", "/v1/embeddings" | "/v1/moderations" | "/v1/audio/speech"):
                 return await _media(request, _parse(content))
             case ("POST", "/v1/responses/input_tokens"):
-                return web.json_response(text.input_tokens(_parse(content)))
+                return web.json_response(responses.input_tokens(_parse(content)))
             case ("POST", "/v1/responses/compact"):
-                return web.json_response(text.compaction(_parse(content)))
+                return web.json_response(responses.compaction(_parse(content)))
             case ("POST", "/v1/chat/completions" | "/v1/responses"):
                 body = _parse(content)
                 reply = text.reply_to(body) or (text.Reply(text=text.SENTENCE) if always else None)
@@ -114,7 +114,9 @@ async def _pass_on(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> 
 
 async def _converse(request: web.BaseRequest, body: Json, reply: text.Reply) -> web.StreamResponse:
     whole, events = (
-        (text.responses, text.responses_events) if request.path == "/v1/responses" else (text.chat, text.chat_events)
+        (responses.responses, responses.responses_events)
+        if request.path == "/v1/responses"
+        else (text.chat, text.chat_events)
     )
     if body.get("stream") is True:
         return await _stream(request, events(body, reply))
