@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.memory_sizes import smallest
 from bench.scale import SECONDS_PER_MONTH, Load, Site, costs, limits
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +49,8 @@ NOTHING_WHILE_IDLE = {
 }
 # Lambda's least; what this project has by default and around it; one whole vCPU.
 MEMORY_MB = (128, 256, 512, 1024, 1769)
+# What `python -m bench.memory_sizes --publish` has put there.
+SIZES = ROOT / "docs" / "memory-sizes.json"
 # 30 seconds: 0.6 to the first token, then 80 a second.
 ANSWER = Load(users=1, requests_per_minute=1, tokens=29.4 * 80)
 
@@ -96,7 +99,10 @@ def thousand(memory_mb: int, site: Site) -> dict[str, float]:
 
 def figures(environments: list[str], site: Site) -> str:
     """The page's tables."""
-    return "\n\n".join(["\n".join(_idle_table(environments, site)), "\n".join(_answers_table(site))]) + "\n"
+    tables = [_idle_table(environments, site), _answers_table(site)]
+    if SIZES.exists():
+        tables.append(_peers_table(json.loads(SIZES.read_text()), site))
+    return "\n\n".join("\n".join(table) for table in tables) + "\n"
 
 
 def _idle_table(environments: list[str], site: Site) -> Iterator[str]:
@@ -139,6 +145,18 @@ def _answers_table(site: Site) -> Iterator[str]:
         money = [f"{cell:.3f}" for cell in cells]
         money[3], money[5] = f"**{money[3]}**", f"**{money[5]}**"
         yield f"| {memory} MB | " + " | ".join(money) + f" | {cpu:.0%} |"
+
+
+def _peers_table(results: dict[str, Any], site: Site) -> Iterator[str]:
+    """Each at the least memory at which it streams well, by the last run of `bench.memory_sizes`."""
+    yield "| the relay and its peers | streams well from | Lambda, $ for 1,000 answers of 30 s |"
+    yield "|---|---:|---:|"
+    for name in results["competitors"]:
+        least = smallest(results, name)
+        if least is None:
+            yield f"| {name} | no size up to {max(map(int, results['sizes']))} MB | - |"
+        else:
+            yield f"| {name} | {least} MB | {thousand(least, site)['Lambda']:.3f} |"
 
 
 def page(text: str, tables: str) -> str:

@@ -55,12 +55,18 @@ def _make(root: Path, name: str) -> Path:
 
 
 def _limit(group: Path, quota: int) -> None:
+    """The quota, and the most weight there is: what the quota gives, other work on this machine should not take."""
+    if (group / "cpu.max").exists():
+        settings = {"cpu.max": f"{quota} {PERIOD_MICROSECONDS}", "cpu.weight": "10000"}
+    else:
+        settings = {
+            "cpu.cfs_period_us": str(PERIOD_MICROSECONDS),
+            "cpu.cfs_quota_us": str(quota),
+            "cpu.shares": "262144",
+        }
     try:
-        if (group / "cpu.max").exists():
-            (group / "cpu.max").write_text(f"{quota} {PERIOD_MICROSECONDS}")
-        else:
-            (group / "cpu.cfs_period_us").write_text(str(PERIOD_MICROSECONDS))
-            (group / "cpu.cfs_quota_us").write_text(str(quota))
+        for name, value in settings.items():
+            (group / name).write_text(value)
     except OSError as error:
         raise CannotLimitError(f"the control group takes no CPU quota: {error}") from None
 

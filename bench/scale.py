@@ -57,7 +57,7 @@ class Site:
     writes_per_request: float = 2  # reserve and settle
     openai_rpm: float = 10_000
     openai_tpm: float = 10_000_000
-    memory_gb: float = 0.5
+    memory_gb: float = 0.25  # cdk_app/config/environment.py's default
     cpu_per_token_ms: float = 0.15  # measured: docs/performance.md
     cpu_per_request_ms: float = 1.0
     resident_gb: float = 0.055

@@ -74,8 +74,10 @@ class Environment(mistakes.Noted):
     # Who may call the function itself, past the URL. Such a caller writes its own event and can claim to be anybody.
     direct_invokers: tuple[str, ...] = ()
 
-    # The function. Memory in MB buys CPU: 1,769 MB is one full vCPU. Seconds that one invocation may take.
-    memory_mb: int = 512
+    # The function. Memory in MB buys CPU, 1,769 MB being one full vCPU, and is most of what a response costs while it
+    # waits for OpenAI. 256 streams as fast as more does; 128 is half of that, and 20 ms later: docs/performance.md.
+    memory_mb: int = 256
+    # Seconds that one invocation may take.
     timeout_seconds: int = 300
     # How many responses may stream at once; the hard cap on what all callers together can cost. None needs a waiver.
     # An account keeps 100 unreserved, so that in a new one, which has 10 in all, every reservation fails to deploy.

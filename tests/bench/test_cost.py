@@ -71,4 +71,4 @@ def test_the_metrics_in_use_are_as_many_as_the_page_says() -> None:
 
 
 def test_the_free_tiers_answers_are_counted_right() -> None:
-    assert f"{400_000 / (30 * 0.5):,.0f} answers of 30 s at 512 MB" in TEXT
+    assert f"{400_000 / (30 * 0.25):,.0f} answers of 30 s at 256 MB" in TEXT
