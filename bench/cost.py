@@ -36,7 +36,9 @@ NOTHING_WHILE_IDLE = {
     "AWS::Logs::QueryDefinition",
     "AWS::IAM::Role",
     "AWS::IAM::Policy",
+    "AWS::IAM::ManagedPolicy",
     "AWS::CloudFront::Distribution",
+    "AWS::CloudFront::Function",  # by the invocation: 0.10 a million
     "AWS::CloudFront::ResponseHeadersPolicy",
     "AWS::WAFv2::IPSet",
     "AWS::WAFv2::LoggingConfiguration",
