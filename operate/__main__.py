@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "authorizer_src"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lambda_src"))
 
 import argparse

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Unit, Window
 
+from operate.keys import commands as keys
+
 _ONE = "a caller's name (123456789012:role/ci) or key (123456789012/AROAEXAMPLE)"
 _SOME = "a name, a pattern (*:role/ci-*) or a key; all callers when left out"
 
@@ -14,6 +16,7 @@ COMMANDS = {
     "callers": ("show callers, what they spent and what overrides their limits", _SOME),
     "usage": ("show requests, tokens, dollars and refusals by caller and model", _SOME),
     "export": ("write every record as CSV", _SOME),
+    "key": ("create, list, rotate and revoke keys for clients that cannot sign", None),
     "prices": ("show the deployed price list, what ends when, and who used models this month that end", None),
     "open": ("show what is admitted and not settled", _SOME),
     "sweep": ("settle at its bound what processes left behind when they died", _SOME),
@@ -49,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("stop", "halt"):
         subs[name].add_argument("--reason", default="", help="what callers are told")
     _add_limits(subs["override"])
+    keys.add_arguments(subs["key"])
     return parser
 
 

@@ -18,6 +18,7 @@ from operate.arguments import option_of
 from operate.aws import OperatorError
 from operate.failed_settlement import UnusableLineError
 from operate.foreign_text import name, prose
+from operate.keys import commands as keys
 from operate.limits_table import LimitsTable, Period
 from operate.prices import deployed
 from operate.prices import tables as price_tables
@@ -177,6 +178,7 @@ COMMANDS: Mapping[str, Callable[[LimitsTable, argparse.Namespace, Terminal], int
     "callers": _callers,
     "usage": _usage,
     "prices": _prices,
+    "key": keys.run,
     "export": _export,
     "open": _open,
     "sweep": _sweep,

@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
-from relay.accounts.account import EXPIRED, HALTED, OVERRIDE, STOPPED, VOIDED, Account, UsageRecord, account_of
+from relay.accounts.account import EXPIRED, VOIDED, Account, UsageRecord, account_of
 from relay.accounts.limit_kinds import Limits, Windows
+from relay.accounts.overrides import HALTED, OVERRIDE, STOPPED
 from relay.aws.update_expression import decode
 from relay.ledger import items
 from relay.ledger.ledger import Admitted, Ledger
@@ -69,15 +70,15 @@ class LimitsTable:
     """One environment's table. `clock` gives epoch milliseconds."""
 
     def __init__(self, store: Boto3Store, *, table: str, clock: Callable[[], int]) -> None:
-        self._store = store
-        self._name = table
+        self.store = store
+        self.name = table
         self._table = Table(store, name=table, monotonic=time.monotonic, sleep=time.sleep)
         self.clock = clock
         self.ledger = Ledger(self._table, clock=clock)
 
     def callers(self, pattern: str = "*") -> list[Caller]:
         """Return the callers in the table whose key is `pattern` or whose subject matches it."""
-        entries = (_plain(item) for item in self._store.query(self._name, items.DIRECTORY, FIRST, LAST))
+        entries = (_plain(item) for item in self.store.query(self.name, items.DIRECTORY, FIRST, LAST))
         callers = (Caller(key=item["sk"], subject=item["subject"]) for item in entries)
         return [caller for caller in callers if pattern == caller.key or fnmatchcase(caller.subject, pattern)]
 
@@ -89,7 +90,7 @@ class LimitsTable:
         """Yield the records of requests admitted in `period`, oldest first, then those not yet moved out of the account."""
         seen = set()
         low, high = f"{period.start:013d}", f"{period.end:013d}"
-        for item in self._store.query(self._name, items.usage_partition(caller.key), low, high):
+        for item in self.store.query(self.name, items.usage_partition(caller.key), low, high):
             record = items.record_in(item["sk"]["S"].partition("#")[2], item)
             seen.add(record.id)
             yield record
@@ -101,7 +102,7 @@ class LimitsTable:
         """Return how often requests were refused in `period`, by reason and model."""
         low, high = (items.refusals_prefix(Windows.at(at)) for at in (period.start, period.end))
         counts: Counter[tuple[str, str]] = Counter()
-        for item in self._store.query(self._name, items.usage_partition(caller.key), low, high):
+        for item in self.store.query(self.name, items.usage_partition(caller.key), low, high):
             if item["sk"]["S"] < high:
                 counts.update(items.refusals_of(item))
         return counts
@@ -112,7 +113,7 @@ class LimitsTable:
             self._put({**items.directory_key(caller.key), "subject": caller.subject})
         halted = self.halted()
         fields = {**fields, **({HALTED: halted} if halted is not None and HALTED not in lifted else {})}
-        self._store.call("UpdateItem", CallerWrites(self._name, caller.key).set_overrides(fields, lifted))
+        self.store.call("UpdateItem", CallerWrites(self.name, caller.key).set_overrides(fields, lifted))
 
     def stop(self, caller: Caller, reason: str) -> None:
         """Refuse all of `caller`'s requests from the next one on."""
@@ -159,7 +160,7 @@ class LimitsTable:
         if booked.outcome != EXPIRED:
             return "booked already"
         expires = int(decode(item["expires"]))
-        self._store.call("TransactWriteItems", CallerWrites(self._name, caller.key).correct(booked, right, expires))
+        self.store.call("TransactWriteItems", CallerWrites(self.name, caller.key).correct(booked, right, expires))
         return "corrected"
 
     def halted(self) -> str | None:
@@ -174,14 +175,14 @@ class LimitsTable:
         """
         self._put({**items.SWITCH, HALTED: reason})
         for caller in self.callers():
-            self._store.call("UpdateItem", CallerWrites(self._name, caller.key).set_overrides({HALTED: reason}))
+            self.store.call("UpdateItem", CallerWrites(self.name, caller.key).set_overrides({HALTED: reason}))
             yield caller
 
     def resume(self) -> Iterator[Caller]:
         """Undo `halt`."""
         self._put(dict(items.SWITCH))
         for caller in self.callers():
-            self._store.call("UpdateItem", CallerWrites(self._name, caller.key).set_overrides({}, (HALTED,)))
+            self.store.call("UpdateItem", CallerWrites(self.name, caller.key).set_overrides({}, (HALTED,)))
             yield caller
 
     def find(self, pattern: str) -> Caller:
@@ -197,12 +198,12 @@ class LimitsTable:
         raise OperatorError(f"'{shown_name(pattern)}' is {len(callers)} callers: {names}")
 
     def _read(self, key: Mapping[str, str]) -> Mapping[str, Any] | None:
-        body = {"TableName": self._name, "Key": items.in_json(key), "ConsistentRead": True}
-        item: Mapping[str, Any] | None = self._store.call("GetItem", body).get("Item")
+        body = {"TableName": self.name, "Key": items.in_json(key), "ConsistentRead": True}
+        item: Mapping[str, Any] | None = self.store.call("GetItem", body).get("Item")
         return item
 
     def _put(self, item: Mapping[str, Any]) -> None:
-        self._store.call("PutItem", {"TableName": self._name, "Item": items.in_json(item)})
+        self.store.call("PutItem", {"TableName": self.name, "Item": items.in_json(item)})
 
 
 def _plain(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cdk_app.config import mistakes
-from cdk_app.config.rules import LEAST_OUTPUT_TOKENS, matches, whole
+from cdk_app.config.rules import CALLER_PATTERN, LEAST_OUTPUT_TOKENS, matches, whole
 
 Usd = int | float | str
 """US dollars: 5, 2.5 or "0.25", with 12 decimals at most. 0.1 + 0.2, which has 17, is refused as unintended."""
@@ -47,7 +47,8 @@ class CallerPolicies(mistakes.Noted):
     """The default and the exceptions from it, tried in order.
 
     Patterns are ACCOUNT:role/NAME, ACCOUNT:user/PATH/NAME or ACCOUNT:*, where * stands for any text, as in
-    "123456789012:role/ci-*" or "*:user/*". "refuse" lets a caller use nothing.
+    "123456789012:role/ci-*" or "*:user/*"; key:NAME for holders of keys and oidc:ALIAS:SUBJECT for those of tokens, which no
+    other pattern matches. "refuse" lets a caller use nothing.
     """
 
     default: CallerPolicy | Literal["refuse"] = CallerPolicy()
@@ -66,7 +67,6 @@ _SHORT = {
     "usd_per_day": "usd_day",
     "usd_per_month": "usd_month",
 }
-_PATTERN = r"[\d*]{1,12}:(\*|root|federated-user|other|role/[\w+=,.@*?-]+|user/[\w+=,.@/*?-]+)"
 _RATES = {
     *("input", "cached_input", "cache_write", "cache_write_12h", "audio_input", "image_input"),
     *("output", "audio_output", "image_output", "character", "second", "request"),
@@ -102,10 +102,10 @@ def problems(policies: CallerPolicies) -> Iterator[str]:
     if policies.default != "refuse":
         yield from _one_policy("default", policies.default)
     for pattern, rule in policies.rules.items():
-        if not matches(_PATTERN)(pattern):
+        if not matches(CALLER_PATTERN)(pattern):
             yield (
-                f"callers.rules has {pattern!r}; allowed: ACCOUNT:role/NAME, ACCOUNT:user/NAME or ACCOUNT:*, "
-                "where * stands for any text"
+                f"callers.rules has {pattern!r}; allowed: ACCOUNT:role/NAME, ACCOUNT:user/NAME, ACCOUNT:*, "
+                "key:NAME or oidc:ALIAS:SUBJECT, where * stands for any text"
             )
         if rule != "refuse":
             yield from _one_policy(f"rules[{pattern!r}]", rule)

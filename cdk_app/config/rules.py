@@ -23,6 +23,11 @@ LogRetentionDays = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
 ]
 
+CALLER_PATTERN = (
+    r"[\d*]{1,12}:(\*|root|federated-user|other|role/[\w+=,.@*?-]+|user/[\w+=,.@/*?-]+)"
+    r"|key:[a-z0-9._*?-]{1,63}|oidc:[a-z0-9*?-]{1,32}:[!-Z\\^-~]{1,255}"
+)
+"""Whom a rule for callers is for; the relay's `limits.policy` gives callers these names."""
 LEAST_OUTPUT_TOKENS = 16
 """OpenAI refuses a Responses request with a smaller `max_output_tokens`."""
 MOST_OUTPUT_TOKENS = 1_000_000

@@ -72,6 +72,9 @@ class ErrorKind(Enum):
         "response. Use POST /v1/responses or /v1/chat/completions with stream: true.",
     )
     NO_IDENTITY = ErrorSpec(403, "invalid_request_error", "no_identity", "The request has no verified AWS identity.")
+    KEY_REVOKED = ErrorSpec(
+        401, "invalid_request_error", "invalid_api_key", "The API key was revoked or has expired. Ask for a new one."
+    )
     EDGE_REQUIRED = ErrorSpec(
         403,
         "invalid_request_error",

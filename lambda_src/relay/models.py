@@ -18,16 +18,19 @@ EdgeMode = Literal["off", "optional", "required"]
 
 
 class Caller(Frozen):
-    """The IAM principal that signed the request, as AWS verified it.
+    """Who made the request, as AWS or the authorizer of the relay's API verified it.
 
-    `account` and `principal` are the identity: `principal` is the part of the unique id before ":", because what
-    follows is a session name of the caller's own choice. `arn` is for policy matching and display only.
+    `account` and `principal` are the identity. Of an IAM principal `principal` is the part of the unique id before ":",
+    because what follows is a session name of the caller's own choice; `arn` is for policy matching and display only.
+    The holder of a key is "key" and the key's name, with the id of the key; the holder of a token "oidc/ALIAS", for its
+    issuer, and the token's subject. `arn` is then what policies match: "key:NAME", "oidc:ALIAS:SUBJECT".
     Source: docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html, requestContext.authorizer.iam.
     """
 
     account: str
     principal: str
     arn: str
+    key_id: str = ""
 
     @property
     def key(self) -> str:

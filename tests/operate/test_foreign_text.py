@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from relay.accounts.account import STOPPED, Account, Overrides, Reservation, UsageRecord, stored_name
+from relay.accounts.account import Account, Reservation, UsageRecord, stored_name
+from relay.accounts.overrides import STOPPED, Overrides
 from relay.pricing.money import PICO
 
 from operate.__main__ import main

@@ -1,7 +1,7 @@
 """Reads the repository's Python files as a graph: which module imports which, and which room each belongs to.
 
 A room is a folder of modules directly below `relay`, `cdk_app` or `emulator`; the single modules beside the rooms are rooms of
-their own; `price_lists` is one room, and so are `clients` and `operate` but for the folders in them.
+their own; `price_lists` and `authorizer` are one room each, and so are `clients` and `operate` but for the folders in them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from pathlib import Path
 
 Imports = dict[str, set[str]]
 
-FOLDERS = ("cdk_app", "lambda_src", "emulator", "clients", "operate", "price_lists")
+FOLDERS = ("cdk_app", "lambda_src", "authorizer_src", "emulator", "clients", "operate", "price_lists")
 _WITH_ROOMS = ("relay", "cdk_app", "emulator")
-_FOLDERS_BELOW = (["clients", "deployed"], ["clients", "smoke"], ["operate", "prices"], ["operate", "preflight"])
+_FOLDERS_BELOW = (
+    *(["clients", "deployed"], ["clients", "smoke"]),
+    *(["operate", "prices"], ["operate", "preflight"], ["operate", "keys"]),
+)
 
 
 def files(root: Path) -> dict[str, Path]:
@@ -60,7 +63,7 @@ def cycles(graph: Imports) -> list[list[str]]:
 
 def _name(path: Path, root: Path) -> str:
     parts = path.relative_to(root).with_suffix("").parts
-    return ".".join(part for part in parts if part not in ("lambda_src", "__init__"))
+    return ".".join(part for part in parts if part not in ("lambda_src", "authorizer_src", "__init__"))
 
 
 def _imported(path: Path, module: str, known: dict[str, Path]) -> Iterator[str]:

@@ -8,7 +8,7 @@ The account (`ledger.items` says where each item lies):
     M:2026-11:{req,tok,usd}        booked in that month
     open  {request id: reservation}      admitted, upper bound booked, not settled yet
     done  {request id: record}           settled, and not yet known to have a record of its own
-    ver, stop, halt, over:day, over:LIMIT    the operator's overrides; `ver` changes with each of them
+    ver, stop, halt, over:day, over:LIMIT, key:ID    what the operator set: see `overrides`
     warn:LIMIT                     in which window it was last warned of that limit, by whom: "d:2026-11-23 ID"
 
 Letters in a reservation and a record (short, because each open request is written again with every admission):
@@ -29,12 +29,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from relay.accounts.limit_kinds import BOUNDED, LIMIT_KINDS, Limits, Unit, Windows, utc_date
+from relay.accounts.limit_kinds import BOUNDED, Unit, Windows, utc_date
+from relay.accounts.overrides import Overrides, overrides_of
 from relay.aws.update_expression import Body, Item, decode
 from relay.frozen import EMPTY, Frozen
 
-OPEN, DONE, VERSION = "open", "done", "ver"
-STOPPED, HALTED, OVERRIDE, WARNED = "stop", "halt", "over:", "warn:"
+OPEN, DONE, WARNED = "open", "done", "warn:"
 EXPIRED, VOIDED = "expired", "voided"
 """Outcomes that the ledger itself gives: nobody settled in time; admission gave up and nothing was sent."""
 
@@ -72,7 +72,8 @@ class Reservation(Frozen):
 
     `usd` (pico-USD) and `tokens` are its upper bounds. `unbounded`, which is not stored, gives the reason for each unit in
     which it has none: there is no room for it under any limit of that unit. `group` and `labels` (as `label_text` has them)
-    are what its caller's policy says. `caller` is its key where the account is its group's.
+    are what its caller's policy says. `caller` is its key where the account is its group's. `key_id`, which is not stored
+    either, is the id of the key that the caller came with, "" for none.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Reservation(Frozen):
     labels: str = ""
     caller: str = ""
     unbounded: Mapping[Unit, str] = BOUNDED
+    key_id: str = ""
 
     def fields(self) -> Body:
         """As it lies in `open`."""
@@ -157,25 +159,6 @@ def record_of(id: str, fields: Item) -> UsageRecord:
     )  # fmt: skip
 
 
-class Overrides(Frozen):
-    """What the operator set for one caller. `limits` replace the policy's figures on `day` ("d:2026-11-23") only.
-
-    `stopped` and `halted` are the reasons given, "" for none given, and None when the caller is not stopped.
-    """
-
-    version: int | None = None
-    stopped: str | None = None
-    halted: str | None = None
-    day: str = ""
-    limits: Mapping[str, int] = EMPTY
-
-    def over(self, limits: Limits, windows: Windows) -> Limits:
-        """The limits that hold now. Kinds that this version does not know are left out."""
-        if not self.limits or self.day != windows.day:
-            return limits
-        return limits.changed(**{kind.name: self.limits[kind.name] for kind in LIMIT_KINDS if kind.name in self.limits})
-
-
 class Account(Frozen):
     """What the item says; empty when there is no item. `warned`: in which window each limit was last warned of, and by
     which request."""
@@ -232,15 +215,11 @@ def account_of(item: Item | None) -> Account:
     if not item:
         return Account()
     fields = {name: decode(value) for name, value in item.items()}
-    limits = {name.removeprefix(OVERRIDE): value for name, value in fields.items() if name.startswith(OVERRIDE)}
-    day = limits.pop("day", "")
     return Account(
         exists=True,
         counters={name: value for name, value in fields.items() if name[:2] in _WINDOWS},
         open={id: open_of(id, entry) for id, entry in fields.get(OPEN, {}).items()},
         done={id: record_of(id, entry) for id, entry in fields.get(DONE, {}).items()},
         warned={name.removeprefix(WARNED): value for name, value in fields.items() if name.startswith(WARNED)},
-        overrides=Overrides(
-            version=fields.get(VERSION), stopped=fields.get(STOPPED), halted=fields.get(HALTED), day=day, limits=limits
-        ),
+        overrides=overrides_of(fields),
     )

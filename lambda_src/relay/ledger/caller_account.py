@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from relay.accounts.account import EXPIRED, HALTED, VOIDED, Account, Overrides, Reservation, UsageRecord
+from relay.accounts.account import EXPIRED, VOIDED, Account, Reservation, UsageRecord
 from relay.accounts.limit_kinds import Limits, Windows
+from relay.accounts.overrides import HALTED, Overrides
 from relay.aws.errors import ConditionFailedError
 from relay.aws.update_expression import Body, decode
 from relay.ledger.items import SWITCH, account_key, record_in, record_key

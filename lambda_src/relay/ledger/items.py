@@ -8,6 +8,7 @@ KEY is a caller's "123456789012/AROAEXAMPLE":
     groups         NAME                  `subject`: the name; written before the group's first admission
     callers        KEY                   `subject`: as whom policies know the caller; written before its first admission
     switch         all                   `halt`: why everything is stopped; absent when it is not
+    keys           ID                    a key that the authorizer knows: see authorizer.api_key
     usage#KEY      MILLISECONDS#ID       one request's record, letters below, and `expires`
     usage#KEY      refused#DATE#REASON   how often, by listed model: "m:gpt-5", "m:other"; and `expires`
 """

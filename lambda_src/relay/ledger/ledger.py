@@ -73,7 +73,7 @@ class Ledger:
         self, group: GroupTerms, caller: str, account: CallerAccount, admitted: Admitted, budget: RetryBudget
     ) -> Admitted:
         """The same in the group's account, which all its members write: only what counts there, and whose it is."""
-        entry = admitted.entry.changed(caller=caller, model="", endpoint="", group="", labels="")
+        entry = admitted.entry.changed(caller=caller, model="", endpoint="", group="", labels="", key_id="")
         reserved = None
         try:
             reserved = self._of_group(group.name).reserve(group.name, entry, group.limits, group.judge, budget)

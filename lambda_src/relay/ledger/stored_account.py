@@ -11,8 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 
-from relay.accounts.account import Account, Overrides, Reservation, UsageRecord, account_of
+from relay.accounts.account import Account, Reservation, UsageRecord, account_of
 from relay.accounts.limit_kinds import Limits, Windows
+from relay.accounts.overrides import Overrides
 from relay.aws.errors import ConditionFailedError, StoreError
 from relay.aws.update_expression import Body
 from relay.frozen import Frozen
@@ -170,7 +171,8 @@ class StoredAccount(ABC):
         budget: RetryBudget,
     ) -> Account:
         """Makes the write that fits what is `known` of the account: nothing yet (None), or all of it."""
-        if not fits(entry, limits):
+        # The write holds only under the overrides that are known here, the caller's keys among them.
+        if not fits(entry, limits) or not self._overrides.lets_in(entry.key_id, self._clock()):
             return self.read(budget)
         if known is not None and not known.exists:
             self._introduce(subject, entry, limits, judge, budget)

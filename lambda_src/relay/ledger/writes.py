@@ -12,18 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from relay.accounts.account import (
     DONE,
     EXPIRED,
-    HALTED,
     OPEN,
     REASON_LENGTH,
-    STOPPED,
     SUBJECT_LENGTH,
-    VERSION,
     WARNED,
     Reservation,
     UsageRecord,
     stored_text,
 )
 from relay.accounts.limit_kinds import Limits, Windows
+from relay.accounts.overrides import HALTED, STOPPED, VERSION
 from relay.aws.update_expression import Body, Update
 from relay.ledger.counters import Corrections, book, require_room
 from relay.ledger.items import Key, in_json

@@ -126,7 +126,10 @@ class Admission:
         if self._ledger is None:
             raise RelayError(ErrorKind.NOT_FOUND, "This relay keeps no account of usage.")
         try:
-            shown = self._usage_of(self._ledger.account(caller.key, until), policy)
+            account = self._ledger.account(caller.key, until)
+            if not account.overrides.lets_in(caller.key_id, self._clock()):
+                raise decision.key_refusal().error()
+            shown = self._usage_of(account, policy)
             if policy.group is not None:
                 group = self._usage_of(self._ledger.group_account(policy.group.name, until), policy.group)
                 shown["group"] = {"name": policy.group.name, **group}
@@ -153,6 +156,7 @@ class Admission:
             group=group.name if group else "",
             labels=policy.label_text,
             unbounded=bound.unbounded,
+            key_id=request.caller.key_id,
         )
         caller, judge = request.caller, decision.judge
         if group is None:

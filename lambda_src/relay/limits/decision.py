@@ -22,6 +22,7 @@ class Reason(Enum):
 
     HALTED = ErrorKind.STOPPED
     STOPPED = ErrorKind.CALLER_STOPPED
+    KEY = ErrorKind.KEY_REVOKED
     DUPLICATE = ErrorKind.DUPLICATE
     POLICY = ErrorKind.CALLER_REFUSED
     MODEL = ErrorKind.MODEL_NOT_ALLOWED
@@ -85,6 +86,8 @@ def refusal_of(
         return Refusal(reason=Reason.HALTED, text=_stopped("The relay", overrides.halted))
     if overrides.stopped is not None:
         return Refusal(reason=Reason.STOPPED, text=_stopped(who, overrides.stopped))
+    if not overrides.lets_in(entry.key_id, now):
+        return key_refusal()
     if entry.id in account.done:
         return Refusal(reason=Reason.DUPLICATE, text="A request with this id was answered already.")
     for kind in LIMIT_KINDS:
@@ -94,6 +97,11 @@ def refusal_of(
         if refusal:
             return refusal.changed(limit=kind, headers=report.headers([(account, limits)], now))
     return None
+
+
+def key_refusal() -> Refusal:
+    """The refusal of a key that was valid when API Gateway last asked."""
+    return Refusal(reason=Reason.KEY, text=ErrorKind.KEY_REVOKED.spec.text)
 
 
 def unbounded(reason: str) -> Refusal:

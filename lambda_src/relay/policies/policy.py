@@ -76,15 +76,28 @@ class Policies(Frozen):
     def of(self, caller: Caller) -> Policy | None:
         """The policy of `caller`, or None when it is to be refused."""
         name = subject(caller)
-        return next((policy for pattern, policy in self.rules if fnmatchcase(name, pattern)), self.default)
+        kind = kind_of(name)
+        # Kinds are kept apart: whoever chooses the subject of a token must not match a pattern that was meant for a role.
+        return next(
+            (policy for pattern, policy in self.rules if kind_of(pattern) == kind and fnmatchcase(name, pattern)),
+            self.default,
+        )
+
+
+def kind_of(name: str) -> str:
+    """Of callers or of a pattern for them: "key", "oidc", or "" for IAM principals."""
+    kind = name.partition(":")[0]
+    return kind if kind in ("key", "oidc") else ""
 
 
 def subject(caller: Caller) -> str:
-    """What patterns are matched against and operators are shown: "123456789012:role/ci-deploy".
+    """What patterns are matched against and operators are shown: "123456789012:role/ci-deploy", "key:ci-bot".
 
     Session and federation names are left out: whoever assumes the role or asks for the token chooses them. A
     user's path is kept. Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html.
     """
+    if kind_of(caller.arn):
+        return caller.arn
     parts = caller.arn.split(":", 5)
     resource = parts[5] if len(parts) == 6 else ""
     kind, _, name = resource.partition("/")

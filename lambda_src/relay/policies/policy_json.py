@@ -14,7 +14,7 @@ from typing import Any
 from relay.accounts.account import label_text
 from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit
 from relay.frozen import EMPTY
-from relay.policies.policy import LEAST_OUTPUT_CAP, Group, Policies, Policy, Terms
+from relay.policies.policy import LEAST_OUTPUT_CAP, Group, Policies, Policy, Terms, kind_of
 from relay.pricing.money import PICO, AmountError, Written, amount
 
 MOST_LABELS, LABELS_LENGTH = 5, 96
@@ -73,11 +73,17 @@ def _mapping(root: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _pattern(pattern: str) -> str:
     account, colon, name = pattern.partition(":")
-    known = name == "*" or name in ("root", "federated-user", "other") or name.startswith(("role/", "user/"))
+    match kind_of(pattern):
+        case "key":
+            known = bool(name)
+        case "oidc":
+            known = all(name.partition(":"))
+        case _:
+            known = name == "*" or name in ("root", "federated-user", "other") or name.startswith(("role/", "user/"))
     if not colon or not account or not known or set(pattern) & set("[]"):
         raise PolicyError(
-            f"policies.rules: {pattern!r}: must be ACCOUNT:role/NAME, ACCOUNT:user/NAME or ACCOUNT:*, "
-            "where * stands for any text"
+            f"policies.rules: {pattern!r}: must be ACCOUNT:role/NAME, ACCOUNT:user/NAME, ACCOUNT:*, key:NAME or "
+            "oidc:ALIAS:SUBJECT, where * stands for any text"
         )
     return pattern
 

@@ -125,7 +125,23 @@ def test_what_cannot_be_meant_is_refused_at_synth(changes: dict[str, Any], says:
     assert says.replace("callers.default", "callers.rules['*:*']") in line
 
 
-@pytest.mark.parametrize("pattern", ["role/ci", "123456789012", "*:group/x", "*:role/[a]", "", "x:role/y", ":role/x"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "role/ci",
+        "123456789012",
+        "*:group/x",
+        "*:role/[a]",
+        "",
+        "x:role/y",
+        ":role/x",
+        "key:",
+        "key:[a]",
+        "oidc:corp",
+        "oidc::x",
+        "oidc:a:",
+    ],
+)
 def test_a_pattern_that_matches_nobody_is_refused_at_synth_and_by_the_relay(pattern: str) -> None:
     (line,) = refusals(callers=CallerPolicies(rules={pattern: CallerPolicy()}))
     assert f"callers.rules has {pattern!r}" in line

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from relay.accounts.account import (
     Account,
-    Overrides,
     Reservation,
     UsageRecord,
     account_of,
@@ -16,6 +15,7 @@ from relay.accounts.account import (
     stored_name,
 )
 from relay.accounts.limit_kinds import Limits, Unit, Windows
+from relay.accounts.overrides import Overrides
 from relay.aws.update_expression import decode, encode
 
 NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z

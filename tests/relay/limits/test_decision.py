@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from relay.accounts.account import Account, Overrides, Reservation
+from relay.accounts.account import Account, Reservation
 from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Limits, Unit
+from relay.accounts.overrides import Overrides
 from relay.errors import ErrorKind
 from relay.limits import decision
 from relay.pricing.money import PICO

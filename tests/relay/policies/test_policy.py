@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from relay.accounts.limit_kinds import MOST_CONCURRENT, Limits
 from relay.models import Caller
-from relay.policies.policy import subject
-from relay.policies.policy_json import parse
+from relay.policies.policy import Policies, Policy, subject
+from relay.policies.policy_json import PolicyError, parse
 from relay.pricing.money import PICO
 
 ACCOUNT = "123456789012"
@@ -36,6 +36,36 @@ def role(name: str, session: str = "session") -> Caller:
 )
 def test_subject_leaves_out_what_the_caller_can_choose(arn: str, expected: str) -> None:
     assert subject(caller(arn)) == f"{ACCOUNT}:{expected}"
+
+
+KEY_CALLER = Caller(account="key", principal="ci-bot", arn="key:ci-bot", key_id="1")
+
+
+def token(sub: str) -> Caller:
+    return Caller(account="oidc/corp", principal=sub, arn=f"oidc:corp:{sub}")
+
+
+def test_holders_of_keys_and_tokens_have_names_of_their_own() -> None:
+    assert subject(KEY_CALLER) == "key:ci-bot"
+    assert subject(token("auth0|7:x")) == "oidc:corp:auth0|7:x"
+    assert {KEY_CALLER.key, token("auth0|7").key} == {"key/ci-bot", "oidc/corp/auth0|7"}
+    policies = parse('{"default": "refuse", "rules": {"key:ci-*": {"rpm": 1}, "oidc:corp:auth0|*": {"rpm": 2}}}')
+    found = [policies.of(each) for each in (KEY_CALLER, token("auth0|7"), token("other"), role("ci"))]
+    assert [policy and policy.limits.requests_per_minute for policy in found] == [1, 2, None, None]
+    assert found[2:] == [None, None]
+
+
+@pytest.mark.parametrize("pattern", ["*:role/ci-deploy", "*:*", "*", "*:*:*"])
+def test_no_pattern_for_iam_principals_lets_a_token_in(pattern: str) -> None:
+    policies = Policies(rules=((pattern, Policy(name="rich")),), default=None)
+    assert policies.of(token("role/ci-deploy")) is None
+    assert policies.of(KEY_CALLER) is None
+
+
+@pytest.mark.parametrize("pattern", ["key:", "oidc:", "oidc:corp", "oidc:corp:", "oidc::sub", "key:[a]"])
+def test_refuses_patterns_of_keys_and_tokens_that_name_nobody(pattern: str) -> None:
+    with pytest.raises(PolicyError, match=r"oidc:ALIAS:SUBJECT"):
+        parse(f'{{"rules": {{"{pattern}": {{}}}}}}')
 
 
 def test_no_text_is_one_default_without_limits() -> None:
