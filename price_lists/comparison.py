@@ -29,7 +29,7 @@ class Difference:
 
 
 def differences(own: OwnList, public: Models) -> Iterator[Difference]:
-    """All figures that the public list states otherwise. What it does not state is no difference."""
+    """All figures that the public list states otherwise. What it says nothing of is no difference."""
     for name, here in own.models.items():
         there = public.get(name)
         if there is None:
@@ -42,7 +42,8 @@ def differences(own: OwnList, public: Models) -> Iterator[Difference]:
 
 
 def _prices(name: str, here: Model, there: Model) -> Iterator[Difference]:
-    for long, tiers in ((False, there.tiers), (True, there.long_tiers)):
+    mark = here.long_above or there.long_above
+    for long, tiers in ((False, there.tiers), (True, there.long_tiers if mark else {})):
         for tier, rates in tiers.items():
             if tier not in here.tiers:
                 yield Difference(name, f"the tier {tier}", "not listed", "listed", cheaper=False)
@@ -51,7 +52,7 @@ def _prices(name: str, here: Model, there: Model) -> Iterator[Difference]:
                 ours = here.price(tier, rate, long=long)
                 # Free is as good as not listed: what has no price is not billed.
                 if (ours or 0) != theirs:
-                    what = f"{rate} ({tier})" if not long else f"{rate} ({tier}, more than {there.long_above} tokens)"
+                    what = f"{rate} ({tier})" if not long else f"{rate} ({tier}, more than {mark} tokens)"
                     yield Difference(name, what, _shown(ours), _shown(theirs), ours is not None and ours < theirs)
 
 

@@ -7,7 +7,8 @@ that have ended and does not say so, so that no model of it counts as served.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from fractions import Fraction
 from typing import Any
@@ -34,18 +35,34 @@ class Made(dict[str, Any]):
     """A call in the file, such as ModelPrice(input_mtok=Decimal('2')): its arguments by name, under "" what was called."""
 
 
-def models(text: str, today: date) -> Models:
-    """OpenAI's models in the file `text`, with the prices of the day `today`. Raises ListError."""
+def models(text: str, today: date, names: Iterable[str] = ()) -> Models:
+    """OpenAI's models in the file `text`, with the prices of the day `today`: by their ids, and those that it has for `names`.
+
+    Raises ListError.
+    """
     try:
         provider = next(_providers(ast.parse(text)))
-        entries = next(value for name, value in _arguments(provider) if name == "models")
-        found: dict[str, Model] = {}
-        for entry in _value(entries):
-            model = _model(entry, today)
-            found |= dict.fromkeys([entry["id"], *_names(entry["match"])], model)
+        entries = _value(next(value for name, value in _arguments(provider) if name == "models"))
+        read = [_model(entry, today) for entry in entries]
+        found = {entry["id"]: model for entry, model in zip(entries, read, strict=True)}
+        for name in names:
+            # The end of a fine-tuned model's name says whose it is.
+            full = f"{name}:org::id" if name.startswith("ft:") else name
+            at = next((at for at, entry in enumerate(entries) if _matches(entry["match"], full)), None)
+            if at is not None:
+                found[name] = read[at]
     except StopIteration:
         raise ListError("genai-prices has no model of OpenAI's: its layout has changed") from None
-    except (SyntaxError, ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
+    except (
+        SyntaxError,
+        re.error,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         raise ListError(f"genai-prices cannot be read ({error!r}): its layout has changed") from None
     return found
 
@@ -84,15 +101,24 @@ def _value(node: ast.expr) -> Any:
     raise ValueError(f"line {node.lineno}: {ast.unparse(node)[:80]}")
 
 
-def _names(match: Any) -> Iterator[str]:
-    """The names that a model goes by, written out in its clauses."""
-    if isinstance(match, list):
-        for clause in match:
-            yield from _names(clause)
-    elif match[""] == "ClauseEquals":
-        yield match["equals"]
-    elif match[""] in ("ClauseOr", "ClauseAnd"):
-        yield from _names(match.get("or_") or match.get("and_"))
+def _matches(clause: Made, name: str) -> bool:
+    """Whether a model's clause takes `name`, as genai-prices itself decides it."""
+    match clause[""]:
+        case "ClauseEquals":
+            return name == str(clause["equals"]).lower()
+        case "ClauseStartsWith":
+            return name.startswith(str(clause["starts_with"]).lower())
+        case "ClauseEndsWith":
+            return name.endswith(str(clause["ends_with"]).lower())
+        case "ClauseContains":
+            return str(clause["contains"]).lower() in name
+        case "ClauseRegex":
+            return re.search(clause["regex"], name) is not None
+        case "ClauseOr":
+            return any(_matches(each, name) for each in clause["or_"])
+        case "ClauseAnd":
+            return all(_matches(each, name) for each in clause["and_"])
+    raise ValueError(f"{clause[''][:40]!r} is no clause")
 
 
 def _model(entry: Made, today: date) -> Model:
@@ -108,7 +134,8 @@ def _model(entry: Made, today: date) -> Model:
     mark = max((tier["start"] for rates in variants.values() for tier in _steps(rates)), default=None)
     return Model(
         tiers={tier: _rates(rates, long=False) for tier, rates in variants.items()},
-        long_tiers={tier: _rates(rates, long=True) for tier, rates in variants.items()} if mark else {},
+        # One price for all sizes is a statement, too.
+        long_tiers={tier: _rates(rates, long=True) for tier, rates in variants.items()},
         long_above=mark,
         context=entry.get("context_window"),
         served=False,

@@ -255,6 +255,8 @@ def test_what_is_planted_in_litellms_list_is_printed(run: Run, path: str, value:
         ("date(2026, 10, 12)", "date(2027, 10, 12)", []),
         ("date(2026, 12, 2)", "date(2026, 12, 1)", ["cheaper here: gpt-8: input (default) is 1 here, 7 there"]),
         ("Decimal('0.27')", "Decimal('0.36')", ["cheaper here: hear-1: second (default) is 7.5e-05 here, 0.0001 there"]),
+        ("ClauseEquals(equals='gpt-8')", "ClauseStartsWith(starts_with='gpt-8-')", []),
+        ("ClauseEquals(equals='gpt-9')", "ClauseAnd(and_=[ClauseContains(contains='9'), ClauseEndsWith(ends_with='9')])", []),
         ("context_window=1050000", "context_window=2000000", ["cheaper here: gpt-9: context is 1050000 here, 2000000 there"]),
         ("start=272000", "start=128000", ["cheaper here: gpt-9: long_above is 272000 here, 128000 there"]),
     ],

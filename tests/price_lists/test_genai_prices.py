@@ -12,6 +12,7 @@ import pytest
 from genai_prices.types import ModelInfo, TieredPrices
 
 from price_lists import genai_prices as reader
+from price_lists import own_list
 from price_lists.figures import DEFAULT, Model
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -23,7 +24,7 @@ OPENAI = next(provider for provider in genai_prices.data.providers if provider.i
 
 @pytest.fixture(scope="module")
 def models() -> Any:
-    return reader.models(files("genai_prices").joinpath("data.py").read_text(), NOW.date())
+    return reader.models(files("genai_prices").joinpath("data.py").read_text(), NOW.date(), own_list.read().models)
 
 
 def stated(price: Any, *, long: bool) -> Fraction:
@@ -57,3 +58,10 @@ def _compare(read: Model, model: ModelInfo, tier: str) -> bool:
     tiered = (price for price in expected.values() if isinstance(price, TieredPrices))
     assert {step.start for price in tiered for step in price.tiers} <= {read.long_above}
     return True
+
+
+def test_a_name_is_the_model_that_the_package_finds(models: Any) -> None:
+    for name in own_list.read().models:
+        theirs = OPENAI.find_model(f"{name}:org::id" if name.startswith("ft:") else name)
+        assert models.get(name) == (models[theirs.id] if theirs else None), name
+    assert "gpt-none" not in models

@@ -296,7 +296,7 @@ def _images(dice: random.Random, model: str) -> Case:
             case 4:
                 body["output_format"] = dice.choice(["png", "webp", "jpeg"])
             case 5:
-                body["output_format"], endless = dice.choice(["gif", "svg", "mp4"]), True
+                body["output_format"] = dice.choice(["gif", "svg", "mp4"])
             case 6:
                 body["svg"], endless = {"model": "gpt-6-astra", "reasoning": {"effort": "max"}}, True
             case 7:
@@ -304,7 +304,8 @@ def _images(dice: random.Random, model: str) -> Case:
     endless = body.get("output_format", "png") not in ("png", "webp", "jpeg") or endless
     picture = LIST[model].get("output_per_image")
     output = count * (picture + 100 * partial) if picture else None
-    tokens = ENDLESS if endless or picture is None else text_tokens(prompt) + PREAMBLE
+    # A model of whose pictures the list does not say the size is refused in any case, unless an environment says it.
+    tokens = ENDLESS if endless else text_tokens(prompt) + PREAMBLE
     return Case(IMAGES, json.dumps(body).encode(), model, tokens, output=output or 0)
 
 
@@ -389,13 +390,15 @@ def bill(case: Case, sent: dict[str, Any]) -> tuple[int, Fraction]:
     return tokens + output, most / 10**6 + case.seconds * Fraction(entry.get("second", 0))
 
 
-def admitted(case: Case, environment: RequestPolicy) -> tuple[Bound, dict[str, Any]] | None:
+def admitted(
+    case: Case, environment: RequestPolicy, listed: prices.PriceList = PRICES
+) -> tuple[Bound, dict[str, Any]] | None:
     """The bound of a case under a budget in dollars and what is then sent; None where it is refused."""
     headers = {"content-type": case.content_type}
     request = Request(id="id", method="POST", path=case.path, headers=headers, body=case.body, caller=CALLER)
     try:
         upstream = upstream_request.prepare(request, environment, max_body_bytes=10**7, identifier="0" * 32)
-        bound = upstream.bound(BUDGET, PRICES.of(case.model))
+        bound = upstream.bound(BUDGET, listed.of(case.model))
     except (RelayError, UnboundedError):
         return None
     return bound, json.loads(upstream.body()[0]) if case.path != TRANSCRIPTIONS else dict(upstream.fields)

@@ -1,0 +1,44 @@
+"""Bound and bill of requests of every listed model, with genai-prices as an independent judge of what they cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from relay.pricing.money import PICO
+
+from tests.support.billed_bodies import LIST
+from tests.support.judged_requests import Judged, all_judged, differences
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[Judged]:
+    return all_judged()
+
+
+def test_no_bill_exceeds_what_was_reserved(requests: list[Judged]) -> None:
+    for each in requests:
+        assert each.billed * PICO <= each.bound, each
+        assert each.settled <= each.bound, each
+
+
+def test_the_settlement_is_the_bill_to_the_pico_dollar_where_the_sources_agree(requests: list[Judged]) -> None:
+    """Where they do not, the relay books the dearer of the two, and every such model is among the differences listed."""
+    differ = {each.model for each in differences()}
+    equal = 0
+    for each in requests:
+        if each.settled == each.billed * PICO:
+            equal += 1
+        else:
+            assert each.model in differ, each
+            assert each.settled > each.billed * PICO, each
+    assert equal > len(requests) * 0.9
+
+
+def test_every_model_tier_and_endpoint_is_judged(requests: list[Judged]) -> None:
+    assert len(requests) > 500
+    assert {each.model for each in requests} == LIST.keys()
+    assert {each.tier for each in requests} == {"default", "flex", "priority", "ultrafast"}
+    assert len({each.path for each in requests}) == 7
+    by_judge = Counter(each.judge for each in requests)
+    assert by_judge["genai-prices"] > 500, by_judge
