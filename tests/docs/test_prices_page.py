@@ -43,16 +43,12 @@ def _judgement() -> str:
     lines = [
         f"{count} requests; genai-prices {version('genai-prices')} and the settlement agree to the pico-dollar in {equal}.",
         "",
-        "| model | requests | judged by genai-prices | reserved, USD | settled, USD | billed, USD |",
-        "|---|---|---|---|---|---|",
+        "| model | requests | judged by genai-prices | settled, USD | billed, USD |",
+        "|---|---|---|---|---|",
     ]
     for model, requests in by_model.items():
         judges = sum(each.judge == "genai-prices" for each in requests)
-        sums = (
-            sum(e.bound for e in requests),
-            sum(e.settled for e in requests),
-            sum(e.billed for e in requests) * PICO,
-        )
+        sums = (sum(each.settled for each in requests), sum(each.billed for each in requests) * PICO)
         figures = " | ".join(f"{float(amount) / PICO:.6f}" for amount in sums)
         lines.append(f"| {model} | {len(requests)} | {judges} | {figures} |")
     lines += ["", "| model | figure | here | genai-prices |", "|---|---|---|---|"]

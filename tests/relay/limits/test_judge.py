@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 
 import pytest
-from relay.pricing.money import PICO
+from relay.pricing.money import PICO, dollars
 
 from tests.support.billed_bodies import LIST
 from tests.support.judged_requests import Judged, all_judged, differences
+from tests.support.synthesis import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +19,15 @@ def requests() -> list[Judged]:
 
 
 def test_no_bill_exceeds_what_was_reserved(requests: list[Judged]) -> None:
+    """All of them, with what was reserved, settled and billed, stand in build/judged-requests.csv."""
+    table = ROOT / "build" / "judged-requests.csv"
+    table.parent.mkdir(exist_ok=True)
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["model", "path", "tier", "judge", "reserved_usd", "settled_usd", "billed_usd"])
+        for each in requests:
+            amounts = [dollars(each.bound), dollars(each.settled), str(float(each.billed))]
+            writer.writerow([each.model, each.path, each.tier, each.judge, *amounts])
     for each in requests:
         assert each.billed * PICO <= each.bound, each
         assert each.settled <= each.bound, each
