@@ -9,10 +9,11 @@ from cdk_app.config import check as _check
 from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
 from cdk_app.config.edge_options import EdgeOptions
-from cdk_app.config.environment import Environment, RequestPolicy, Waiver
+from cdk_app.config.environment import AGENT_TOOLS, Environment, RequestPolicy, Waiver
 
 # All that an environment may be made of; not every environment needs all.
 __all__ = [
+    "AGENT_TOOLS",
     "ENVIRONMENTS",
     "AlarmOptions",
     "CallerPolicies",
@@ -38,6 +39,8 @@ ENVIRONMENTS = (
         ),
         log_retention_days=7,
         monitoring="off",
+        # For developers, whose coding agents bring tools of their own.
+        requests=RequestPolicy(tools=(*AGENT_TOOLS, "namespace")),
         callers=CallerPolicies(default=CallerPolicy(requests_per_minute=60, concurrent=5, usd_per_day=2)),
         on_destroy="delete",
     ),

@@ -34,6 +34,11 @@ class Waiver(mistakes.Noted):
     reason: str
 
 
+# What coding agents bring that runs on their own machine and nowhere else. Beside it Codex wants "namespace", in which it
+# groups its tools; "web_search" and all that OpenAI runs are an environment's own choice.
+AGENT_TOOLS = ("function", "custom", "apply_patch", "local_shell", "shell:local", "tool_search:client")
+
+
 @mistakes.noted
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPolicy(mistakes.Noted):
@@ -49,7 +54,8 @@ class RequestPolicy(mistakes.Noted):
     # True lets callers read and write what is stored at OpenAI. All callers share one key, so each can read what any
     # other has stored there.
     stateful: bool = False
-    # Types of tools. What OpenAI runs itself (web_search, file_search, code_interpreter, mcp ...) costs extra.
+    # Types of tools; AGENT_TOOLS for coding agents. What OpenAI runs itself (web_search, file_search, code_interpreter,
+    # mcp, "shell" without ":local" ...) costs extra.
     tools: tuple[str, ...] = ("function", "custom")
     service_tiers: tuple[str, ...] = ("auto", "default")
 

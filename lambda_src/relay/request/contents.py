@@ -142,11 +142,12 @@ def _tools(place: Place, tools: Json, policy: RequestPolicy, contents: Contents)
         if not isinstance(kind, str) or not isinstance(tool, dict):
             raise invalid(path((((place, "tools"), index), "type")), "it has to be a string")
         here = ((place, "tools"), index)
-        if kind not in policy.tools:
+        at_the_callers = kind in known_fields.CLIENT_SIDE_TOOLS or _runs_at_the_callers(kind, tool)
+        if not _is_allowed(kind, policy, at_the_callers=at_the_callers):
             allows = f"allows {', '.join(policy.tools)}" if policy.tools else "allows none"
             why = f"it is a tool of type {kind[:64]!r}, and this environment {allows} (setting `tools`)"
             raise not_allowed(path(here), why)
-        if kind not in known_fields.CLIENT_SIDE_TOOLS and not _runs_at_the_callers(kind, tool):
+        if not at_the_callers:
             contents.cannot_bound(f"'{path(here)}', the hosted tool {kind[:64]!r}, is billed by what it does")
 
 
@@ -154,6 +155,13 @@ def _runs_at_the_callers(kind: str, tool: Part) -> bool:
     name, where = _CLIENT_SIDE_WHEN.get(kind, ("", ""))
     value = tool.get(name)
     return bool(name) and where == (value.get("type") if isinstance(value, dict) else value)
+
+
+def _is_allowed(kind: str, policy: RequestPolicy, *, at_the_callers: bool) -> bool:
+    """By its type, or by "shell:local" and the like, which allow a type only so far as it runs at the caller's."""
+    if kind in policy.tools:
+        return ":" not in kind
+    return at_the_callers and kind in _CLIENT_SIDE_WHEN and f"{kind}:{_CLIENT_SIDE_WHEN[kind][1]}" in policy.tools
 
 
 def _weigh(place: Place, part: Part, known: frozenset[str], contents: Contents) -> None:
