@@ -34,7 +34,7 @@ RELAY = {
     "policies": "frozen models pricing.money accounts",
     "limits": "frozen errors models log pricing accounts policies.policy ledger.ledger",
     "ledger": "frozen errors models accounts aws.dynamodb aws.errors aws.update_expression",
-    "settings": "frozen errors models policies pricing request.policy",
+    "settings": "frozen errors models doors policies pricing request.policy",
     "handler": "frozen errors models log request_log settings net lambda_runtime doors request openai response limits "
     "pricing.money policies.policy",
 }
@@ -107,6 +107,7 @@ ALWAYS_PURE = {
     "relay.settings",
     "relay.net.sse",
     "relay.doors.function_url",
+    "relay.doors.rest_api",
     "relay.response.transforms",
 }
 # What would make them impure: everything that waits, looks at a clock or at the machine, and all that is not Python's.

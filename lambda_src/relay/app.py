@@ -42,6 +42,7 @@ def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
     # Imported here, so that what fails in an import becomes an init error that Lambda shows.
     from relay.aws.client import SECRETS_MANAGER
     from relay.aws.secrets_manager import SecretsManager
+    from relay.doors import DOORS
     from relay.doors.origin_secret import OriginSecretCheck
     from relay.handler import Relay
     from relay.lambda_runtime.loop import Runtime
@@ -64,6 +65,7 @@ def _serve(api: RuntimeApi, log: Log, stop: Stop) -> int:
         ),
         admission=_admission(settings, aws_tls, log, stop.fd),
         log=log,
+        doors=(*DOORS, settings.api.door()) if settings.api else DOORS,
     )
     timing = Timing(heartbeat_seconds=settings.heartbeat_seconds, reserve_seconds=settings.deadline_reserve_seconds)
     gc.freeze()

@@ -6,11 +6,12 @@ Knows the order of things; each thing itself is in its own module.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
 
-from relay import doors
+from relay.doors import DOORS, to_request
+from relay.doors.door import Door
 from relay.doors.origin_secret import OriginSecretCheck
 from relay.errors import ErrorKind, RelayError
 from relay.lambda_runtime.client import Invocation
@@ -43,8 +44,10 @@ class Relay:
         edge: OriginSecretCheck,
         admission: Admission,
         log: Log,
+        doors: Sequence[Door] = DOORS,
     ) -> None:
         self._settings = settings
+        self._doors = doors
         self._upstream = upstream
         self._keys = keys
         self._edge = edge
@@ -64,14 +67,14 @@ class Relay:
                 log=self._log,
             )
         )
-        request = doors.to_request(invocation.event, invocation.id)
+        request = to_request(invocation.event, invocation.id, self._doors, function_arn=invocation.function_arn)
         # The secret's ARN is known in this account only, and stays the same while keys are rotated.
         identifier = upstream_request.caller_identifier(request.caller, settings.openai_secret_arn)
         policy = self._admission.policy_of(request.caller)
         record.request(request, identifier)
         if policy is not None:
             record.belongs(policy.group.name if policy.group else "", policy.labels)
-        record.through(self._edge.admit(request.headers, until=until))
+        record.through("api" if request.through_api else self._edge.admit(request.headers, until=until))
         wanted = upstream_request.prepare(
             request, settings.request_policy, max_body_bytes=settings.max_body_bytes, identifier=identifier
         )

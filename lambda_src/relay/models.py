@@ -41,7 +41,8 @@ class Caller(Frozen):
 class Request(Frozen):
     """One HTTP request as it came through the door. Header names are lower-case; `path` is not percent-decoded.
 
-    `id` is Lambda's, a UUID. The query is left out: no path of OpenAI's that the relay serves has one.
+    `id` is Lambda's, a UUID. The query is left out: no path of OpenAI's that the relay serves has one. `through_api` says
+    that it came through the relay's API, which has a web ACL of its own.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Request(Frozen):
     headers: Mapping[str, str] = EMPTY
     body: bytes = b""
     caller: Caller
+    through_api: bool = False
 
 
 class Response(Frozen):

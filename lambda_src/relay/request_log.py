@@ -62,7 +62,7 @@ class RequestLog:
             self._fields["labels"] = dict(labels)
 
     def through(self, way: str) -> None:
-        """Notes which way the request came: "edge" or "direct"."""
+        """Notes which way the request came: "edge", "direct" or "api"."""
         self._fields["way"] = way
 
     def model(self, name: str, *, stream: bool) -> None:

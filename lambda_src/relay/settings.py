@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar, cast, get_args
 
+from relay.doors import rest_api
+from relay.doors.rest_api import Api
 from relay.frozen import Frozen
 from relay.models import EdgeMode
 from relay.policies import policy_json
@@ -79,7 +81,8 @@ class AwsSettings(Frozen):
 class Settings(Frozen):
     """What one relay process needs to know. Times are in seconds, sizes in bytes.
 
-    `openai_secret_arn` and `edge_secret_arn` are names or ARNs; `table_name` is "" where no limits are kept.
+    `openai_secret_arn` and `edge_secret_arn` are names or ARNs; `table_name` is "" where no limits are kept. `api` is the
+    API that lets in holders of keys and tokens, None where there is none.
     `heartbeat_seconds` 0 means none. `usage_days` is how long records of usage are kept.
     """
 
@@ -89,6 +92,7 @@ class Settings(Frozen):
     edge: EdgeMode
     edge_secret_arn: str
     table_name: str
+    api: Api | None
     request_policy: RequestPolicy
     caller_policies: Policies
     prices: PriceList
@@ -109,6 +113,7 @@ class Settings(Frozen):
             edge=(mode := _edge(environ, "EDGE")),
             edge_secret_arn=_edge_secret(environ, "EDGE_SECRET_ARN", mode),
             table_name=environ.get("TABLE_NAME", ""),
+            api=_api(environ),
             request_policy=_parse(environ, "REQUEST_POLICY", RequestPolicy.from_json),
             caller_policies=_parse(environ, "CALLER_POLICIES", policy_json.parse),
             # Only what differs from the list that comes with the relay.
@@ -175,6 +180,18 @@ def _edge_secret(environ: Mapping[str, str], name: str, mode: EdgeMode) -> str:
     if mode != "off" and not text:
         raise SettingsError(f"{name} is not set, and EDGE is {mode}")
     return text
+
+
+def _api(environ: Mapping[str, str]) -> Api | None:
+    id, stage = environ.get("API_ID", "").strip(), environ.get("API_STAGE", "").strip() or "relay"
+    issuers = _parse(environ, "API_ISSUERS", rest_api.parse_issuers)
+    if not id:
+        return None
+    if not environ.get("TABLE_NAME", "").strip():
+        raise SettingsError("TABLE_NAME is not set, and API_ID is: without a table no key could be revoked")
+    if not (re.fullmatch(r"[a-z0-9]{1,64}", id) and re.fullmatch(r"[A-Za-z0-9_-]{1,128}", stage)):
+        raise SettingsError("API_ID and API_STAGE have to be those of a REST API, such as abcde12345 and relay")
+    return Api(id=id, stage=stage, issuers=issuers)
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:

@@ -145,3 +145,19 @@ def test_credentials_are_held_and_not_shown() -> None:
     assert settings.aws.access_key_id == "ASIAEXAMPLE"
     assert (settings.aws.secret_access_key, settings.aws.session_token) == ("hidden", "hidden too")
     assert "hidden" not in repr(settings)
+
+
+def test_an_api_needs_a_table_and_real_names() -> None:
+    assert read().api is None
+    api = read(API_ID="abcde12345", TABLE_NAME="limits", API_ISSUERS='{"corp": {"issuer": "https://a"}}').api
+    assert api is not None
+    assert (api.id, api.stage, [issuer.alias for issuer in api.issuers]) == ("abcde12345", "relay", ["corp"])
+    mistakes: list[tuple[dict[str, str], str]] = [
+        ({"API_ID": "abcde12345", "TABLE_NAME": ""}, "TABLE_NAME"),
+        ({"API_ID": "https://x", "TABLE_NAME": "limits"}, "API_ID"),
+        ({"API_ID": "a", "API_STAGE": "a b", "TABLE_NAME": "limits"}, "API_STAGE"),
+        ({"API_ID": "a", "API_ISSUERS": "{", "TABLE_NAME": "limits"}, "API_ISSUERS"),
+    ]
+    for wrong, name in mistakes:
+        with pytest.raises(SettingsError, match=name):
+            read(**wrong)

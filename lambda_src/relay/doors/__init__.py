@@ -1,6 +1,7 @@
 """The ways in: each turns Lambda's event into a `Request`, and says whether it came the way it had to.
 
-A door is one file with its `DOOR`, and its line in `DOORS`. Knows nothing of OpenAI or limits.
+A door is one file that makes a `Door`: the Function URL's is always there, the API's where the settings name an API.
+Knows nothing of OpenAI or limits.
 """
 
 from __future__ import annotations
@@ -16,19 +17,27 @@ from relay.models import Json, Request
 DOORS = (function_url.DOOR,)
 
 
-def to_request(event: bytes, request_id: str, doors: Sequence[Door] = DOORS) -> Request:
-    """The HTTP request in `event`, by the one door that takes it.
+def to_request(event: bytes, request_id: str, doors: Sequence[Door] = DOORS, *, function_arn: str = "") -> Request:
+    """The HTTP request in `event`, by the one door that takes it, of those for the name by which the function was invoked.
 
     Raises NotHttpError when none does, as with an event that somebody invoked the function with. So it does when several do:
     no service of AWS's writes such an event, and who the caller is would depend on the door that is asked first. Raises
     what the door raises.
     """
     fields = _load(event)
-    takers = [door for door in doors if door.takes(fields)]
+    alias = _alias(function_arn)
+    named = [door for door in doors if door.alias and door.alias == alias]
+    takers = [door for door in named or [door for door in doors if not door.alias] if door.takes(fields)]
     if len(takers) != 1:
         why = "is no HTTP request" if not takers else "has the shapes of several doors"
         raise NotHttpError(f"the event {why}")
     return takers[0].to_request(fields, request_id)
+
+
+def _alias(function_arn: str) -> str:
+    """The qualifier of arn:aws:lambda:REGION:ACCOUNT:function:NAME:QUALIFIER, "" when it has none."""
+    parts = function_arn.split(":")
+    return parts[7] if len(parts) == 8 else ""
 
 
 def _load(event: bytes) -> Mapping[str, Json]:

@@ -6,14 +6,12 @@ identity comes from requestContext.authorizer.iam and from nowhere else.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 
 from relay.doors.door import Door
+from relay.doors.event_fields import body, mapping
 from relay.errors import ErrorKind, RelayError
-from relay.frozen import EMPTY
 from relay.models import Caller, Json, Request
 
 # docs.aws.amazon.com/IAM/latest/APIReference: UserId is \w+ of at most 128 characters, account ids are twelve digits.
@@ -32,13 +30,13 @@ def to_request(event: Mapping[str, Json], request_id: str) -> Request:
 
     Raises RelayError: NO_IDENTITY when it has no IAM context, BAD_REQUEST when its body cannot be decoded.
     """
-    caller = _caller(_mapping(event.get("requestContext")))
+    caller = _caller(mapping(event.get("requestContext")))
     return Request(
         id=request_id,
         method=str(_http(event)["method"]),
         path=str(event["rawPath"]),
         headers=_headers(event.get("headers")),
-        body=_body(event),
+        body=body(event),
         caller=caller,
     )
 
@@ -47,37 +45,15 @@ DOOR = Door(takes=takes, to_request=to_request)
 
 
 def _http(event: Mapping[str, Json]) -> Mapping[str, Json]:
-    return _mapping(_mapping(event.get("requestContext")).get("http"))
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else EMPTY
+    return mapping(mapping(event.get("requestContext")).get("http"))
 
 
 def _headers(value: Json) -> dict[str, str]:
-    return {name.lower(): text for name, text in _mapping(value).items() if isinstance(text, str)}
-
-
-def _body(event: Mapping[str, Json]) -> bytes:
-    body = event.get("body")
-    if body is None:
-        return b""
-    if not isinstance(body, str):
-        raise RelayError(ErrorKind.BAD_REQUEST, "The request body could not be read.", log="body is not a string")
-    encoded = event.get("isBase64Encoded", False)
-    if encoded is not True:
-        try:
-            return body.encode()
-        except UnicodeEncodeError as error:
-            raise RelayError(ErrorKind.BAD_REQUEST, "The request body is not valid UTF-8.") from error
-    try:
-        return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise RelayError(ErrorKind.BAD_REQUEST, "The request body could not be read.", log="bad base64") from error
+    return {name.lower(): text for name, text in mapping(value).items() if isinstance(text, str)}
 
 
 def _caller(context: Mapping[str, Json]) -> Caller:
-    iam = _mapping(_mapping(context.get("authorizer")).get("iam"))
+    iam = mapping(mapping(context.get("authorizer")).get("iam"))
     account, user_id, arn = iam.get("accountId"), iam.get("userId"), iam.get("userArn")
     if not (isinstance(account, str) and isinstance(user_id, str) and isinstance(arn, str)):
         raise RelayError(ErrorKind.NO_IDENTITY, log="no IAM context in the event")

@@ -31,11 +31,15 @@ _LONGEST_SECONDS = 900.0
 
 
 class Invocation(Frozen):
-    """One call of the function. `deadline` is on time.monotonic()'s clock, in seconds; the process is killed then."""
+    """One call of the function. `deadline` is on time.monotonic()'s clock, in seconds; the process is killed then.
+
+    `function_arn` is the name by which the function was invoked, with its alias if that was part of it.
+    """
 
     id: str
     event: bytes
     deadline: float
+    function_arn: str = ""
     trace_id: str = ""
     # Echoed so that the service can tell a late response from the current one; absent on older service versions.
     token: str = ""
@@ -143,6 +147,7 @@ def _invocation(headers: Mapping[str, str], event: bytes) -> Invocation:
         id=request_id,
         event=event,
         deadline=time.monotonic() + _seconds_left(headers.get("lambda-runtime-deadline-ms", "")),
+        function_arn=headers.get("lambda-runtime-invoked-function-arn", ""),
         trace_id=headers.get("lambda-runtime-trace-id", ""),
         token=headers.get("lambda-runtime-invocation-id", ""),
     )

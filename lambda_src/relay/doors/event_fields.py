@@ -1,0 +1,35 @@
+"""What the events of several AWS front ends have in common: a body, as text or base64, and objects in objects. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from relay.errors import ErrorKind, RelayError
+from relay.frozen import EMPTY
+from relay.models import Json
+
+
+def mapping(value: Json) -> Mapping[str, Json]:
+    """`value` where it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else EMPTY
+
+
+def body(event: Mapping[str, Json]) -> bytes:
+    """The body of the HTTP request in `event`. Raises RelayError(BAD_REQUEST) when it cannot be decoded."""
+    text = event.get("body")
+    if text is None:
+        return b""
+    if not isinstance(text, str):
+        raise RelayError(ErrorKind.BAD_REQUEST, "The request body could not be read.", log="body is not a string")
+    encoded = event.get("isBase64Encoded", False)
+    if encoded is not True:
+        try:
+            return text.encode()
+        except UnicodeEncodeError as error:
+            raise RelayError(ErrorKind.BAD_REQUEST, "The request body is not valid UTF-8.") from error
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RelayError(ErrorKind.BAD_REQUEST, "The request body could not be read.", log="bad base64") from error
