@@ -239,11 +239,11 @@ def spoiled() -> Iterator[dict[str, Any]]:
     for header in FORGED:
         for value in ("key:admin", "admin", KEY_ID, "oidc:corp:root", "123456789012:role/admin"):
             yield changed(("multiValueHeaders", {header: [value]}), ("headers", {header: value}))
-    for place, value in itertools.product(
+    for place, claimed in itertools.product(
         ("queryStringParameters", "pathParameters", "stageVariables"),
         ({"name": "admin", "keyId": "f" * 16}, {"principalId": "key:admin"}, {"authorizer": {"name": "admin"}}),
     ):
-        yield changed((place, value))
+        yield changed((place, claimed))
     for field in ("caller", "userArn", "user", "accessKey", "apiKey", "cognitoIdentityId"):
         yield changed((f"requestContext.identity.{field}", "admin"))
     yield changed(("body", json.dumps({"user": "admin", "name": "admin", "keyId": "f" * 16})))
