@@ -146,6 +146,7 @@ SLOW_FILES = (
     "tests/load/test_contention.py",
     "tests/relay/ledger/test_ledger.py",
     "tests/clients/test_signing_proxy.py",
+    "tests/end_to_end/test_every_model.py",
 )
 
 

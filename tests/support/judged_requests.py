@@ -17,8 +17,10 @@ from typing import Any
 
 import genai_prices
 import genai_prices.data
+from relay.limits.cost_bound import Bound
 from relay.limits.settlement import Settlement
 from relay.pricing.prices import PriceList
+from relay.request.policy import RequestPolicy
 from relay.response.members import usage_in
 
 from price_lists import comparison, own_list
@@ -46,6 +48,13 @@ NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 OPENAI = next(provider for provider in genai_prices.data.providers if provider.id == "openai")
 # What the list does not say of the newest picture models, as an environment may: docs/prices.md.
 OUTPUT_PER_IMAGE = 50_000
+UNBOUNDED = [name for name in LIST if name.startswith("gpt-image") and "output_per_image" not in LIST[name]]
+ALL_BOUNDED = PriceList(
+    models={
+        **PRICES.models,
+        **{name: PRICES.models[name].changed(output_per_image=OUTPUT_PER_IMAGE) for name in UNBOUNDED},
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,37 +92,28 @@ def judged(dice: random.Random, each: int) -> Iterator[Judged]:
                 yield _one(dice, model, tier)
 
 
-def _one(dice: random.Random, model: str, tier: str) -> Judged:
+def drawn(dice: random.Random, model: str, tier: str, environment: RequestPolicy) -> tuple[Case, Bound, dict[str, Any]]:
+    """A request for `model` that `environment` admits in `tier`, its bound and what is sent."""
     while True:
         case = generated(dice, model) if model in TEXT_MODELS else generated_media(dice, model)
         if model in TEXT_MODELS and tier != "default":
             asked = b'"service_tier": "%s", ' % dice.choice([tier, "fast" if tier == "priority" else tier]).encode()
             case = Case(case.path, b"{" + asked + case.body[1:], model, case.tokens)
-        if (outcome := admitted(case, EVERYTHING, _prices(model))) is not None:
-            break
-    bound, sent = outcome
-    fields, served = _response(dice, case, sent, tier)
-    settlement = Settlement(bound, _prices(model).of(model))
+        if (outcome := admitted(case, environment, ALL_BOUNDED)) is not None:
+            return case, *outcome
+
+
+def _one(dice: random.Random, model: str, tier: str) -> Judged:
+    case, bound, sent = drawn(dice, model, tier, EVERYTHING)
+    fields, served = response_to(dice, case, sent, tier)
+    settlement = Settlement(bound, ALL_BOUNDED.of(model))
     settlement.sending()
     # Sound says nothing of what it cost, so that it costs its bound.
     settlement.metered(lambda: usage_in(fields))
-    billed, judge = _billed(case, fields.get("usage", {}), served)
+    billed, judge = bill_of(case, fields.get("usage", {}), served)
     return Judged(
-        model=model,
-        path=case.path,
-        tier=served,
-        bound=bound.usd,
-        settled=settlement.close("ok"),
-        billed=billed,
-        judge=judge,
-    )
-
-
-def _prices(model: str) -> PriceList:
-    price = PRICES.models[model]
-    if not model.startswith("gpt-image") or price.output_per_image is not None:
-        return PRICES
-    return PriceList(models={**PRICES.models, model: price.changed(output_per_image=OUTPUT_PER_IMAGE)})
+        model=model, path=case.path, tier=served, bound=bound.usd, settled=settlement.close("ok"), billed=billed, judge=judge
+    )  # fmt: skip
 
 
 def _within(dice: random.Random, most: int) -> int:
@@ -126,7 +126,7 @@ def _split(dice: random.Random, total: int, pieces: int) -> list[int]:
     return [high - low for low, high in zip([0, *cuts], cuts, strict=False)]
 
 
-def _response(dice: random.Random, case: Case, sent: dict[str, Any], tier: str) -> tuple[dict[str, Any], str]:
+def response_to(dice: random.Random, case: Case, sent: dict[str, Any], tier: str) -> tuple[dict[str, Any], str]:
     """A response that says what the request used, as its endpoint says it, and the tier that it was served in."""
     if case.path == SPEECH:
         return {}, "default"
@@ -168,7 +168,7 @@ def _response(dice: random.Random, case: Case, sent: dict[str, Any], tier: str) 
     return {"model": case.model, "usage": usage, **named}, served
 
 
-def _billed(case: Case, usage: dict[str, Any], tier: str) -> tuple[Fraction, str]:
+def bill_of(case: Case, usage: dict[str, Any], tier: str) -> tuple[Fraction, str]:
     """Dollars for what was used, and the judge that says so."""
     if case.path == SPEECH:
         counts: dict[str, int] = {"input_characters": case.characters}

@@ -55,7 +55,7 @@ class Answer:
         return json.loads(self.content)
 
 
-def _all_that_came(method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+def exchange(method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     content, broken = bytearray(), False
     with httpx.Client(timeout=30) as client, client.stream(method, url, content=body, headers=headers) as response:
         try:
@@ -90,7 +90,7 @@ class Setup:
         data = json.dumps(asked).encode()
         given = {"content-type": "application/json", **(headers or {})}
         signed = self.local.sign("POST", path, body=data, headers=given, identity=identity)
-        return _all_that_came("POST", self.local.url + path, data, signed)
+        return exchange("POST", self.local.url + path, data, signed)
 
     def over(self, response: Answer) -> Answer:
         """`response`, once the relay has written its line about it, which it does after settling."""
@@ -102,7 +102,7 @@ class Setup:
 
     def get(self, path: str, identity: Identity | None = None) -> Answer:
         signed = self.local.sign("GET", path, identity=identity)
-        return _all_that_came("GET", self.local.url + path, b"", signed)
+        return exchange("GET", self.local.url + path, b"", signed)
 
     def caller(self, identity: Identity | None = None) -> str:
         who = identity or self.local.identities[0]
