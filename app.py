@@ -17,8 +17,7 @@ import cdk_nag
 from cdk_app import environments
 from cdk_app.bundle import build
 from cdk_app.bundle.errors import BundleError
-from cdk_app.checks import guards
-from cdk_app.config import endings
+from cdk_app.checks import endings, guards
 from cdk_app.config.environment import ConfigurationError, Environment
 from cdk_app.stage import RelayStage
 

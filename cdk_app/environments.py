@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cdk_app.config import check as _check
 from cdk_app.config.alarm_options import AlarmOptions
-from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
+from cdk_app.config.caller_policies import CallerGroup, CallerPolicies, CallerPolicy
 from cdk_app.config.edge_options import EdgeOptions
 from cdk_app.config.environment import AGENT_TOOLS, Environment, RequestPolicy, Waiver
 
@@ -16,6 +16,7 @@ __all__ = [
     "AGENT_TOOLS",
     "ENVIRONMENTS",
     "AlarmOptions",
+    "CallerGroup",
     "CallerPolicies",
     "CallerPolicy",
     "EdgeOptions",

@@ -39,7 +39,8 @@ RELAY = {
     "pricing.money policies.policy",
 }
 CDK_APP = {
-    "config": "",
+    "mistakes": "",
+    "config": "mistakes",
     "bundle": "",
     "environments": "config",
     "edge": "config",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cdk_app.config import mistakes
+from cdk_app import mistakes
 from cdk_app.config.rules import matches, whole
 
 

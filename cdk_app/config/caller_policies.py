@@ -7,44 +7,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from cdk_app.config import mistakes
-from cdk_app.config.rules import CALLER_PATTERN, LEAST_OUTPUT_TOKENS, matches, whole
-
-Usd = int | float | str
-"""US dollars: 5, 2.5 or "0.25", with 12 decimals at most. 0.1 + 0.2, which has 17, is refused as unintended."""
-MOST_DECIMALS = 12
-MOST_CONCURRENT = 500
+from cdk_app import mistakes
+from cdk_app.config import terms
+from cdk_app.config.rules import CALLER_PATTERN, LEAST_OUTPUT_TOKENS, matches
+from cdk_app.config.terms import Terms, Usd, is_amount
 
 
 @mistakes.noted
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallerPolicy(mistakes.Noted):
-    """One caller's limits; None is no limit. Days and months are UTC's. Each caller is counted on its own."""
+class CallerPolicy(Terms):
+    """What one caller may do, beside the limits of Terms. Each caller is counted on its own."""
 
     # Beside the environment's own list (`requests.models`); None allows all of those.
     models: tuple[str, ...] | None = None
-    requests_per_minute: int | None = None
-    # Requests at once. MOST_CONCURRENT is what one item in DynamoDB can hold.
-    concurrent: int | None = None
-    # Tokens in and out, of all requests of a day.
-    tokens_per_day: int | None = None
-    # Under a budget in dollars, models without a price are refused, and so is what nothing bounds (hosted tools).
-    usd_per_day: Usd | None = None
-    usd_per_month: Usd | None = None
     # Tokens. The most that one response may be long. The lower it is, the less of a budget a request holds while it runs.
     output_cap: int | None = None
+    # The name of a group of `CallerPolicies.groups`: a request has to keep the group's limits, too.
+    group: str | None = None
+
+
+@mistakes.noted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerGroup(Terms):
+    """A team: limits that hold for all its members together. Its labels are its members', unless they have others."""
 
 
 @mistakes.noted
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerPolicies(mistakes.Noted):
-    """The default and the exceptions from it, tried in order.
+    """The default and the exceptions from it, tried in order, and the groups that they name.
 
     Patterns are ACCOUNT:role/NAME, ACCOUNT:user/PATH/NAME or ACCOUNT:*, where * stands for any text, as in
     "123456789012:role/ci-*" or "*:user/*"; key:NAME for holders of keys and oidc:ALIAS:SUBJECT for those of tokens, which no
@@ -53,6 +50,12 @@ class CallerPolicies(mistakes.Noted):
 
     default: CallerPolicy | Literal["refuse"] = CallerPolicy()
     rules: Mapping[str, CallerPolicy | Literal["refuse"]] = field(default_factory=dict)
+    groups: Mapping[str, CallerGroup] = field(default_factory=dict)
+
+    @property
+    def terms(self) -> list[Terms]:
+        """Of all policies that do not refuse, and of all groups."""
+        return [one for one in (self.default, *self.rules.values(), *self.groups.values()) if isinstance(one, Terms)]
 
 
 Prices = Mapping[str, Mapping[str, Any]]
@@ -61,12 +64,7 @@ Prices = Mapping[str, Mapping[str, Any]]
 # The relay's own list: data that both sides read.
 _PRICES = Path(__file__).resolve().parent.parent.parent / "lambda_src" / "relay" / "pricing" / "prices.json"
 
-_SHORT = {
-    "requests_per_minute": "rpm",
-    "tokens_per_day": "tokens_day",
-    "usd_per_day": "usd_day",
-    "usd_per_month": "usd_month",
-}
+_GROUP = r"[a-z0-9][a-z0-9_-]{0,23}"
 _RATES = {
     *("input", "cached_input", "cache_write", "cache_write_12h", "audio_input", "image_input"),
     *("output", "audio_output", "image_output", "character", "second", "request"),
@@ -78,14 +76,20 @@ def encoded(policies: CallerPolicies) -> str:
     """As the relay reads it, short because all of a function's variables have 4 KB together: a rule says only what
     differs from the default."""
     base = {} if policies.default == "refuse" else _fields(policies.default)
-    default = "refuse" if policies.default == "refuse" else {name: v for name, v in base.items() if v is not None}
+    default = "refuse" if policies.default == "refuse" else _given(base)
     rules = {
         pattern: "refuse"
         if rule == "refuse"
-        else {name: value for name, value in _fields(rule).items() if value != base.get(name)}
+        else {name: value for name, value in _fields(rule).items() if value != base.get(name) and (value or base)}
         for pattern, rule in policies.rules.items()
     }
-    return json.dumps({"default": default, **({"rules": rules} if rules else {})}, separators=(",", ":"))
+    groups = {name: _given(terms.encoded(group)) for name, group in policies.groups.items()}
+    parts = {"default": default, **({"rules": rules} if rules else {}), **({"groups": groups} if groups else {})}
+    return json.dumps(parts, separators=(",", ":"))
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None and value not in ([], {})}
 
 
 def encoded_prices(prices: Prices) -> str:
@@ -109,6 +113,24 @@ def problems(policies: CallerPolicies) -> Iterator[str]:
             )
         if rule != "refuse":
             yield from _one_policy(f"rules[{pattern!r}]", rule)
+    yield from _group_problems(policies)
+
+
+def _group_problems(policies: CallerPolicies) -> Iterator[str]:
+    if not isinstance(policies.groups, Mapping):
+        yield f"callers.groups is {policies.groups!r}; allowed: a mapping of names to CallerGroup(...)"
+        return
+    for name, group in policies.groups.items():
+        if not matches(_GROUP)(name):
+            yield (
+                f"callers.groups has {name!r}; allowed: 1 to 24 lower-case letters, digits, hyphens and underscores, a "
+                "letter or digit first"
+            )
+        if isinstance(group, CallerGroup):
+            yield from mistakes.of(group, f"callers.groups[{name!r}].")
+            yield from terms.problems(f"callers.groups[{name!r}]", group)
+        else:
+            yield f"callers.groups[{name!r}] is {group!r}; allowed: CallerGroup(...)"
 
 
 def price_problems(prices: Prices) -> Iterator[str]:
@@ -126,7 +148,7 @@ def price_problems(prices: Prices) -> Iterator[str]:
             if not _RATES & rates.keys():
                 yield f"{place} has no price; allowed: at least one of {', '.join(sorted(_RATES))}"
             for name, value in rates.items():
-                if name in _RATES and not _is_amount(value):
+                if name in _RATES and not is_amount(value):
                     yield f"{place}.{name} is {value!r}; allowed: US dollars for a million, such as 2 or '0.25'"
                 elif name in _FIGURES and (type(value) is not int or value < 0 or tier):
                     yield f"{place}.{name} is {value!r}; allowed: a whole number, beside the default tier's prices"
@@ -144,7 +166,7 @@ def price_problems(prices: Prices) -> Iterator[str]:
 def unpriced(policies: CallerPolicies, models: Sequence[str], prices: Prices) -> list[str]:
     """The named models without a price that callers with a budget in dollars may use."""
     known = _price_list(prices)
-    budgeted = [policy for policy in (policies.default, *policies.rules.values()) if _has_budget(policy)]
+    budgeted = [policy for policy in (policies.default, *policies.rules.values()) if _has_budget(policy, policies)]
     named = {model for policy in budgeted for model in (_models(policy) or models)}
     return sorted(model for model in named if _entry(model, known) is None)
 
@@ -192,8 +214,13 @@ def _entry(model: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, A
     return known.get(name) or (family if family and day in family.get("snapshots", ()) else None)
 
 
-def _has_budget(policy: CallerPolicy | Literal["refuse"]) -> bool:
-    return policy != "refuse" and (policy.usd_per_day is not None or policy.usd_per_month is not None)
+def _has_budget(policy: CallerPolicy | Literal["refuse"], policies: CallerPolicies) -> bool:
+    """Whether the caller or its group has a limit in dollars that refuses."""
+    if policy == "refuse":
+        return False
+    group = policies.groups.get(policy.group or "")
+    budgets = [(each, name) for each in (policy, group) if each for name in ("usd_per_day", "usd_per_month")]
+    return any(getattr(each, name) is not None and name not in each.observe for each, name in budgets)
 
 
 def _models(policy: CallerPolicy | Literal["refuse"]) -> tuple[str, ...]:
@@ -201,49 +228,22 @@ def _models(policy: CallerPolicy | Literal["refuse"]) -> tuple[str, ...]:
 
 
 def _fields(policy: CallerPolicy) -> dict[str, Any]:
-    return {_SHORT.get(name, name): value for name, value in asdict(policy).items()}
+    return {"models": policy.models, **terms.encoded(policy, output_cap=policy.output_cap, group=policy.group)}
 
 
 def _one_policy(place: str, policy: object) -> Iterator[str]:
     if isinstance(policy, CallerPolicy):
         yield from mistakes.of(policy, f"callers.{place}.")
-        yield from _policy_problems(place, policy)
+        yield from _policy_problems(f"callers.{place}", policy)
     else:
         yield f"callers.{place} is {policy!r}; allowed: CallerPolicy(...) or 'refuse'"
 
 
-# field -> the least and the most
-_COUNTS = {
-    "requests_per_minute": (1, None),
-    "concurrent": (1, MOST_CONCURRENT),
-    "tokens_per_day": (1, None),
-    "output_cap": (LEAST_OUTPUT_TOKENS, None),
-}
-
-
 def _policy_problems(place: str, policy: CallerPolicy) -> Iterator[str]:
-    for name, (least, most) in _COUNTS.items():
-        value = getattr(policy, name)
-        if value is not None and not whole(least, most or 10**15)(value):
-            limits = f"a whole number from {least} to {most}" if most else f"a whole number of at least {least}"
-            yield f"callers.{place}.{name} is {value!r}; allowed: {limits}, or None"
-    for name in ("usd_per_day", "usd_per_month"):
-        value = getattr(policy, name)
-        if value is not None and not _is_amount(value):
-            yield (
-                f"callers.{place}.{name} is {value!r}; allowed: US dollars such as 5 or '0.25' or 2.5, with at most "
-                f"{MOST_DECIMALS} decimals, or None"
-            )
+    yield from terms.problems(place, policy)
+    yield from terms.count_problems(f"{place}.output_cap", policy.output_cap, LEAST_OUTPUT_TOKENS, None)
     models = policy.models
     if models is not None and not (
         isinstance(models, tuple) and models and all(isinstance(model, str) and model for model in models)
     ):
-        yield f"callers.{place}.models is {models!r}; allowed: a tuple of model names, or None for all"
-
-
-def _is_amount(value: object) -> bool:
-    try:
-        number = Decimal(str(value)) if type(value) in (int, float, str) else Decimal("nan")
-    except InvalidOperation:
-        return False
-    return number.is_finite() and 0 <= number < 10**9 and number == round(number, MOST_DECIMALS)
+        yield f"{place}.models is {models!r}; allowed: a tuple of model names, or None for all"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
-from cdk_app.config import alarm_options, caller_policies, contradictions, edge_options, mistakes, principals, rules
+from cdk_app import mistakes
+from cdk_app.config import alarm_options, caller_policies, contradictions, edge_options, principals, rules
 from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicies
 from cdk_app.config.edge_options import EdgeOptions

@@ -14,6 +14,7 @@ from cdk_app.config import caller_policies, rules
 from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicy
 from cdk_app.config.environment import Environment
+from cdk_app.config.terms import LABELS_LENGTH, MOST_LABELS, Terms, too_many_labels
 
 # The relay counts by the clock's minutes, and six of them touch WAF's five: a caller may send six minutes' requests in
 # one window. A quarter more is for requests that the relay itself refuses, and for those it does not count.
@@ -32,6 +33,10 @@ def lines(environment: Environment) -> Iterator[str]:
     yield from _edge(environment)
     for place, policy in policies(environment).items():
         yield from (f"callers.{place}.{line}" for line in _caller(policy, environment))
+        yield from (f"callers.{place}.{line}" for line in _member(policy, environment))
+    for name, group in environment.callers.groups.items():
+        yield from (f"callers.groups[{name!r}].{line}" for line in _account(group, environment, _longest(environment)))
+    yield from _groups(environment)
     yield from _unreachable(environment)
     yield from _alarms(environment)
 
@@ -112,25 +117,51 @@ def _rates(environment: Environment) -> Iterator[str]:
 
 
 def _caller(policy: CallerPolicy, environment: Environment) -> Iterator[str]:
-    cap = environment.reserved_concurrency
-    if policy.concurrent is not None and cap and policy.concurrent > cap:
-        yield f"concurrent is {policy.concurrent}; allowed: at most {cap}, reserved_concurrency, which all callers share"
-    longest = environment.requests.max_output_tokens
+    longest = _longest(environment)
     if policy.output_cap is not None and policy.output_cap > longest:
         yield f"output_cap is {policy.output_cap}; allowed: at most {longest}, requests.max_output_tokens"
     response = min(policy.output_cap or longest, longest)
-    if policy.tokens_per_day is not None and policy.tokens_per_day <= response:
+    yield from _account(policy, environment, response)
+    yield from _budgets(policy, environment, response)
+
+
+def _longest(environment: Environment) -> int:
+    return environment.requests.max_output_tokens
+
+
+def _account(terms: Terms, environment: Environment, response: int) -> Iterator[str]:
+    """What holds for a caller and for a group alike. `response`: tokens of one response at most."""
+    cap = environment.reserved_concurrency
+    if terms.concurrent is not None and cap and terms.concurrent > cap:
+        yield f"concurrent is {terms.concurrent}; allowed: at most {cap}, reserved_concurrency, which all callers share"
+    if terms.tokens_per_day is not None and terms.tokens_per_day <= response:
         yield (
-            f"tokens_per_day is {policy.tokens_per_day}; allowed: more than {response}, what one response may take "
+            f"tokens_per_day is {terms.tokens_per_day}; allowed: more than {response}, what one response may take "
             "(lower output_cap or requests.max_output_tokens)"
         )
-    yield from _budgets(policy, environment, response)
+    day, month = caller_policies.dollars(terms.usd_per_day), caller_policies.dollars(terms.usd_per_month)
+    if day is not None and month is not None and month < day:
+        yield f"usd_per_month is {terms.usd_per_month!r}; allowed: at least usd_per_day, {terms.usd_per_day!r}"
+
+
+def _member(policy: CallerPolicy, environment: Environment) -> Iterator[str]:
+    group = environment.callers.groups.get(policy.group or "")
+    if policy.group is not None and group is None:
+        known = ", ".join(environment.callers.groups) or "none"
+        yield f"group is {policy.group!r}; allowed: the name of a group in callers.groups ({known}), or None"
+    if group is not None and too_many_labels({**group.labels, **policy.labels}):
+        yield f"labels and its group's are too many; allowed: {MOST_LABELS} with {LABELS_LENGTH} characters together"
+
+
+def _groups(environment: Environment) -> Iterator[str]:
+    named = {policy.group for policy in policies(environment).values()}
+    for name in environment.callers.groups:
+        if name not in named:
+            yield f"callers.groups has {name!r}, which no rule names; allowed: groups in use (group={name!r})"
 
 
 def _budgets(policy: CallerPolicy, environment: Environment, response: int) -> Iterator[str]:
     day, month = caller_policies.dollars(policy.usd_per_day), caller_policies.dollars(policy.usd_per_month)
-    if day is not None and month is not None and month < day:
-        yield f"usd_per_month is {policy.usd_per_month!r}; allowed: at least usd_per_day, {policy.usd_per_day!r}"
     models = policy.models or environment.requests.models
     least = caller_policies.least_cost(models, response, environment.prices) if models else None
     for field, budget in (("usd_per_day", day), ("usd_per_month", month)):
@@ -161,10 +192,12 @@ def _alarms(environment: Environment) -> Iterator[str]:
         return
     if alarms.usd_per_day is not None and alarms.usd_per_day > stop:
         yield f"alarms.usd_per_day is {alarms.usd_per_day}; allowed: at most stop_at_usd_per_day, {stop}"
-    for place, policy in policies(environment).items():
-        day = caller_policies.dollars(policy.usd_per_day)
+    groups = {f"groups[{name!r}]": group for name, group in environment.callers.groups.items()}
+    for place, terms in {**policies(environment), **groups}.items():
+        day = caller_policies.dollars(terms.usd_per_day)
         if day is not None and day > stop:
+            who = "one group" if place in groups else "one caller"
             yield (
-                f"alarms.stop_at_usd_per_day is {stop}; allowed: at least {policy.usd_per_day}, which one caller may "
+                f"alarms.stop_at_usd_per_day is {stop}; allowed: at least {terms.usd_per_day}, which {who} may "
                 f"spend (callers.{place}.usd_per_day)"
             )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from cdk_app.config import mistakes
+from cdk_app import mistakes
 from cdk_app.config.rules import matches, one_of, optional, whole
 
 AiRules = Literal["off", "count", "refuse"]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from dataclasses import field as made_by
 from typing import Literal, get_args
 
-from cdk_app.config import mistakes, rules
+from cdk_app import mistakes
+from cdk_app.config import rules
 from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicies, Prices
 from cdk_app.config.edge_options import EdgeOptions

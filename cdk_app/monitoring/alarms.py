@@ -17,9 +17,14 @@ DAY = cdk.Duration.days(1)
 
 
 class Alarms(Construct):
-    """`all` for the dashboard, `topic` for subscribers, `stop` for the kill switch or None without one."""
+    """`all` for the dashboard, `topic` for subscribers, `stop` for the kill switch or None without one.
 
-    def __init__(self, scope: Construct, id: str, *, name: str, function_name: str, options: AlarmOptions) -> None:
+    `warns`: some limit has a share that is to be warned of.
+    """
+
+    def __init__(
+        self, scope: Construct, id: str, *, name: str, function_name: str, options: AlarmOptions, warns: bool
+    ) -> None:
         super().__init__(scope, id)
         self._name = name
         self.topic = self._topic(options)
@@ -28,6 +33,11 @@ class Alarms(Construct):
         relay = Metrics(function_name)
         self._relay(relay, options)
         self._spend(relay, options)
+        if warns:
+            warned = relay.relay("LimitWarnings", "Sum")
+            self._alarm(
+                "LimitWarnings", warned, 1, "a caller or a group has used the share of a limit that is warned of"
+            )
 
     def _relay(self, relay: Metrics, options: AlarmOptions) -> None:
         self._alarm("Errors", relay.function("Errors", "Sum"), 1, "the function crashed or timed out")

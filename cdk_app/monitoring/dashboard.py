@@ -15,6 +15,8 @@ from cdk_app.monitoring.metrics import Metrics
 
 THIRD, HALF = 8, 12  # of the 24 columns
 HEIGHT = 6
+MOST_GROUPS, MOST_LABELS = 20, 5
+"""Lines of one graph that can be told apart; columns of a table that can be read. `operate usage` shows all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Dashboard(Construct):
         log_group_name: str,
         concurrency_cap: int | None,
         alarms: list[cloudwatch.Alarm],
+        groups: Sequence[str],
+        labels: Sequence[str],
         edge: EdgeMetrics | None,
     ) -> None:
         super().__init__(scope, id)
@@ -49,6 +53,8 @@ class Dashboard(Construct):
             [_spenders(log_group_name), _refusals(log_group_name)],
             [_failures(relay), _lambda(relay), _duration(relay)],
         ]
+        if groups or labels:
+            rows.insert(4, _shared(relay, log_group_name, groups, labels))
         if edge is not None:
             rows.append([_edge_requests(edge), _waf(edge)])
         cloudwatch.Dashboard(
@@ -110,6 +116,18 @@ def _spenders(log_group: str) -> cloudwatch.IWidget:
         "stats sum(usd) as dollars, count(*) as requests, sum(OutputTokens) as tokens by caller",
         "sort dollars desc",
     )
+
+
+def _shared(relay: Metrics, log_group: str, groups: Sequence[str], labels: Sequence[str]) -> list[cloudwatch.IWidget]:
+    """Spend by group over time, where there are groups, and by group and label in a table."""
+    fields = [*(["group"] if groups else []), *(f"labels.{name}" for name in labels[:MOST_LABELS])]
+    query = f"stats sum(usd) as dollars, count(*) as requests, sum(OutputTokens) as tokens by {', '.join(fields)}"
+    title = "Spend by group and label" if groups and labels else "Spend by group" if groups else "Spend by label"
+    table = _table(title, log_group, query, "sort dollars desc")
+    if not groups:
+        return [table]
+    spend = [relay.relay("Spend", "Sum", group, group=group) for group in groups[:MOST_GROUPS]]
+    return [_graph("Spend of groups", *spend, width=HALF, unit="US dollars in 5 minutes"), table]
 
 
 def _refusals(log_group: str) -> cloudwatch.IWidget:

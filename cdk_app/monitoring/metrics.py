@@ -21,13 +21,19 @@ class Metrics:
         self._function = function_name
 
     def relay(
-        self, name: str, statistic: str, label: str | None = None, *, period: cdk.Duration = FIVE_MINUTES
+        self,
+        name: str,
+        statistic: str,
+        label: str | None = None,
+        *,
+        period: cdk.Duration = FIVE_MINUTES,
+        group: str | None = None,
     ) -> cloudwatch.Metric:
-        """One of the relay's own."""
+        """One of the relay's own; of the callers in `group` alone where that is given (Requests and Spend have this)."""
         return cloudwatch.Metric(
             namespace=NAMESPACE,
             metric_name=name,
-            dimensions_map={"function": self._function},
+            dimensions_map={"function": self._function, **({"group": group} if group else {})},
             statistic=statistic,
             label=label,
             period=period,

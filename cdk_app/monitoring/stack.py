@@ -31,7 +31,15 @@ class MonitoringStack(cdk.Stack):
             stack_name=names.monitoring_stack(environment.name),
             description=f"Dashboard and alarms of the relay ({environment.name})",
         )
-        alarms = Alarms(self, "Alarms", name=name, function_name=function_name, options=environment.alarms)
+        callers = environment.callers
+        alarms = Alarms(
+            self,
+            "Alarms",
+            name=name,
+            function_name=function_name,
+            options=environment.alarms,
+            warns=any(terms.warn_at is not None for terms in callers.terms),
+        )
         Dashboard(
             self,
             "Dashboard",
@@ -40,6 +48,8 @@ class MonitoringStack(cdk.Stack):
             log_group_name=log_group_name,
             concurrency_cap=environment.reserved_concurrency,
             alarms=alarms.all,
+            groups=sorted(callers.groups),
+            labels=sorted({name for terms in callers.terms for name in terms.labels}),
             edge=edge,
         )
         cdk.CfnOutput(self, "AlarmTopic", value=alarms.topic.topic_arn)

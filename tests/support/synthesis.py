@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdk_app import environments
 from cdk_app.config.alarm_options import AlarmOptions
-from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
+from cdk_app.config.caller_policies import CallerGroup, CallerPolicies, CallerPolicy
 from cdk_app.config.edge_options import EdgeOptions
 from cdk_app.config.environment import Environment, RequestPolicy
 
@@ -55,7 +55,25 @@ EVERYTHING = Environment(
         ),
         rules={
             "123456789012:role/ci-*": CallerPolicy(models=("gpt-5-mini",), requests_per_minute=60, usd_per_day=50),
+            "123456789012:role/atlas-*": CallerPolicy(
+                models=("gpt-5-mini",),
+                requests_per_minute=60,
+                usd_per_day=5,
+                output_cap=2048,
+                observe=("usd_per_day",),
+                group="atlas",
+                labels={"project": "search"},
+            ),
             "*:user/*": "refuse",
+        },
+        groups={
+            "atlas": CallerGroup(
+                usd_per_month=500,
+                requests_per_minute=600,
+                concurrent=7,
+                warn_at=0.8,
+                labels={"cost_center": "42", "project": "atlas"},
+            )
         },
     ),
     prices={"gpt-5-mini": {"input": "0.25", "output": 2, "context": 400_000, "tiers": {"flex": {"input": 1}}}},

@@ -2,7 +2,7 @@
 
 An entry is all that there is to a limit: the policies' field, the condition in the ledger's write, the counter that is
 booked, the refusal's words, `GET /v1/usage`, the `x-ratelimit` headers and the operator's `override` follow from it. To
-add one, add an entry and its field in `Limits`, and the field of `CallerPolicy` in cdk_app/config/caller_policies.py.
+add one, add an entry and its field in `Limits`, and the field of `Terms` in cdk_app/config/terms.py.
 
 Neither room owns it: a limit holds in the ledger's conditional write, and `limits` says which figures hold. Both import it,
 and neither the other's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from relay.pricing import prices, rates
 from relay.settings import Settings, SettingsError
 
-from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy, encoded, encoded_prices
+from cdk_app.config.caller_policies import CallerGroup, CallerPolicies, CallerPolicy, encoded, encoded_prices
 from cdk_app.config.check import check
 from cdk_app.config.environment import ConfigurationError, Environment, RequestPolicy
 from cdk_app.relay import settings as relay_settings
@@ -94,6 +95,63 @@ def test_numbers_of_callers_have_one_bound(field: str, value: int, allowed: bool
     assert started(environment) == allowed
 
 
+LABELS: list[tuple[Any, bool]] = [
+    ({}, True),
+    ({"project": "atlas", "cost_center": "42/7:a@b+c.d-e_f"}, True),
+    ({"a" * 24: "x" * 48}, True),
+    ({"a" * 25: "x"}, False),
+    ({"a": "x" * 49}, False),
+    ({"Project": "x"}, False),
+    ({"1a": "x"}, False),
+    ({"a": ""}, False),
+    ({"a": "two words"}, False),
+    ({"a": "x,b=y"}, False),
+    ({"a": "\x1b[2J"}, False),
+    ({"a": "é"}, False),
+    ({"a": "x\n"}, False),
+    ({"a\n": "x"}, False),
+    ({"a": 7}, False),
+    (dict.fromkeys("abcde", "x"), True),
+    (dict.fromkeys("abcdef", "x"), False),
+    ({"a": "x" * 46, "b": "x" * 45}, True),
+    ({"a": "x" * 46, "b": "x" * 46}, False),
+]
+TERMS: list[tuple[dict[str, Any], bool]] = [
+    *(({"labels": labels}, allowed) for labels, allowed in LABELS),
+    *(({"warn_at": share}, 0 < share <= 1) for share in (-1, 0, 0.000001, 0.8, 1, 1.0, 1.01, 80)),
+    ({"warn_at": True}, False),
+    ({"warn_at": "0.8"}, True),
+    ({"observe": ("usd_per_day",), "usd_per_day": 5}, True),
+    ({"observe": ("usd_per_day",)}, False),
+    ({"observe": ("usd_day",), "usd_per_day": 5}, False),
+    ({"observe": ("concurrent", "requests_per_minute"), "concurrent": 1, "requests_per_minute": 1}, True),
+    ({"observe": ["usd_per_day"], "usd_per_day": 5}, False),
+]
+
+
+@pytest.mark.parametrize("place", ["default", "rule", "group"])
+@pytest.mark.parametrize(("given", "allowed"), TERMS, ids=[str(given)[:60] for given, _ in TERMS])
+def test_what_callers_and_groups_have_alike_is_judged_alike(given: Any, allowed: bool, place: str) -> None:
+    callers = {
+        "default": lambda: CallerPolicies(default=CallerPolicy(**given)),
+        "rule": lambda: CallerPolicies(rules={"*:role/x": CallerPolicy(**given)}),
+        "group": lambda: CallerPolicies(default=CallerPolicy(group="atlas"), groups={"atlas": CallerGroup(**given)}),
+    }[place]()
+    environment = replace(GOOD, callers=callers, requests=RequestPolicy(max_output_tokens=1_000_000))
+    assert configured(environment) == allowed
+    if not (isinstance(given.get("observe"), list) or "usd_day" in given.get("observe", ())):  # these have no text
+        assert started(environment) == allowed
+
+
+@pytest.mark.parametrize(
+    "name", ["atlas", "a", "0-a_b", "a" * 24, "a" * 25, "", "Atlas", "a/b", "-a", "a b", "a\n", "é"]
+)
+def test_names_of_groups_are_judged_alike(name: str) -> None:
+    callers = CallerPolicies(default=CallerPolicy(group=name), groups={name: CallerGroup()})
+    environment = replace(GOOD, callers=callers)
+    assert configured(environment) == started(environment) == bool(re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,23}", name))
+
+
 @pytest.mark.parametrize(("field", "value", "allowed"), _cases(CHOICES))
 def test_choices_are_the_same(field: str, value: Any, allowed: bool) -> None:
     environment = replace(GOOD, region="eu-central-1", **{field: value})
@@ -110,7 +168,9 @@ def test_every_variable_and_every_field_that_both_sides_read_is_held_here() -> N
         *REQUEST_NUMBERS,
         *("models", "tools", "service_tiers", "stateful"),
     }
-    assert {f.name for f in fields(CallerPolicy)} == {*CALLER_NUMBERS, "models", "usd_per_day", "usd_per_month"}
+    shared = {*CALLER_NUMBERS, "usd_per_day", "usd_per_month", "observe", "warn_at", "labels"} - {"output_cap"}
+    assert {f.name for f in fields(CallerPolicy)} == {*shared, "output_cap", "models", "group"}
+    assert {f.name for f in fields(CallerGroup)} == shared
 
 
 def test_what_is_not_set_has_one_default() -> None:

@@ -16,7 +16,7 @@ from relay.settings import Settings
 
 from cdk_app import environments
 from cdk_app.checks import guards
-from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy, encoded, encoded_prices
+from cdk_app.config.caller_policies import CallerGroup, CallerPolicies, CallerPolicy, encoded, encoded_prices
 from cdk_app.config.check import check
 from cdk_app.config.environment import ConfigurationError, Environment
 from cdk_app.relay import settings as relay_settings
@@ -87,6 +87,74 @@ def test_a_policy_arrives_as_it_was_meant() -> None:
     assert (free.limits, free.models, free.output_cap) == (Limits(concurrent=MOST_CONCURRENT), None, None)
     assert read.of(caller("none")) is None
     assert '"*:role/same":{}' in text, "what does not differ takes no room"
+
+
+def test_groups_labels_and_what_is_observed_arrive_as_they_were_meant() -> None:
+    callers = CallerPolicies(
+        default=CallerPolicy(usd_per_day=5, warn_at=0.8, labels={"project": "none"}),
+        rules={
+            "*:role/atlas": CallerPolicy(usd_per_day=5, warn_at=0.8, group="atlas", labels={"project": "ci"}),
+            "*:role/trial": CallerPolicy(usd_per_day=7, observe=("usd_per_day",)),
+        },
+        groups={"atlas": CallerGroup(usd_per_month="100.5", labels={"cost_center": "42", "project": "x"}, warn_at=0.5)},
+    )
+    text = encoded(callers)
+    assert json.loads(text)["rules"]["*:role/atlas"] == {"group": "atlas", "labels": {"project": "ci"}}
+    read = policy_json.parse(text)
+    atlas, trial, other = (read.of(caller(name)) for name in ("atlas", "trial", "other"))
+    assert atlas is not None
+    assert trial is not None
+    assert other is not None
+    assert atlas.group is not None
+    assert atlas.group.limits == Limits(usd_per_month=1005 * PICO // 10)
+    assert (atlas.label_text, atlas.warn_at, atlas.group.warn_at) == (
+        "cost_center=42,project=ci",
+        8 * PICO // 10,
+        PICO // 2,
+    )
+    assert (trial.limits.usd_per_day, dict(trial.observed)) == (None, {"usd_per_day": 7 * PICO})
+    assert (trial.warn_at, trial.label_text, trial.group) == (0, "", None), "a rule says all that holds for its callers"
+    assert (other.label_text, other.group) == ("project=none", None)
+
+
+@pytest.mark.parametrize(
+    ("callers", "says"),
+    [
+        (CallerPolicies(default=CallerPolicy(group="x")), "default.group is 'x'; allowed: the name of a group"),
+        (CallerPolicies(groups={"x": CallerGroup()}), "groups has 'x', which no rule names"),
+        (
+            CallerPolicies(default=CallerPolicy(group="x"), groups={"x": 5}),  # type: ignore[dict-item]
+            "groups['x'] is 5; allowed: CallerGroup(...)",
+        ),
+        (
+            CallerPolicies(groups=5),  # type: ignore[arg-type]
+            "groups is 5; allowed: a mapping",
+        ),
+        (
+            CallerPolicies(default=CallerPolicy(group="x"), groups={"x": CallerGroup(usd_per_day=5, usd_per_month=1)}),
+            "groups['x'].usd_per_month is 1; allowed: at least usd_per_day, 5",
+        ),
+        (
+            CallerPolicies(
+                default=CallerPolicy(group="x", labels=dict.fromkeys("abc", "1")),
+                groups={"x": CallerGroup(labels=dict.fromkeys("def", "1"))},
+            ),
+            "default.labels and its group's are too many",
+        ),
+    ],
+)
+def test_groups_that_cannot_be_meant_are_refused(callers: Any, says: str) -> None:
+    (line,) = refusals(callers=callers)
+    assert f"callers.{says}" in line
+
+
+def test_a_model_without_a_price_is_named_where_only_the_group_has_a_budget() -> None:
+    callers = CallerPolicies(
+        default=CallerPolicy(group="x", models=("new-model",)), groups={"x": CallerGroup(usd_per_day=5)}
+    )
+    (line,) = refusals(callers=callers)
+    assert line.startswith("dev: new-model: no price")
+    assert not refusals(callers=replace(callers, groups={"x": CallerGroup(usd_per_day=5, observe=("usd_per_day",))}))
 
 
 def test_a_default_may_be_to_refuse() -> None:

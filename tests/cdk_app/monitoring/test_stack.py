@@ -60,7 +60,7 @@ def test_each_alarm_tells_the_topic_and_silence_is_none(templates: dict[str, Syn
 def test_the_alarms_of_money_are_there_when_asked_for(templates: dict[str, Synthesised]) -> None:
     assert alarms(monitoring(templates, "prod")).keys() == ALWAYS
     asked = alarms(monitoring(templates))
-    assert asked.keys() == ALWAYS | {"Spend", "Stop"}
+    assert asked.keys() == ALWAYS | {"Spend", "Stop", "LimitWarnings"}
     assert (asked["Spend"]["Threshold"], asked["Stop"]["Threshold"]) == (50, 100)
     assert asked["Spend"]["Period"] == 86_400
 
@@ -124,6 +124,21 @@ def test_the_documented_dashboard_is_the_one_that_is_deployed(
     if request.config.getoption("--accept-snapshots"):
         document.write_text(made)
     assert document.read_text() == made, "docs/monitoring.md shows another dashboard: make snapshots"
+
+
+def test_what_the_relay_warns_of_goes_to_the_topic_where_some_limit_says_so(templates: dict[str, Synthesised]) -> None:
+    assert any(terms.warn_at is not None for terms in EVERYTHING.callers.terms)
+    alarm = alarms(monitoring(templates))["LimitWarnings"]
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == ("LimitWarnings", "Sum", 1)
+
+
+def test_the_dashboard_shows_groups_and_labels_where_there_are_any(templates: dict[str, Synthesised]) -> None:
+    (body,) = of(monitoring(templates), "AWS::CloudWatch::Dashboard").values()
+    text = json.dumps(body["DashboardBody"]).replace("\\", "")
+    assert '"group","atlas"' in text
+    assert "by group, labels.cost_center, labels.project" in text
+    (body,) = of(monitoring(templates, "prod"), "AWS::CloudWatch::Dashboard").values()
+    assert "group" not in json.dumps(body["DashboardBody"])
 
 
 def test_an_environment_can_do_without(templates: dict[str, Synthesised]) -> None:

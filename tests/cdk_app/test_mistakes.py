@@ -46,8 +46,8 @@ MISSPELT = {
         "dev: callers.default.usd_day is not a field of CallerPolicy; did you mean usd_per_day?"
     ),
     "callers=CallerPolicies(rules={'*:*': CallerPolicy(rpm=5)})": (
-        "dev: callers.rules['*:*'].rpm is not a field of CallerPolicy; allowed: models, requests_per_minute, concurrent, "
-        "tokens_per_day, usd_per_day, usd_per_month, output_cap"
+        "dev: callers.rules['*:*'].rpm is not a field of CallerPolicy; allowed: requests_per_minute, concurrent, "
+        "tokens_per_day, usd_per_day, usd_per_month, observe, warn_at, labels, models, output_cap, group"
     ),
     "waivers=(Waiver(rule='slow-heartbeat', why='x'),)": "dev: waivers: why is not a field of Waiver; allowed: rule, reason",
     "alarms=None": "dev: alarms is None; allowed: AlarmOptions(...)",

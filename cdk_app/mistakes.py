@@ -52,6 +52,6 @@ def of(value: Noted, place: str = "") -> Iterator[str]:
 
 
 def _unknown(name: str, owner: str, known: Mapping[str, object]) -> str:
-    similar = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [k for k in known if k.startswith(name)]
+    similar = difflib.get_close_matches(name, known, n=1, cutoff=0.55) or [k for k in known if k.startswith(name)]
     cure = f"did you mean {similar[0]}?" if similar else f"allowed: {', '.join(known)}"
     return f"{name} is not a field of {owner}; {cure}"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cdk_app import environments
-from cdk_app.config import caller_policies, endings
+from cdk_app.checks import endings
+from cdk_app.config import caller_policies
 from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
 from cdk_app.config.environment import Environment, RequestPolicy
 
