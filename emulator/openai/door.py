@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from emulator.net.listener import Listener, read_body
-from emulator.openai import media, responses, text
+from emulator.openai import agent, media, responses, text
 
 Json = dict[str, Any]
 EVENTS = "text/event-stream; charset=utf-8"
@@ -75,7 +75,9 @@ class OpenAIDoor:
                 return web.json_response(responses.compaction(_parse(content)))
             case ("POST", "/v1/chat/completions" | "/v1/responses"):
                 body = _parse(content)
-                reply = text.reply_to(body) or (text.Reply(text=text.SENTENCE) if always else None)
+                reply = (
+                    agent.next_step(body) or text.reply_to(body) or (text.Reply(text=text.SENTENCE) if always else None)
+                )
                 if reply is not None:
                     return await _converse(request, body, reply)
         response = await self._ask_aimock(request, content)

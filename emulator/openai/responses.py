@@ -44,10 +44,16 @@ def _text_events(reply: Reply) -> Iterator[tuple[str, Json]]:
 
 
 def _call_events(reply: Reply) -> Iterator[tuple[str, Json]]:
-    place: Json = {"item_id": "fc_stand_in", "output_index": 0}
+    place: Json = {"item_id": _call_item(reply), "output_index": 0}
+    kind = "custom_tool_call_input" if reply.kind == "custom" else "function_call_arguments"
     for piece in pieces(reply.arguments):
-        yield "response.function_call_arguments.delta", {**place, "delta": piece}
-    yield "response.function_call_arguments.done", {**place, "arguments": reply.arguments, "name": reply.tool}
+        yield f"response.{kind}.delta", {**place, "delta": piece}
+    whole = {"input": reply.arguments} if reply.kind == "custom" else {"arguments": reply.arguments, "name": reply.tool}
+    yield f"response.{kind}.done", {**place, **whole}
+
+
+def _call_item(reply: Reply) -> str:
+    return f"{'ctc' if reply.kind == 'custom' else 'fc'}_{reply.call_id.removeprefix('call_')}"
 
 
 def _part(text: str) -> Json:
@@ -57,8 +63,10 @@ def _part(text: str) -> Json:
 def _item(reply: Reply, status: str) -> Json:
     is_done = status == "completed"
     if reply.tool:
-        call = {"call_id": "call_stand_in", "name": reply.tool, "arguments": reply.arguments if is_done else ""}
-        return {"id": "fc_stand_in", "type": "function_call", "status": status, **call}
+        kind, field = ("custom_tool_call", "input") if reply.kind == "custom" else ("function_call", "arguments")
+        call: Json = {"call_id": reply.call_id, "name": reply.tool, field: reply.arguments if is_done else ""}
+        call |= {"namespace": reply.namespace} if reply.namespace else {}
+        return {"id": _call_item(reply), "type": kind, "status": status, **call}
     content = [_part(reply.text)] if is_done else []
     return {"id": "msg_stand_in", "type": "message", "status": status, "role": "assistant", "content": content}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 Json = dict[str, Any]
 CREATED = 1_795_000_000  # seconds since 1970; any will do
@@ -18,11 +18,20 @@ SENTENCE = "This is the stand-in for OpenAI that ships with the repository."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What is said: a text, or a call of the tool `tool` with `arguments` as JSON text."""
+    """What is said: a text, or a call of the tool `tool` with `arguments` as JSON text, or as any text where its `kind` is
+    "custom". `number` tells the calls of one conversation apart.
+    """
 
     text: str = ""
     tool: str = ""
     arguments: str = ""
+    kind: Literal["function", "custom"] = "function"
+    namespace: str = ""
+    number: int = 0
+
+    @property
+    def call_id(self) -> str:
+        return f"call_stand_in_{self.number}" if self.number else "call_stand_in"
 
 
 def reply_to(body: Json) -> Reply | None:
@@ -136,7 +145,7 @@ def _chat_head(body: Json, kind: str) -> Json:
 
 def _chat_call(reply: Reply) -> Json:
     function = {"name": reply.tool, "arguments": reply.arguments}
-    return {"id": "call_stand_in", "type": "function", "function": function}
+    return {"id": reply.call_id, "type": "function", "function": function}
 
 
 def _finish(reply: Reply) -> str:
