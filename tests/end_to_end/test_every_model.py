@@ -18,15 +18,8 @@ from relay.pricing.money import PICO
 
 from emulator.fakes.raw_upstream import LAST_CHUNK, Send, chunk, head, json_answer
 from tests.support import relay_with_limits
-from tests.support.billed_bodies import DEFAULT, LIST, SPEECH, TEXT, Case
-from tests.support.judged_requests import (
-    OUTPUT_PER_IMAGE,
-    UNBOUNDED,
-    bill_of,
-    differences,
-    drawn,
-    response_to,
-)
+from tests.support.billed_bodies import DEFAULT, LIST, OUTPUT_PER_IMAGE, SPEECH, TEXT, UNBOUNDED, Case
+from tests.support.judged_requests import bill_of, differences, drawn, response_to
 from tests.support.relay_with_limits import Answer, Setup, exchange
 
 POLICIES = {"default": {"usd_day": 10**6}}

@@ -25,7 +25,7 @@ from relay.pricing.money import PICO
 from relay.request import upstream_request
 from relay.request.policy import RequestPolicy
 
-CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+CHAT, RESPONSES, COMPACTION = "/v1/chat/completions", "/v1/responses", "/v1/responses/compact"
 CALLER = Caller(account="123456789012", principal="AROAEXAMPLE", arn="arn:aws:sts::123456789012:assumed-role/a/b")
 TEXT = Path(prices.__file__).with_name("prices.json").read_text()
 PRICES, LIST = prices.parse(TEXT), json.loads(TEXT, parse_float=Fraction)["models"]
@@ -48,6 +48,15 @@ EVERYTHING = RequestPolicy(
     max_output_tokens=1_000_000,
     max_choices=50,
 )
+# What the list does not say of the newest picture models, as an environment may: docs/prices.md.
+OUTPUT_PER_IMAGE = 50_000
+UNBOUNDED = [name for name in LIST if name.startswith("gpt-image") and "output_per_image" not in LIST[name]]
+ALL_BOUNDED = PRICES.changed(
+    models={
+        **PRICES.models,
+        **{name: PRICES.models[name].changed(output_per_image=OUTPUT_PER_IMAGE) for name in UNBOUNDED},
+    }
+)
 BUDGET = Policy(limits=Limits(usd_per_day=10**6 * PICO))
 FULL, ENDLESS = -1, -2  # tokens of a piece: as many as the model takes; nothing bounds them
 # Models that generate text, and those that also hear and speak.
@@ -58,6 +67,7 @@ HEARING = [name for name in TEXT_MODELS if "audio_input" in LIST[name]]
 # Tokens of the dearest picture that the model can be sent. Source: platform.openai.com/docs/guides/images-vision; of models
 # since gpt-5.6 the largest figure that is published, of a photo of 12 megapixels.
 PICTURE = dict.fromkeys(TEXT_MODELS, 14_364) | {"gpt-4o": 1_445, "gpt-4.1": 1_445, "gpt-4o-mini": 48_169}
+EDITED = 14_364  # tokens of a picture that is edited
 # What OpenAI adds: its own preamble with tools, and some tokens around each message.
 PREAMBLE, PER_MESSAGE = 120, 4
 
@@ -214,6 +224,9 @@ def options(dice: random.Random, path: str) -> Iterator[tuple[dict[str, Any], in
     yield {"previous_response_id": "resp_1"}, FULL
 
 
+COMPACTED = {"service_tier", "prompt_cache_options", "prompt_cache_retention", "reasoning", "previous_response_id"}
+
+
 class Case:
     """A request, and what it is made of: tokens of its prompt (FULL, ENDLESS) and, where no cap of the body says it, what
     comes out; characters that are spoken, seconds that are heard, the rates that its tokens can have."""
@@ -239,10 +252,13 @@ class Case:
 def generated(dice: random.Random, model: str = "") -> Case:
     """A request for text."""
     model = model or dice.choice([*TEXT_MODELS, *HEARING * 3])
-    path = dice.choice([CHAT, RESPONSES])
+    path = dice.choice([CHAT, CHAT, RESPONSES, RESPONSES, COMPACTION])
     chosen = [dice.choice(list(items(dice, path, model))) for _ in range(dice.randrange(1, 4))]
     tooling = [dice.choice(list(tools(dice, path))) for _ in range(dice.choice([0, 0, 0, 1, 2]))]
     fields = [dice.choice(list(options(dice, path))) for _ in range(dice.choice([0, 0, 0, 1, 2]))]
+    if path == COMPACTION:
+        # It takes few of them, has no cap, and gives at most what the model can give.
+        fields = [(field, tokens) for field, tokens in fields if field.keys() <= COMPACTED or tokens == ENDLESS]
     body: dict[str, Any] = {"model": model, "messages" if path == CHAT else "input": [item for item, _ in chosen]}
     body |= {"tools": [tool for tool, _ in tooling]} if tooling else {}
     for field, _ in fields:
@@ -253,13 +269,17 @@ def generated(dice: random.Random, model: str = "") -> Case:
     written = json.dumps(body, ensure_ascii=dice.random() < 0.5).encode()
     if dice.random() < 0.3:
         written = written.replace(b"1000000000000000", b"1e15")
+    output = LIST[model].get("max_output") if path == COMPACTION else None
+    if path == COMPACTION and output is None:
+        return Case(path, written, model, ENDLESS)
     for unknown in (ENDLESS, FULL):
         if unknown in costs:
-            return Case(path, written, model, unknown)
-    return Case(path, written, model, sum(costs) + PREAMBLE + PER_MESSAGE * len(chosen))
+            return Case(path, written, model, unknown, output=output)
+    return Case(path, written, model, sum(costs) + PREAMBLE + PER_MESSAGE * len(chosen), output=output)
 
 
 IMAGES, SPEECH, TRANSCRIPTIONS = "/v1/images/generations", "/v1/audio/speech", "/v1/audio/transcriptions"
+EDITS = "/v1/images/edits"
 EMBEDDINGS, MODERATIONS = "/v1/embeddings", "/v1/moderations"
 
 
@@ -281,7 +301,13 @@ def generated_media(dice: random.Random, model: str = "") -> Case:
 def _images(dice: random.Random, model: str) -> Case:
     prompt = words(dice)
     body: dict[str, Any] = {"model": model, "prompt": prompt}
-    count, partial, endless = 1, 0, False
+    count, partial, endless, given = 1, 0, False, 0
+    path = dice.choice([IMAGES, EDITS])
+    if path == EDITS:
+        given = dice.randrange(1, 4)
+        kind = dice.choice(["png", "png", "webp", "gif"])
+        endless = kind == "gif"
+        body["images"] = [{"image_url": f"data:image/{kind};base64," + "A" * dice.randrange(1, 2_000)}] * given
     for _ in range(dice.randrange(3)):
         match dice.randrange(8):
             case 0:
@@ -302,11 +328,10 @@ def _images(dice: random.Random, model: str) -> Case:
             case 7:
                 body[dice.choice(["complexity", "frame_count", "frame_duration_ms", "new_field"])], endless = 16, True
     endless = body.get("output_format", "png") not in ("png", "webp", "jpeg") or endless
-    picture = LIST[model].get("output_per_image")
-    output = count * (picture + 100 * partial) if picture else None
-    # A model of whose pictures the list does not say the size is refused in any case, unless an environment says it.
-    tokens = ENDLESS if endless else text_tokens(prompt) + PREAMBLE
-    return Case(IMAGES, json.dumps(body).encode(), model, tokens, output=output or 0)
+    output = count * (LIST[model].get("output_per_image", OUTPUT_PER_IMAGE) + 100 * partial)
+    # Several pictures are billed as several requests.
+    tokens = ENDLESS if endless else count * (text_tokens(prompt) + PREAMBLE + given * EDITED)
+    return Case(path, json.dumps(body).encode(), model, tokens, output=output)
 
 
 def _speech(dice: random.Random, model: str) -> Case:
@@ -391,7 +416,7 @@ def bill(case: Case, sent: dict[str, Any]) -> tuple[int, Fraction]:
 
 
 def admitted(
-    case: Case, environment: RequestPolicy, listed: prices.PriceList = PRICES
+    case: Case, environment: RequestPolicy, listed: prices.PriceList = ALL_BOUNDED
 ) -> tuple[Bound, dict[str, Any]] | None:
     """The bound of a case under a budget in dollars and what is then sent; None where it is refused."""
     headers = {"content-type": case.content_type}

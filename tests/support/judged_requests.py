@@ -19,21 +19,21 @@ import genai_prices
 import genai_prices.data
 from relay.limits.cost_bound import Bound
 from relay.limits.settlement import Settlement
-from relay.pricing.prices import PriceList
 from relay.request.policy import RequestPolicy
 from relay.response.members import usage_in
 
 from price_lists import comparison, own_list
 from price_lists import genai_prices as reader
 from tests.support.billed_bodies import (
+    ALL_BOUNDED,
     CHAT,
+    EDITS,
     EMBEDDINGS,
     EVERYTHING,
     FULL,
     IMAGES,
     LIST,
     MODERATIONS,
-    PRICES,
     SPEECH,
     TEXT_MODELS,
     TRANSCRIPTIONS,
@@ -46,15 +46,6 @@ from tests.support.billed_bodies import (
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 OPENAI = next(provider for provider in genai_prices.data.providers if provider.id == "openai")
-# What the list does not say of the newest picture models, as an environment may: docs/prices.md.
-OUTPUT_PER_IMAGE = 50_000
-UNBOUNDED = [name for name in LIST if name.startswith("gpt-image") and "output_per_image" not in LIST[name]]
-ALL_BOUNDED = PriceList(
-    models={
-        **PRICES.models,
-        **{name: PRICES.models[name].changed(output_per_image=OUTPUT_PER_IMAGE) for name in UNBOUNDED},
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +89,7 @@ def drawn(dice: random.Random, model: str, tier: str, environment: RequestPolicy
         case = generated(dice, model) if model in TEXT_MODELS else generated_media(dice, model)
         if model in TEXT_MODELS and tier != "default":
             asked = b'"service_tier": "%s", ' % dice.choice([tier, "fast" if tier == "priority" else tier]).encode()
-            case = Case(case.path, b"{" + asked + case.body[1:], model, case.tokens)
+            case = Case(case.path, b"{" + asked + case.body[1:], model, case.tokens, output=case.output)
         if (outcome := admitted(case, environment, ALL_BOUNDED)) is not None:
             return case, *outcome
 
@@ -139,7 +130,7 @@ def response_to(dice: random.Random, case: Case, sent: dict[str, Any], tier: str
     speech, picture = _split(dice, output, 2)
     entry = LIST[case.model]
     cached, short, long = (
-        (0, 0, 0) if case.path in (IMAGES, TRANSCRIPTIONS, EMBEDDINGS, MODERATIONS) else (cached, short, long)
+        (0, 0, 0) if case.path in (IMAGES, EDITS, TRANSCRIPTIONS, EMBEDDINGS, MODERATIONS) else (cached, short, long)
     )
     audio = audio if "audio_input" in entry else 0
     image = image if "image_input" in entry else 0

@@ -1,7 +1,8 @@
 """What the relay knows of OpenAI's request bodies, as far as their cost goes: names that bring nothing but their text. Pure.
 
 Lists of what is known and not of what is dear: what is in none of them is not bounded, and is refused where a budget needs
-a bound. Held against the types of the pinned openai-python by tests/relay/request/test_known_fields.py.
+a bound. Read from openai-python 3.54.0 on 27 November 2026, and held against the types of the pinned release by
+tests/relay/request/test_known_fields.py.
 """
 
 from __future__ import annotations

@@ -89,6 +89,7 @@ def weigh_form(parts: Sequence[multipart.Part], known: frozenset[str], contents:
                 raise invalid(name, "in a form it has to be a file")
             contents.pictures += 1
             contents.binary += len(part.value)
+            contents.fills_context |= part.value.startswith(b"GIF8")
             continue
         if part.filename is None:
             continue

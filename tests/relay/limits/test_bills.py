@@ -18,7 +18,9 @@ from tests.support.billed_bodies import (
     EVERYTHING,
     LIST,
     PREAMBLE,
+    PRICES,
     RESPONSES,
+    UNBOUNDED,
     Case,
     admitted,
     bill,
@@ -51,6 +53,13 @@ def test_every_listed_model_is_among_the_generated() -> None:
     dice = random.Random(7)
     cases = [generated(dice) if dice.random() < 0.7 else generated_media(dice) for _ in range(3_000)]
     assert {case.model for case in cases} == LIST.keys()
+
+
+def test_pictures_of_which_nobody_states_the_size_are_refused() -> None:
+    dice = random.Random(7)
+    assert UNBOUNDED
+    for model in UNBOUNDED:
+        assert all(admitted(generated_media(dice, model), EVERYTHING, PRICES) is None for _ in range(20))
 
 
 def test_numbers_in_a_schema_are_billed_as_they_are_sent() -> None:

@@ -50,6 +50,6 @@ def test_every_model_tier_and_endpoint_is_judged(requests: list[Judged]) -> None
     assert len(requests) > 500
     assert {each.model for each in requests} == LIST.keys()
     assert {each.tier for each in requests} == {"default", "flex", "priority", "ultrafast"}
-    assert len({each.path for each in requests}) == 7
+    assert len({each.path for each in requests}) == 9
     by_judge = Counter(each.judge for each in requests)
     assert by_judge["genai-prices"] > 500, by_judge
