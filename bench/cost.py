@@ -45,7 +45,7 @@ NOTHING_WHILE_IDLE = {
     "AWS::SNS::Topic",
     "AWS::SNS::TopicPolicy",
     "AWS::SNS::Subscription",
-    "AWS::StepFunctions::StateMachine",
+    "AWS::StepFunctions::StateMachine",  # the spend watch: docs/monitoring.md; no environment here has one
     "AWS::Events::Rule",
     "AWS::Budgets::Budget",  # without actions
 }

@@ -36,6 +36,8 @@ class RelayStage(cdk.Stage):
             environment=environment,
             function_name=self.relay.function_name,
             function_arn=self.relay.function_arn,
+            table_name=self.relay.table_name,
+            table_arn=self.relay.table_arn,
             log_group_name=self.relay.log_group_name,
             edge=_metrics_of(edge) if edge else None,
         )

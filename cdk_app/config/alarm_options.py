@@ -23,10 +23,10 @@ class AlarmOptions(mistakes.Noted):
     throttles: int = 10
     # Milliseconds. The 95th percentile of the time until a response begins, three times in a row.
     first_token_ms: int = 15_000
-    # US dollars that all callers together have been booked in the last 24 hours. None: no such alarm.
+    # US dollars that all callers together have been booked since midnight UTC. None: no such alarm.
     usd_per_day: int | None = None
-    # US dollars in the last 24 hours at which the relay is stopped, until an operator resumes it: docs/monitoring.md,
-    # "The kill switch".
+    # US dollars since midnight UTC at which the relay is stopped, until an operator resumes it: docs/monitoring.md,
+    # "The spend watch". It costs about a dollar a month, and so does the alarm above; both together cost it once.
     stop_at_usd_per_day: int | None = None
 
 

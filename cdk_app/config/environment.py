@@ -124,7 +124,7 @@ class Environment(mistakes.Noted):
     edge: EdgeMode = "off"
     edge_options: EdgeOptions = made_by(default_factory=EdgeOptions)
 
-    # "on" builds the dashboard and the alarms; `alarms` has their thresholds, addresses and the kill switch.
+    # "on" builds the dashboard and the alarms; `alarms` has their thresholds, addresses and the spend watch.
     monitoring: Literal["on", "off"] = "on"
     alarms: AlarmOptions = made_by(default_factory=AlarmOptions)
 

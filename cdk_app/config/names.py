@@ -23,7 +23,7 @@ def edge_stack(environment: str) -> str:
 
 
 def monitoring_stack(environment: str) -> str:
-    """The stack with dashboard, alarms and kill switch."""
+    """The stack with dashboard, alarms and spend watch."""
     return f"{relay_stack(environment)}-monitoring"
 
 

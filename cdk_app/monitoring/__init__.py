@@ -1,2 +1,2 @@
-"""The monitoring stack and its constructs: metrics, dashboard, alarms, kill switch. Only the kill switch
+"""The monitoring stack and its constructs: metrics, dashboard, alarms, spend watch. Only the spend watch
 changes anything in what it watches."""

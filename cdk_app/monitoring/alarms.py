@@ -11,25 +11,33 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from cdk_app.config.alarm_options import AlarmOptions
+from cdk_app.monitoring import metrics
 from cdk_app.monitoring.metrics import Metrics
 
-DAY = cdk.Duration.days(1)
+MINUTE = cdk.Duration.minutes(1)
 
 
 class Alarms(Construct):
-    """`all` for the dashboard, `topic` for subscribers, `stop` for the kill switch or None without one.
+    """`all` for the dashboard, `topic` for subscribers. `watch_arn` is the spend watch's, None without one.
 
     `warns`: some limit has a share that is to be warned of.
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, name: str, function_name: str, options: AlarmOptions, warns: bool
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        function_name: str,
+        options: AlarmOptions,
+        warns: bool,
+        watch_arn: str | None,
     ) -> None:
         super().__init__(scope, id)
         self._name = name
         self.topic = self._topic(options)
         self.all: list[cloudwatch.Alarm] = []
-        self.stop: cloudwatch.Alarm | None = None
         relay = Metrics(function_name)
         self._relay(relay, options)
         self._spend(relay, options)
@@ -38,6 +46,8 @@ class Alarms(Construct):
             self._alarm(
                 "LimitWarnings", warned, 1, "a caller or a group has used the share of a limit that is warned of"
             )
+        if watch_arn is not None:
+            self._watch(watch_arn)
 
     def _relay(self, relay: Metrics, options: AlarmOptions) -> None:
         self._alarm("Errors", relay.function("Errors", "Sum"), 1, "the function crashed or timed out")
@@ -59,17 +69,38 @@ class Alarms(Construct):
         )
 
     def _spend(self, relay: Metrics, options: AlarmOptions) -> None:
-        spend = relay.relay("Spend", "Sum", period=DAY)
         if options.usd_per_day is not None:
-            self._alarm("Spend", spend, options.usd_per_day, "US dollars booked in 24 hours")
+            # What the watch tells each minute; a sum of what requests report would know no UTC day: record 0054.
+            today = relay.relay("SpendToday", "Maximum", period=MINUTE)
+            self._alarm("Spend", today, options.usd_per_day, "US dollars booked since midnight UTC")
         if options.stop_at_usd_per_day is not None:
-            limit = options.stop_at_usd_per_day
-            self.stop = self._alarm(
-                "Stop", spend, limit, "US dollars booked in 24 hours; the kill switch stops the relay"
-            )
+            stops = relay.relay("Stops", "Sum", period=MINUTE)
+            self._alarm("Stop", stops, 1, "the relay was stopped at the day's limit of US dollars")
+
+    def _watch(self, arn: str) -> None:
+        """Whether the watch itself works: where nothing succeeds there is nothing to measure, too."""
+        alarm = self._alarm(
+            "SpendWatch",
+            metrics.state_machine(arn, "ExecutionsSucceeded", "Sum"),
+            1,
+            "nobody adds up what is spent: the spend watch fails or does not run",
+            periods=2,
+            comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+            missing=cloudwatch.TreatMissingData.BREACHING,
+        )
+        alarm.add_ok_action(actions.SnsAction(self.topic))
 
     def _alarm(
-        self, id: str, metric: cloudwatch.Metric, threshold: int, text: str, *, periods: int = 1
+        self,
+        id: str,
+        metric: cloudwatch.Metric,
+        threshold: int,
+        text: str,
+        *,
+        periods: int = 1,
+        comparison: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        # Without requests there is no data, and that is no failure.
+        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> cloudwatch.Alarm:
         alarm = cloudwatch.Alarm(
             self,
@@ -79,9 +110,8 @@ class Alarms(Construct):
             metric=metric,
             threshold=threshold,
             evaluation_periods=periods,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            # Without requests there is no data, and that is no failure.
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            comparison_operator=comparison,
+            treat_missing_data=missing,
         )
         alarm.add_alarm_action(actions.SnsAction(self.topic))
         self.all.append(alarm)

@@ -1,6 +1,7 @@
 """The metrics by name: the relay's own, Lambda's, CloudFront's and WAF's.
 
-The relay writes its own as embedded metrics in its log lines; a test holds the names against what it writes.
+The relay writes its own as embedded metrics in its log lines; a test holds the names against what it writes. `SpendToday` and
+`Stops` are the spend watch's.
 """
 
 from __future__ import annotations
@@ -49,6 +50,17 @@ class Metrics:
             label=label,
             period=FIVE_MINUTES,
         )
+
+
+def state_machine(arn: str, name: str, statistic: str) -> cloudwatch.Metric:
+    """One of Step Functions' of a machine."""
+    return cloudwatch.Metric(
+        namespace="AWS/States",
+        metric_name=name,
+        dimensions_map={"StateMachineArn": arn},
+        statistic=statistic,
+        period=FIVE_MINUTES,
+    )
 
 
 def distribution(id: str, name: str, statistic: str, label: str) -> cloudwatch.Metric:

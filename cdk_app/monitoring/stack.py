@@ -1,4 +1,4 @@
-"""The monitoring stack: dashboard, alarms and, when asked for, the kill switch. Only the switch changes the relay."""
+"""The monitoring stack: dashboard, alarms and, when asked for, the spend watch. Only the watch changes the relay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cdk_app.config import names
 from cdk_app.config.environment import Environment
 from cdk_app.monitoring.alarms import Alarms
 from cdk_app.monitoring.dashboard import Dashboard, EdgeMetrics
-from cdk_app.monitoring.kill_switch import KillSwitch
+from cdk_app.monitoring.spend_watch import SpendWatch
 
 
 class MonitoringStack(cdk.Stack):
@@ -21,6 +21,8 @@ class MonitoringStack(cdk.Stack):
         environment: Environment,
         function_name: str,
         function_arn: str,
+        table_name: str,
+        table_arn: str,
         log_group_name: str,
         edge: EdgeMetrics | None,
     ) -> None:
@@ -31,14 +33,26 @@ class MonitoringStack(cdk.Stack):
             stack_name=names.monitoring_stack(environment.name),
             description=f"Dashboard and alarms of the relay ({environment.name})",
         )
-        callers = environment.callers
+        callers, options, watch = environment.callers, environment.alarms, None
+        if options.usd_per_day is not None or options.stop_at_usd_per_day is not None:
+            watch = SpendWatch(
+                self,
+                "SpendWatch",
+                table_name=table_name,
+                table_arn=table_arn,
+                function_name=function_name,
+                function_arn=function_arn,
+                limit_usd=options.stop_at_usd_per_day,
+                concurrency=environment.reserved_concurrency,
+            )
         alarms = Alarms(
             self,
             "Alarms",
             name=name,
             function_name=function_name,
-            options=environment.alarms,
+            options=options,
             warns=any(terms.warn_at is not None for terms in callers.terms),
+            watch_arn=watch.machine.state_machine_arn if watch else None,
         )
         Dashboard(
             self,
@@ -53,20 +67,23 @@ class MonitoringStack(cdk.Stack):
             edge=edge,
         )
         cdk.CfnOutput(self, "AlarmTopic", value=alarms.topic.topic_arn)
-        if alarms.stop is not None:
-            KillSwitch(self, "KillSwitch", alarm=alarms.stop, function_name=function_name, function_arn=function_arn)
-            cdk.CfnOutput(
-                self,
-                "ResumeCommand",
-                description="Resumes the relay after the kill switch has stopped it",
-                value=_resume(self.region, function_name, environment.reserved_concurrency),
-            )
+        if watch is not None:
+            self._commands(watch.machine.state_machine_arn, can_stop=options.stop_at_usd_per_day is not None)
         cdk.Tags.of(self).add("application", names.PROJECT)
         cdk.Tags.of(self).add("environment", environment.name)
 
-
-def _resume(region: str, function_name: str, cap: int | None) -> str:
-    where = f"--region {region} --function-name {function_name}"
-    if cap is None:
-        return f"aws lambda delete-function-concurrency {where}"
-    return f"aws lambda put-function-concurrency {where} --reserved-concurrent-executions {cap}"
+    def _commands(self, machine: str, *, can_stop: bool) -> None:
+        run = f"aws stepfunctions start-sync-execution --region {self.region} --state-machine-arn {machine}"
+        cdk.CfnOutput(
+            self,
+            "SpendCommand",
+            description="What was booked today, as the spend watch sees it; it acts on it as it does once a minute",
+            value=run,
+        )
+        if can_stop:
+            cdk.CfnOutput(
+                self,
+                "ResumeCommand",
+                description="Lets the relay go on after the spend watch has stopped it, until as much again is booked today",
+                value=f"""{run} --input '{{"resume":true}}'""",
+            )

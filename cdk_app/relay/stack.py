@@ -71,6 +71,7 @@ class RelayStack(cdk.Stack):
         self.url = relay.url.url
         self.function_name = relay.function.function_name
         self.function_arn = relay.function.function_arn
+        self.table_name, self.table_arn = limits.table_name, limits.table_arn
         self.log_group_name = relay.log_group.log_group_name
         self._grant(environment, key, limits, relay)
         self._outputs(environment, key, limits, relay)

@@ -1,7 +1,7 @@
 """The AWS account behind the endpoint: its stacks, found by the Function URL, and what may be read of them.
 
 Whatever is not allowed or not there ends a check with one line that names the permission; nothing is written here but on
-request (the drill of the kill switch).
+request (the drill of the spend watch).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Alarms and the kill switch as they are deployed: who is told, and whether each step leads to the next."""
+"""Alarms and the spend watch as they are deployed: who is told, and whether each step leads to the next."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from clients.deployed.deployment import Deployment
@@ -41,78 +41,63 @@ def _alarms(deployed: Deployment) -> list[dict[str, Any]]:
     return found
 
 
-def _stops(deployed: Deployment) -> list[dict[str, Any]]:
-    """The alarm of the kill switch, if there is one."""
-    return [one for one in _alarms(deployed) if one["AlarmName"].endswith("-Stop")]
-
-
-def kill_switch(deployed: Deployment) -> Iterator[Finding]:
-    """The rule is enabled, fits the alarm's event, and starts a machine that stops this function. Nothing is stopped."""
-    promise = "the kill switch is wired: alarm, rule, state machine, function"
+def _machine(deployed: Deployment) -> str | None:
+    """The state machine that adds up and stops; None without one."""
     stack = deployed.monitoring
     machines = dict(deployed.account.resources(stack, "AWS::StepFunctions::StateMachine")) if stack else {}
-    if stack is None or not machines:
+    return next(iter(machines.values()), None)
+
+
+def _definition(deployed: Deployment, machine: str) -> str:
+    return str(deployed.account.call("stepfunctions", "describe_state_machine", stateMachineArn=machine)["definition"])
+
+
+def spend_watch(deployed: Deployment) -> Iterator[Finding]:
+    """A rule runs the machine by the minute, and it reads this table and stops this function. Nothing is stopped."""
+    promise = "the spend watch is wired: schedule, state machine, table, function"
+    machine = _machine(deployed)
+    if deployed.monitoring is None or machine is None:
         yield skipped(promise, "there is none", "Set stop_at_usd_per_day in alarms=AlarmOptions(...).")
         return
     wrong = []
-    machine = next(iter(machines.values()))
-    stops = _stops(deployed)
-    for _, physical in deployed.account.resources(stack, "AWS::Events::Rule"):
+    for _, physical in deployed.account.resources(deployed.monitoring, "AWS::Events::Rule"):
         name = physical.rpartition("/")[2].rpartition("|")[2]
-        rule = deployed.account.call("events", "describe_rule", Name=name)
         targets = deployed.account.call("events", "list_targets_by_rule", Rule=name)["Targets"]
         if machine not in [target["Arn"] for target in targets]:
             continue
+        rule = deployed.account.call("events", "describe_rule", Name=name)
         if rule["State"] != "ENABLED":
             wrong.append(f"the rule is {rule['State']}")
-        event = json.dumps(_event(stops[0], deployed)) if stops else "{}"
-        pattern = rule["EventPattern"]
-        if not deployed.account.call("events", "test_event_pattern", EventPattern=pattern, Event=event)["Result"]:
-            wrong.append("the rule does not match the alarm's event")
+        if rule.get("ScheduleExpression") != "rate(1 minute)":
+            wrong.append(f"the rule's schedule is {rule.get('ScheduleExpression')}")
         break
     else:
         wrong.append("no rule starts the state machine")
-    definition = deployed.account.call("stepfunctions", "describe_state_machine", stateMachineArn=machine)["definition"]
-    if deployed.function not in definition or "putFunctionConcurrency" not in definition:
-        wrong.append("the state machine does not stop this function")
+    definition = _definition(deployed, machine)
+    if deployed.relay.output("LimitsTable") not in definition:
+        wrong.append("the state machine does not read this table")
+    if deployed.function not in definition:
+        wrong.append("the state machine does not know this function")
     cure = "Deploy the environment again, and look for changes made by hand."
     yield judged(promise, not wrong, "; ".join(wrong) or "each step leads to the next", cure)
 
 
-def _event(alarm: Mapping[str, Any], deployed: Deployment) -> Mapping[str, Any]:
-    """What EventBridge gets when the alarm fires: docs.aws.amazon.com/AmazonCloudWatch, page cloudwatch-and-eventbridge."""
-    return {
-        "id": "c4c1c1c9-6542-e61b-6ef0-8c4d36933a92",
-        "detail-type": "CloudWatch Alarm State Change",
-        "source": "aws.cloudwatch",
-        "account": alarm["AlarmArn"].split(":")[4],
-        "time": "2026-01-01T00:00:00Z",
-        "region": deployed.account.region,
-        "resources": [alarm["AlarmArn"]],
-        "detail": {"alarmName": alarm["AlarmName"], "state": {"value": "ALARM"}, "previousState": {"value": "OK"}},
-    }
-
-
 def drill(deployed: Deployment, is_served: Callable[[], bool]) -> Iterator[Finding]:
-    """Throw the kill switch by the alarm's state, without any money spent, and take it back whatever happens."""
-    promise = "the alarm stops the relay"
-    stops = _stops(deployed) if deployed.monitoring else []
-    if not stops:
-        yield skipped(promise, "there is no kill switch", "Set stop_at_usd_per_day in alarms=AlarmOptions(...).")
+    """Run the spend watch as if the limit were reached, without any money spent, and take it back whatever happens."""
+    promise = "the spend watch stops the relay"
+    machine = _machine(deployed)
+    if machine is None or "putFunctionConcurrency" not in _definition(deployed, machine):
+        yield skipped(promise, "it stops nothing here", "Set stop_at_usd_per_day in alarms=AlarmOptions(...).")
         return
     before = deployed.reserved()
     try:
         began = time.monotonic()
-        reason = "a drill of the kill switch"
         deployed.account.call(
-            "cloudwatch", "set_alarm_state", AlarmName=stops[0]["AlarmName"], StateValue="OK", StateReason=reason
-        )
-        deployed.account.call(
-            "cloudwatch", "set_alarm_state", AlarmName=stops[0]["AlarmName"], StateValue="ALARM", StateReason=reason
+            "stepfunctions", "start_execution", stateMachineArn=machine, input=json.dumps({"drill": True})
         )
         stopped = deployed.within(lambda: deployed.reserved() == 0) and deployed.within(lambda: not is_served())
         seen = f"reserved {deployed.reserved()} after {time.monotonic() - began:.0f} s"
-        yield judged(promise, stopped, seen, "See docs/monitoring.md, and the state machine's executions.")
+        yield judged(promise, stopped, seen, "See docs/monitoring.md, and run the output SpendCommand.")
     finally:
         _set_reserved(deployed, before)
     yield judged("resumed, the relay serves", deployed.within(is_served), f"reserved {deployed.reserved()}")

@@ -71,7 +71,7 @@ def _is_past_url(statement: Mapping[str, Any]) -> bool:
 
 
 def concurrency(deployed: Deployment) -> Iterator[Finding]:
-    """What is reserved now is what the template says, also after a kill switch and an update."""
+    """What is reserved now is what the template says, also after a stop and an update."""
     (function,) = (
         resource["Properties"]
         for resource in deployed.account.template(deployed.relay).values()
@@ -83,7 +83,7 @@ def concurrency(deployed: Deployment) -> Iterator[Finding]:
         "the reserved concurrency is the template's",
         reserved == wanted,
         f"reserved now: {reserved}, in the template: {wanted}",
-        "The kill switch or a person has set it: the output ResumeCommand takes it back. A deployment does not.",
+        "The spend watch or a person has set it: the output ResumeCommand takes it back. A deployment does not.",
     )
     state = deployed.configuration()
     yield judged(

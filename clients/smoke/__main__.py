@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--deadline", type=float, metavar="SECONDS", help="wait for a stream that the time-out cuts")
     parser.add_argument("--role", default="", metavar="ARN", help="one that may call, to try each permission alone")
     parser.add_argument("--edge", default="", choices=("optional", "required"), help="the environment's edge")
-    parser.add_argument("--drill", action="store_true", help="throw the kill switch, and take it back: stops the relay")
+    parser.add_argument("--drill", action="store_true", help="let the spend watch stop the relay, and take it back")
     parser.add_argument("--quick", action="store_true", help=f"without {', '.join(SLOW)}")
     parser.add_argument("--only", nargs="+", choices=list(CHECKS), metavar="CHECK", help=f"of: {', '.join(CHECKS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, to be attached to an issue")

@@ -101,7 +101,7 @@ CHECKS: Mapping[str, Callable[[Walk], Iterator[Finding]]] = {
     "grants": lambda walk: state.grants(walk.deployment()),
     "concurrency": lambda walk: state.concurrency(walk.deployment()),
     "alarms": lambda walk: alarms.alarms(walk.deployment()),
-    "kill-switch": lambda walk: alarms.kill_switch(walk.deployment()),
+    "spend-watch": lambda walk: alarms.spend_watch(walk.deployment()),
     "log": lambda walk: records.log(walk.deployment(), walk.notes),
     "metrics": lambda walk: records.metrics(walk.deployment(), walk.notes),
     "drill": _drill,

@@ -11,7 +11,7 @@ from tests.support.synthesis import ROOT
 # Where IAM calls a service differently than boto3 does.
 PREFIXES = {"stepfunctions": "states"}
 # Made on request only, and listed apart.
-DRILL = {"cloudwatch:SetAlarmState", "lambda:PutFunctionConcurrency", "lambda:DeleteFunctionConcurrency"}
+DRILL = {"states:StartExecution", "lambda:PutFunctionConcurrency", "lambda:DeleteFunctionConcurrency"}
 
 
 def called() -> set[str]:

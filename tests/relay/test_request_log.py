@@ -23,7 +23,7 @@ class Written:
     def __init__(self) -> None:
         self.read_fd, write_fd = os.pipe()
         self.delivery = NOTHING
-        log = Log("ERROR", fd=write_fd)  # no level silences what metrics, alarms and the kill switch live on
+        log = Log("ERROR", fd=write_fd)  # no level silences what metrics, alarms and the dashboard live on
         self.record = RequestLog(request_id="id", function="relay", delivery=lambda: self.delivery, log=log)
         self._write_fd = write_fd
 

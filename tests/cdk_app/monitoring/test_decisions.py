@@ -1,4 +1,4 @@
-"""Alarms and kill switch: what each watches, how it is counted, and that the switch reaches the function it stops."""
+"""Alarms and spend watch: what each watches, how it is counted, and that the watch reaches the function it stops."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from cdk_app.monitoring import spend_states
+from cdk_app.monitoring.spend_states import Watched
 from tests.support.synthesis import EVERYTHING, Synthesised
 
 Template = dict[str, Any]
 LAMBDA, OWN = "AWS/Lambda", "OpenAILambdaRelay"
-# alarm -> namespace, metric, statistic, period in seconds, periods in a row. A mean of Spend would never stop anything.
+PARTITION = {"Ref": "AWS::Partition"}
+# alarm -> namespace, metric, statistic, period in seconds, periods in a row.
 WATCHED = {
     "Errors": (LAMBDA, "Errors", "Sum", 300, 1),
     "Failures": (OWN, "Failures", "Sum", 300, 1),
@@ -19,8 +22,9 @@ WATCHED = {
     "StoreFailures": (OWN, "StoreFailures", "Sum", 300, 1),
     "Throttles": (LAMBDA, "Throttles", "Sum", 300, 1),
     "FirstToken": (OWN, "TimeToFirstByte", "p95", 300, 3),
-    "Spend": (OWN, "Spend", "Sum", 86_400, 1),
-    "Stop": (OWN, "Spend", "Sum", 86_400, 1),
+    "Spend": (OWN, "SpendToday", "Maximum", 60, 1),
+    "Stop": (OWN, "Stops", "Sum", 60, 1),
+    "SpendWatch": ("AWS/States", "ExecutionsSucceeded", "Sum", 300, 2),
 }
 THRESHOLDS = {
     "Errors": 1,
@@ -30,7 +34,8 @@ THRESHOLDS = {
     "Throttles": EVERYTHING.alarms.throttles,
     "FirstToken": EVERYTHING.alarms.first_token_ms,
     "Spend": EVERYTHING.alarms.usd_per_day,
-    "Stop": EVERYTHING.alarms.stop_at_usd_per_day,
+    "Stop": 1,
+    "SpendWatch": 1,
 }
 
 
@@ -74,17 +79,13 @@ def definition(template: Template, references: list[Any]) -> dict[str, Any]:
     return read
 
 
-def test_the_switch_is_thrown_by_its_alarm_alone_and_is_armed(template: Template) -> None:
+def test_the_watch_runs_once_a_minute_and_is_armed(template: Template) -> None:
     (rule,) = of(template, "AWS::Events::Rule").values()
-    assert rule["State"] == "ENABLED"
-    assert rule["EventPattern"]["source"] == ["aws.cloudwatch"]
-    assert rule["EventPattern"]["detail-type"] == ["CloudWatch Alarm State Change"]
-    assert rule["EventPattern"]["detail"] == {"state": {"value": ["ALARM"]}}
-    (alarm,) = rule["EventPattern"]["resources"]
-    assert of(template, "AWS::CloudWatch::Alarm")[alarm["Fn::GetAtt"][0]]["AlarmName"].endswith("-Stop")
+    assert (rule["State"], rule["ScheduleExpression"]) == ("ENABLED", "rate(1 minute)")
     (target,) = rule["Targets"]
     (machine,) = of(template, "AWS::StepFunctions::StateMachine")
     assert target["Arn"] == {"Ref": machine}
+    assert "Input" not in target, "its input would be a drill's or a resume's"
     (start,) = (
         statement
         for policy in of(template, "AWS::IAM::Policy").values()
@@ -94,35 +95,62 @@ def test_the_switch_is_thrown_by_its_alarm_alone_and_is_armed(template: Template
     assert (start["Effect"], start["Action"], start["Resource"]) == ("Allow", "states:StartExecution", {"Ref": machine})
 
 
-def test_the_switch_stops_the_relays_function_and_tries_again(
+def test_the_machine_is_the_one_that_is_tested_with_the_environments_own_names(
     template: Template, templates: dict[str, Synthesised]
 ) -> None:
     references: list[Any] = []
-    states = definition(template, references)
-    (state,) = states["States"].values()
-    assert state["Resource"].endswith(":states:::aws-sdk:lambda:putFunctionConcurrency")
-    assert state["Parameters"]["ReservedConcurrentExecutions"] == 0
-    (function,) = (reference for reference in references if "Fn::GetStackOutput" in reference)
-    assert state["Parameters"]["FunctionName"] == f"<{references.index(function)}>"
-    assert "RelayFunction" in relay_function(templates, function)
-    (retry,) = (retry for retry in state["Retry"] if "States.ALL" in retry["ErrorEquals"])
-    assert retry["MaxAttempts"] >= 5
-    assert states["TimeoutSeconds"] >= 600
-
-
-def test_the_switch_may_stop_the_relays_function_and_no_other(
-    template: Template, templates: dict[str, Synthesised]
-) -> None:
-    (allowed,) = (
-        statement
-        for policy in of(template, "AWS::IAM::Policy").values()
-        for statement in policy["PolicyDocument"]["Statement"]
-        if statement["Action"] == "lambda:putFunctionConcurrency"
+    deployed = definition(template, references)
+    named = {f"<{number}>": reference for number, reference in enumerate(references)}
+    outputs = {name: relay_function(templates, one) for name, one in named.items() if "Fn::GetStackOutput" in one}
+    (table,) = {text for text in outputs.values() if "LimitsTable" in text}
+    (function,) = {text for text in outputs.values() if "RelayFunction" in text}
+    text = json.dumps(deployed)
+    for name, one in named.items():
+        known = {table: "TABLE", function: "FUNCTION"}.get(outputs.get(name, ""), "aws" if one == PARTITION else "?")
+        text = text.replace(name, known)
+    watched = Watched(
+        partition="aws",
+        table="TABLE",
+        function="FUNCTION",
+        namespace=OWN,
+        limit_usd=EVERYTHING.alarms.stop_at_usd_per_day,
+        concurrency=EVERYTHING.reserved_concurrency,
     )
-    assert allowed["Effect"] == "Allow"
-    assert json.loads(relay_function(templates, allowed["Resource"]))["Fn::GetAtt"][1] == "Arn"
+    assert json.loads(text) == spend_states.definition(watched)
+
+
+def test_the_watch_may_do_what_it_does_and_nothing_else(template: Template, templates: dict[str, Synthesised]) -> None:
     (machine,) = of(template, "AWS::StepFunctions::StateMachine").values()
-    (trust,) = of(template, "AWS::IAM::Role")[machine["RoleArn"]["Fn::GetAtt"][0]]["AssumeRolePolicyDocument"][
-        "Statement"
-    ]
+    assert machine["StateMachineType"] == "EXPRESS"
+    role = machine["RoleArn"]["Fn::GetAtt"][0]
+    (trust,) = of(template, "AWS::IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Principal"] == {"Service": "states.amazonaws.com"}
+    allowed = {}
+    for policy in of(template, "AWS::IAM::Policy").values():
+        if {"Ref": role} in policy["Roles"]:
+            for one in policy["PolicyDocument"]["Statement"]:
+                assert one["Effect"] == "Allow"
+                for action in one["Action"] if isinstance(one["Action"], list) else [one["Action"]]:
+                    allowed[action] = one
+    assert allowed.keys() == {
+        *("dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem"),
+        *("cloudwatch:PutMetricData", "lambda:PutFunctionConcurrency", "lambda:DeleteFunctionConcurrency"),
+    }
+    for action, one in allowed.items():
+        if action.startswith("cloudwatch"):
+            assert one["Condition"] == {"StringEquals": {"cloudwatch:namespace": OWN}}
+            continue
+        resource = relay_function(templates, one["Resource"])
+        assert ("RelayFunction" if action.startswith("lambda") else "LimitsTable") in resource
+        assert json.loads(resource)["Fn::GetAtt"][1] == "Arn"
+    assert allowed["dynamodb:PutItem"]["Condition"] == {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["switch"]}
+    }
+
+
+def test_the_watchs_own_alarm_rings_when_nothing_is_counted(template: Template) -> None:
+    (alarm,) = (a for a in of(template, "AWS::CloudWatch::Alarm").values() if a["AlarmName"].endswith("-SpendWatch"))
+    assert (alarm["TreatMissingData"], alarm["ComparisonOperator"]) == ("breaching", "LessThanThreshold")
+    (machine,) = of(template, "AWS::StepFunctions::StateMachine")
+    assert alarm["Dimensions"] == [{"Name": "StateMachineArn", "Value": {"Ref": machine}}]
+    assert alarm["OKActions"] == alarm["AlarmActions"]

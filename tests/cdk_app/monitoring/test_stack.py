@@ -1,4 +1,4 @@
-"""Alarms, dashboard and kill switch as they are synthesised, and the names of metrics as the relay writes them."""
+"""Alarms, dashboard and spend watch as they are synthesised, and the names of metrics as the relay writes them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_what_is_looked_at_is_what_the_relay_writes(templates: dict[str, Synthes
     alarmed = {
         (alarm["Namespace"], alarm["MetricName"])
         for alarm in alarms(template).values()
-        if alarm["Namespace"] != "AWS/Lambda"
-    }
+        if alarm["Namespace"] not in ("AWS/Lambda", "AWS/States")
+    } - {(request_log.NAMESPACE, name) for name in ("SpendToday", "Stops")}  # the spend watch's own
     looked_at = alarmed | metrics_of(template)
     assert len(looked_at) >= 8
     assert {namespace for namespace, _ in looked_at} == {request_log.NAMESPACE}
@@ -52,45 +52,27 @@ def test_each_alarm_tells_the_topic_and_silence_is_none(templates: dict[str, Syn
     (topic,) = of(template, "AWS::SNS::Topic")
     for alarm in alarms(template).values():
         assert alarm["AlarmActions"] == [{"Ref": topic}]
-        assert alarm["TreatMissingData"] == "notBreaching"
-        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        if not alarm["AlarmName"].endswith("-SpendWatch"):
+            assert alarm["TreatMissingData"] == "notBreaching"
+            assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
         assert "docs/monitoring.md" in alarm["AlarmDescription"]
 
 
 def test_the_alarms_of_money_are_there_when_asked_for(templates: dict[str, Synthesised]) -> None:
     assert alarms(monitoring(templates, "prod")).keys() == ALWAYS
     asked = alarms(monitoring(templates))
-    assert asked.keys() == ALWAYS | {"Spend", "Stop", "LimitWarnings"}
-    assert (asked["Spend"]["Threshold"], asked["Stop"]["Threshold"]) == (50, 100)
-    assert asked["Spend"]["Period"] == 86_400
+    assert asked.keys() == ALWAYS | {"Spend", "Stop", "SpendWatch", "LimitWarnings"}
+    assert asked["Spend"]["Threshold"] == 50
 
 
 @pytest.mark.parametrize("name", ["prod", EVERYTHING.name])
 def test_alarms_watch_one_function_only(name: str, templates: dict[str, Synthesised]) -> None:
     for alarm in alarms(monitoring(templates, name)).values():
+        if alarm["AlarmName"].endswith("-SpendWatch"):
+            continue
         (dimension,) = alarm["Dimensions"]
         assert dimension["Name"] in ("function", "FunctionName")
         assert "RelayFunction" in json.dumps(dimension["Value"])
-
-
-def test_the_kill_switch_sets_the_functions_concurrency_to_zero_and_may_do_nothing_else(
-    templates: dict[str, Synthesised],
-) -> None:
-    template = monitoring(templates)
-    (machine,) = of(template, "AWS::StepFunctions::StateMachine").values()
-    definition = json.dumps(machine["DefinitionString"])
-    assert "aws-sdk:lambda:putFunctionConcurrency" in definition
-    assert r"ReservedConcurrentExecutions\":0" in definition
-    (rule,) = of(template, "AWS::Events::Rule").values()
-    assert rule["EventPattern"]["detail"] == {"state": {"value": ["ALARM"]}}
-    (alarm,) = rule["EventPattern"]["resources"]
-    assert alarm["Fn::GetAtt"][0].startswith("AlarmsStop")
-    actions = {
-        statement["Action"]
-        for policy in of(template, "AWS::IAM::Policy").values()
-        for statement in policy["PolicyDocument"]["Statement"]
-    }
-    assert actions == {"lambda:putFunctionConcurrency", "states:StartExecution"}
 
 
 def test_without_a_limit_nothing_can_stop_the_relay(templates: dict[str, Synthesised]) -> None:
@@ -98,8 +80,13 @@ def test_without_a_limit_nothing_can_stop_the_relay(templates: dict[str, Synthes
 
 
 def test_the_operator_is_told_how_to_go_on(templates: dict[str, Synthesised]) -> None:
-    command = json.dumps(monitoring(templates)["Outputs"]["ResumeCommand"]["Value"])
-    assert f"--reserved-concurrent-executions {EVERYTHING.reserved_concurrency}" in command
+    outputs = {name: json.dumps(one["Value"]) for name, one in monitoring(templates)["Outputs"].items()}
+    assert "aws stepfunctions start-sync-execution --region eu-central-1" in outputs["ResumeCommand"]
+    assert json.loads(json.loads(re.findall(r"--input '(.*)'", outputs["ResumeCommand"])[0].join(['"', '"']))) == {
+        "resume": True
+    }
+    assert "--input" not in outputs["SpendCommand"]
+    assert not {"SpendCommand", "ResumeCommand"} & monitoring(templates, "prod")["Outputs"].keys()
 
 
 def test_only_alarms_of_the_account_may_publish_and_only_over_tls(templates: dict[str, Synthesised]) -> None:
