@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from relay.accounts.limit_kinds import LIMIT_KINDS, LimitKind, Unit, Window
 
 from operate.keys import commands as keys
+from operate.usage import commands as usage
 
-_ONE = "a caller's name (123456789012:role/ci) or key (123456789012/AROAEXAMPLE)"
-_SOME = "a name, a pattern (*:role/ci-*) or a key; all callers when left out"
+_ONE = "a caller's name (123456789012:role/ci) or key (123456789012/AROAEXAMPLE), or a group (group:atlas)"
+_SOME = "a name, a pattern (*:role/ci-*), a key or a group (group:atlas); all when left out"
 
 COMMANDS = {
     "callers": ("show callers, what they spent and what overrides their limits", _SOME),
-    "usage": ("show requests, tokens, dollars and refusals by caller and model", _SOME),
+    "usage": ("show requests, tokens, dollars and refusals by caller, model, group or label", _SOME),
     "export": ("write every record as CSV", _SOME),
     "key": ("create, list, rotate and revoke keys for clients that cannot sign", None),
     "prices": ("show the deployed price list, what ends when, and who used models this month that end", None),
     "open": ("show what is admitted and not settled", _SOME),
     "sweep": ("settle at its bound what processes left behind when they died", _SOME),
-    "stop": ("refuse a caller's requests", _ONE),
+    "stop": ("refuse the requests of a caller or of a whole group", _ONE),
     "start": ("undo `stop`", _ONE),
     "halt": ("refuse everybody's requests", None),
     "resume": ("undo `halt`", None),
-    "override": ("replace limits of a caller until the UTC day is over", _ONE),
+    "override": ("replace limits of a caller or a group until the UTC day is over", _ONE),
     "lift": ("undo `override`", _ONE),
     "replay": ("book the `settle_failed` lines of a log on standard input", None),
 }
@@ -46,9 +46,7 @@ def parser() -> argparse.ArgumentParser:
             subs[name].add_argument("caller", help=caller)
         elif caller == _SOME:
             subs[name].add_argument("caller", nargs="?", default="*", help=caller)
-    for name in ("usage", "export"):
-        subs[name].add_argument("--month", action="store_true", help="this month instead of today")
-    subs["export"].add_argument("--file", type=Path, help="where to write (default: standard output)")
+    usage.add_arguments(subs["usage"], subs["export"])
     for name in ("stop", "halt"):
         subs[name].add_argument("--reason", default="", help="what callers are told")
     _add_limits(subs["override"])

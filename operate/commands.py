@@ -22,6 +22,8 @@ from operate.keys import commands as keys
 from operate.limits_table import LimitsTable, Period
 from operate.prices import deployed
 from operate.prices import tables as price_tables
+from operate.usage import commands as usage
+from operate.usage.sums import by_model
 
 T = TypeVar("T")
 
@@ -53,19 +55,13 @@ def _callers(table: LimitsTable, options: argparse.Namespace, terminal: Terminal
     halted = table.halted()
     if halted is not None:
         terminal.console.print(f"Everything is stopped. {prose(halted)}", style="bold red", soft_wrap=True)
-    chosen = terminal.tracked(table.callers(options.caller), "reading")
+    chosen = terminal.tracked(table.owners(options.caller), "reading")
     terminal.console.print(tables.callers([(caller, table.account(caller)) for caller in chosen], table.clock()))
     return 0
 
 
 def _usage(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
-    period = _period(table, options)
-    rows = [
-        (caller, tables.sums(table.records(caller, period), table.refusals(caller, period)))
-        for caller in terminal.tracked(table.callers(options.caller), f"reading {period.name}")
-    ]
-    terminal.console.print(tables.usage(period, rows))
-    return 0
+    return usage.show(table, options, terminal.console, terminal.tracked)
 
 
 def _prices(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -73,7 +69,7 @@ def _prices(table: LimitsTable, options: argparse.Namespace, terminal: Terminal)
     period, today = Period.month(table.clock()), datetime.fromtimestamp(table.clock() / 1000, UTC).date()
     terminal.console.print(price_tables.models(listed, where, today))
     rows = [
-        (caller, tables.sums(table.records(caller, period), {}))
+        (caller, by_model(table.records(caller, period)))
         for caller in terminal.tracked(table.callers(), f"reading {period.name}")
     ]
     terminal.console.print(price_tables.ending(listed, period, rows, today))
@@ -81,39 +77,22 @@ def _prices(table: LimitsTable, options: argparse.Namespace, terminal: Terminal)
 
 
 def _export(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
-    period = _period(table, options)
-    rows = (
-        (caller, record)
-        for caller in terminal.tracked(table.callers(options.caller), f"reading {period.name}")
-        for record in table.records(caller, period)
-    )
-    if options.file is None:
-        tables.export(rows, sys.stdout)
-        return 0
-    try:
-        file = options.file.open("w", newline="", encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise OperatorError(f"--file {options.file} cannot be written ({reason}): choose another") from None
-    with file:
-        written = tables.export(rows, file)
-    terminal.line(f"{written} records in {prose(options.file)}")
-    return 0
+    return usage.write(table, options, terminal.console, terminal.tracked)
 
 
 def _open(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
-    chosen = terminal.tracked(table.callers(options.caller), "reading")
+    chosen = terminal.tracked(table.owners(options.caller), "reading")
     terminal.console.print(tables.reservations([(caller, table.account(caller)) for caller in chosen], table.clock()))
     return 0
 
 
 def _sweep(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
     settled = 0
-    for caller in terminal.tracked(table.callers(options.caller), "sweeping"):
-        while over := len(table.account(caller).expired(table.clock())):
-            table.ledger.sweep(caller.key)
-            settled += over - len(table.account(caller).expired(table.clock()))
-        table.ledger.sweep(caller.key)
+    for owner in terminal.tracked(table.owners(options.caller), "sweeping"):
+        while over := len(table.account(owner).expired(table.clock())):
+            table.sweep(owner)
+            settled += 0 if owner.group else over - len(table.account(owner).expired(table.clock()))
+        table.sweep(owner)
     terminal.line(f"{settled} reservations settled at their upper bounds")
     return 0
 
@@ -190,10 +169,6 @@ COMMANDS: Mapping[str, Callable[[LimitsTable, argparse.Namespace, Terminal], int
     "lift": _lift,
     "replay": _replay,
 }
-
-
-def _period(table: LimitsTable, options: argparse.Namespace) -> Period:
-    return Period.month(table.clock()) if options.month else Period.day(table.clock())
 
 
 def _limits(options: argparse.Namespace) -> dict[str, int]:

@@ -6,64 +6,49 @@ admission writes (docs/decisions/0031).
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
-from relay.accounts.account import EXPIRED, VOIDED, Account, UsageRecord, account_of
+from relay.accounts.account import EXPIRED, VOIDED, Account, Reservation, UsageRecord, account_of
 from relay.accounts.limit_kinds import Limits, Windows
 from relay.accounts.overrides import HALTED, OVERRIDE, STOPPED
 from relay.aws.update_expression import decode
 from relay.ledger import items
 from relay.ledger.ledger import Admitted, Ledger
-from relay.ledger.owner_writes import CallerWrites
+from relay.ledger.owner_writes import CallerWrites, GroupWrites
 from relay.ledger.table import Table
 
 from operate.aws import OperatorError
 from operate.dynamodb import Boto3Store
 from operate.failed_settlement import settlement_of
 from operate.foreign_text import name as shown_name
+from operate.period import Period as Period  # of which records are read
 
 FIRST, LAST = "0", "\uffff"
+GROUP = "group:"
+"""How a group is named where a caller could be: no caller's name or key begins so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A caller in the table: its key ("123456789012/AROAEXAMPLE") and its subject ("123456789012:role/ci")."""
+    """Whose account it is: a caller's, with its key ("123456789012/AROAEXAMPLE") and its subject ("123456789012:role/ci").
+
+    Of a `group` key and subject are "group:NAME".
+    """
 
     key: str
     subject: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
-    """Whole UTC days, in epoch milliseconds; `end` is not part of it."""
-
-    name: str
-    start: int
-    end: int
+    group: str = ""
 
     @classmethod
-    def day(cls, now: int) -> Period:
-        """Return the UTC day in which `now` (epoch milliseconds) lies."""
-        first = datetime.fromtimestamp(now / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        return cls(name=f"{first:%Y-%m-%d}", start=_milliseconds(first), end=_milliseconds(first + timedelta(days=1)))
-
-    @classmethod
-    def month(cls, now: int) -> Period:
-        """Return the UTC month in which `now` (epoch milliseconds) lies."""
-        today = datetime.fromtimestamp(now / 1000, UTC)
-        first = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        following = (first + timedelta(days=32)).replace(day=1)
-        return cls(name=f"{first:%Y-%m}", start=_milliseconds(first), end=_milliseconds(following))
-
-
-def _milliseconds(date: datetime) -> int:
-    return int(date.timestamp()) * 1000
+    def of_group(cls, name: str) -> Caller:
+        """Return the owner of a group's account."""
+        return cls(key=f"{GROUP}{name}", subject=f"{GROUP}{name}", group=name)
 
 
 class LimitsTable:
@@ -82,9 +67,27 @@ class LimitsTable:
         callers = (Caller(key=item["sk"], subject=item["subject"]) for item in entries)
         return [caller for caller in callers if pattern == caller.key or fnmatchcase(caller.subject, pattern)]
 
+    def groups(self, pattern: str = "*") -> list[Caller]:
+        """Return the groups in the table whose "group:NAME" matches `pattern`."""
+        found = self.store.query(self.name, items.GROUP_DIRECTORY, FIRST, LAST)
+        groups = (Caller.of_group(_plain(item)["sk"]) for item in found)
+        return [group for group in groups if fnmatchcase(group.subject, pattern)]
+
+    def owners(self, pattern: str = "*") -> list[Caller]:
+        """Return the callers and groups that match `pattern`."""
+        return [*self.callers(pattern), *self.groups(pattern)]
+
     def account(self, caller: Caller) -> Account:
         """Return what is booked and held now."""
-        return account_of(self._read(items.account_key(caller.key)))
+        key = items.group_account_key(caller.group) if caller.group else items.account_key(caller.key)
+        return account_of(self._read(key))
+
+    def sweep(self, caller: Caller) -> None:
+        """Settle what is over in an account, whoever left it."""
+        if caller.group:
+            self.ledger.sweep_group(caller.group)
+        else:
+            self.ledger.sweep(caller.key)
 
     def records(self, caller: Caller, period: Period) -> Iterator[UsageRecord]:
         """Yield the records of requests admitted in `period`, oldest first, then those not yet moved out of the account."""
@@ -109,11 +112,13 @@ class LimitsTable:
 
     def set_override(self, caller: Caller, fields: Mapping[str, str | int], lifted: tuple[str, ...] = ()) -> None:
         """Write `fields` into a caller's account and remove `lifted`, whether or not the caller was ever admitted."""
-        if not self._read(items.directory_key(caller.key)):
-            self._put({**items.directory_key(caller.key), "subject": caller.subject})
-        halted = self.halted()
+        writes = GroupWrites(self.name, caller.group) if caller.group else CallerWrites(self.name, caller.key)
+        directory = items.group_directory_key(caller.group) if caller.group else items.directory_key(caller.key)
+        if not self._read(directory):
+            self.store.call("PutItem", writes.listing(caller.group or caller.subject))
+        halted = None if caller.group else self.halted()
         fields = {**fields, **({HALTED: halted} if halted is not None and HALTED not in lifted else {})}
-        self.store.call("UpdateItem", CallerWrites(self.name, caller.key).set_overrides(fields, lifted))
+        self.store.call("UpdateItem", writes.set_overrides(fields, lifted))
 
     def stop(self, caller: Caller, reason: str) -> None:
         """Refuse all of `caller`'s requests from the next one on."""
@@ -149,7 +154,7 @@ class LimitsTable:
         if right.id in account.open:
             entry = account.open[right.id]
             held = Admitted(entry=entry, account=account, limits=Limits(), in_doubt=False)
-            self.ledger.settle(caller.key, held, right)
+            self.ledger.settle(caller.key, held.changed(group=self._held_by_group(entry)), right)
             return "settled"
         if right.id in account.done:
             return "booked already"
@@ -160,8 +165,19 @@ class LimitsTable:
         if booked.outcome != EXPIRED:
             return "booked already"
         expires = int(decode(item["expires"]))
+        if booked.group:
+            self.ledger.sweep_group(booked.group)
+        right = right.changed(group=booked.group, labels=booked.labels)
         self.store.call("TransactWriteItems", CallerWrites(self.name, caller.key).correct(booked, right, expires))
         return "corrected"
+
+    def _held_by_group(self, entry: Reservation) -> Admitted | None:
+        """What the account of the request's group still holds of it."""
+        if not entry.group:
+            return None
+        shared = self.account(Caller.of_group(entry.group))
+        held = shared.open.get(entry.id)
+        return Admitted(entry=held, account=shared, limits=Limits(), in_doubt=False) if held else None
 
     def halted(self) -> str | None:
         """Return why everything is stopped, or None."""
@@ -186,7 +202,10 @@ class LimitsTable:
             yield caller
 
     def find(self, pattern: str) -> Caller:
-        """Return the one caller of that key or name; a key that is not in the table yet is taken as it is."""
+        """Return the one caller of that key or name, or the group "group:NAME"; a key or group that is not in the table yet is
+        taken as it is."""
+        if pattern.startswith(GROUP):
+            return self._find_group(pattern)
         callers = self.callers(pattern)
         if len(callers) == 1:
             return callers[0]
@@ -196,6 +215,15 @@ class LimitsTable:
             raise OperatorError(f"no caller is, or matches, '{shown_name(pattern)}'")
         names = ", ".join(f"{shown_name(caller.subject)} ({shown_name(caller.key)})" for caller in callers[:5])
         raise OperatorError(f"'{shown_name(pattern)}' is {len(callers)} callers: {names}")
+
+    def _find_group(self, pattern: str) -> Caller:
+        groups = self.groups(pattern)
+        if len(groups) > 1:
+            names = ", ".join(shown_name(group.subject) for group in groups[:5])
+            raise OperatorError(f"'{shown_name(pattern)}' is {len(groups)} groups: {names}")
+        if not groups and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,23}", pattern.removeprefix(GROUP)):
+            raise OperatorError(f"no group is, or matches, '{shown_name(pattern)}'")
+        return groups[0] if groups else Caller.of_group(pattern.removeprefix(GROUP))
 
     def _read(self, key: Mapping[str, str]) -> Mapping[str, Any] | None:
         body = {"TableName": self.name, "Key": items.in_json(key), "ConsistentRead": True}

@@ -72,7 +72,8 @@ EMULATOR = {
     "command_line": "errors processes signing front assembly local_stack local_deploy local_env demo",
 }
 OPERATE = {
-    "prices": "aws foreign_text limits_table sheet tables",
+    "prices": "aws foreign_text limits_table sheet tables usage",
+    "usage": "aws foreign_text limits_table sheet tables",
     "preflight": "aws",
     "keys": "aws foreign_text limits_table sheet",
 }

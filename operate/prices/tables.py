@@ -12,7 +12,8 @@ from relay.pricing.rates import RATES, WHOLE, Rates
 from operate.foreign_text import name
 from operate.limits_table import Caller, Period
 from operate.sheet import FIGURE, WORDS, Sheet
-from operate.tables import Sum, money
+from operate.tables import money
+from operate.usage.sums import Sum
 
 _COLUMNS = ("input", "cached_input", "cache_write", "cache_write_12h", "output")
 

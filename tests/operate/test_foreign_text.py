@@ -65,6 +65,9 @@ class Crowd(LimitsTable):
     def callers(self, pattern: str = "*") -> list[Caller]:
         return [caller for caller in self.all if pattern in ("*", caller.key)]
 
+    def groups(self, pattern: str = "*") -> list[Caller]:
+        return []
+
     def account(self, caller: Caller) -> Account:
         entry = Reservation(
             id=caller.subject, at=NOW, lease=NOW + 60_000, usd=PICO, tokens=5, model=caller.subject, endpoint="/v1/x"

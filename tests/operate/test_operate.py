@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -28,20 +27,6 @@ def test_runs_as_a_command(desk: Desk) -> None:
     assert "Usage" in done.stdout
 
 
-def test_usage_by_caller_and_model(desk: Desk) -> None:
-    desk.serve()
-    desk.serve(usd=PICO, counts={})
-    desk.serve(ANN, usd=2 * PICO)
-    desk.ledger.refused(CI.key, "usd_per_day", "gpt-5-mini")
-    desk.ledger.refused(CI.key, "model", "other")
-    lines = [" ".join(line.split()) for line in desk.run("usage").replace("│", " ").splitlines()]
-    assert "123456789012:role/ci-deploy gpt-5-mini 2 10 2 24 1.250000 1 1" in lines
-    assert "123456789012:role/ci-deploy other 0 0 0 0 0.000000 0 1" in lines
-    assert "123456789012:user/ann gpt-5-mini 1 10 2 12 2.000000 0 0" in lines
-    assert "all 3 20 4 36 3.250000 1 2" in lines
-    assert "user/ann" not in desk.run("usage", "*:role/*", "--month")
-
-
 @pytest.mark.parametrize("columns", ["80", None])
 def test_no_figure_is_cut_on_a_narrow_terminal_or_in_a_pipe(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, columns: str | None
@@ -56,13 +41,6 @@ def test_no_figure_is_cut_on_a_narrow_terminal_or_in_a_pipe(
     assert all(figure in shown for figure in ("123,456,789", "1,234,567", "1,234.000000"))
     if not columns:
         assert "123456789012:role/ci-deploy" in shown
-
-
-def test_export_is_exact(desk: Desk) -> None:
-    desk.serve(usd=12_500_000)
-    (row,) = csv.DictReader(io.StringIO(desk.run("export")))
-    assert (row["usd"], row["bound_usd"], row["input"], row["outcome"]) == ("0.0000125", "1", "10", "ok")
-    assert (row["caller"], row["key"], row["model"]) == (CI.subject, CI.key, "gpt-5-mini")
 
 
 def test_periods_are_whole_days_and_months() -> None:

@@ -15,7 +15,11 @@ Imports = dict[str, set[str]]
 FOLDERS = ("cdk_app", "lambda_src", "authorizer_src", "emulator", "clients", "operate", "price_lists")
 _WITH_ROOMS = ("relay", "cdk_app", "emulator")
 _FOLDERS_BELOW = (
-    *(["clients", "deployed"], ["clients", "smoke"]),
+    *(
+        ["clients", "deployed"],
+        ["clients", "smoke"],
+        ["operate", "usage"],
+    ),
     *(["operate", "prices"], ["operate", "preflight"], ["operate", "keys"]),
 )
 

@@ -6,12 +6,13 @@ import io
 import itertools
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
 from relay.accounts.account import Reservation, UsageRecord
 from relay.accounts.limit_kinds import Limits
-from relay.ledger.ledger import Admitted, Ledger
+from relay.ledger.ledger import Admitted, GroupTerms, Ledger
 from relay.ledger.table import Table
 from relay.limits.decision import RefusedError, judge
 from relay.pricing.money import PICO
@@ -43,21 +44,35 @@ class Desk:
         return Ledger(table, clock=lambda: self.now)
 
     def reserve(
-        self, caller: Caller = CI, ledger: Ledger | None = None, *, model: str = "gpt-5-mini", **limits: Any
+        self,
+        caller: Caller = CI,
+        ledger: Ledger | None = None,
+        *,
+        model: str = "gpt-5-mini",
+        group: str = "",
+        labels: str = "",
+        **limits: Any,
     ) -> Admitted:
+        """In a `group` the limits are the group's."""
         entry = Reservation(
             id=f"id-{next(self.ids)}", at=self.now, lease=self.now + 60_000, usd=PICO, tokens=50, model=model,
-            endpoint="/v1/responses",
+            endpoint="/v1/responses", group=group, labels=labels,
         )  # fmt: skip
-        return (ledger or self.ledger).reserve(caller.key, caller.subject, entry, Limits(**limits), judge)
+        relay = ledger or self.ledger
+        if not group:
+            return relay.reserve(caller.key, caller.subject, entry, Limits(**limits), judge)
+        terms = GroupTerms(name=group, limits=Limits(**limits), judge=partial(judge, group=group))
+        return relay.reserve(caller.key, caller.subject, entry, Limits(), judge, group=terms)
 
-    def serve(self, caller: Caller = CI, *, model: str = "gpt-5-mini", **fields: Any) -> UsageRecord:
-        admitted = self.reserve(caller, model=model)
+    def serve(
+        self, caller: Caller = CI, *, model: str = "gpt-5-mini", group: str = "", labels: str = "", **fields: Any
+    ) -> UsageRecord:
+        admitted = self.reserve(caller, model=model, group=group, labels=labels)
         given = {"outcome": "ok", "usd": PICO // 4, "tokens": 12, "counts": {"input": 10, "output": 2}}
         entry = admitted.entry
         record = UsageRecord(
             id=entry.id, at=entry.at, model=entry.model, endpoint=entry.endpoint, bound_usd=entry.usd,
-            bound_tokens=entry.tokens, **{**given, **fields},
+            bound_tokens=entry.tokens, group=group, labels=labels, **{**given, **fields},
         )  # fmt: skip
         self.ledger.settle(caller.key, admitted, record)
         return record
