@@ -67,7 +67,9 @@ def _compared(own: OwnList, today: date, fetch: Fetch) -> Iterator[str]:
         theirs = fetch("litellm", Path(folder)), fetch("genai-prices", Path(folder))
         lists: dict[str, Models] = {
             str(theirs[0]): litellm.models(wheels.text_in(theirs[0], litellm.MEMBER)),
-            str(theirs[1]): genai_prices.models(wheels.text_in(theirs[1], genai_prices.MEMBER), today, own.models),
+            str(theirs[1]): genai_prices.models(
+                wheels.text_in(theirs[1], genai_prices.MEMBER), today, [*own.models, *own.snapshots]
+            ),
         }
     known = {name for models in lists.values() for name in models}
     for source, models in lists.items():

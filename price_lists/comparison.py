@@ -31,14 +31,26 @@ class Difference:
 def differences(own: OwnList, public: Models) -> Iterator[Difference]:
     """All figures that the public list states otherwise. What it says nothing of is no difference."""
     for name, here in own.models.items():
-        there = public.get(name)
-        if there is None:
-            continue
-        yield from _prices(name, here, there)
-        yield from _sizes(name, here, there)
-        if there.shutdown not in (None, here.shutdown):
-            earlier = here.shutdown is not None and there.shutdown is not None and here.shutdown < there.shutdown
-            yield Difference(name, "shutdown", str(here.shutdown or "none"), str(there.shutdown), not earlier)
+        if (there := public.get(name)) is not None:
+            yield from _between(name, here, there)
+    for name, model in own.snapshots.items():
+        if (there := public.get(name)) is not None:
+            entry = public.get(model)
+            told = {_figures(each) for each in _between(model, own.models[model], entry)} if entry else set()
+            # What is said of the entry itself is not said again.
+            yield from (each for each in _between(name, own.models[model], there) if _figures(each) not in told)
+
+
+def _figures(difference: Difference) -> tuple[str, str, str]:
+    return difference.what, difference.here, difference.there
+
+
+def _between(name: str, here: Model, there: Model) -> Iterator[Difference]:
+    yield from _prices(name, here, there)
+    yield from _sizes(name, here, there)
+    if there.shutdown not in (None, here.shutdown):
+        earlier = here.shutdown is not None and there.shutdown is not None and here.shutdown < there.shutdown
+        yield Difference(name, "shutdown", str(here.shutdown or "none"), str(there.shutdown), not earlier)
 
 
 def _prices(name: str, here: Model, there: Model) -> Iterator[Difference]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -19,12 +19,12 @@ _OUTPUT = {"output", "audio_output", "image_output"}
 
 @dataclass(frozen=True, slots=True)
 class OwnList:
-    """The models, and the day on which somebody held them against their sources. `left_out` are those it gives a reason for
-    not to have."""
+    """The models, and the day on which somebody held them against their sources. `snapshots` are dated names and the models
+    whose entries name them; `left_out` are those it gives a reason for not to have."""
 
     checked: date
     models: Models
-    snapshots: frozenset[str] = frozenset()
+    snapshots: Mapping[str, str] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
 
     def knows(self, name: str) -> bool:
@@ -37,9 +37,9 @@ def read(path: Path = PATH) -> OwnList:
     try:
         root = json.loads(path.read_text(encoding="utf-8"), parse_float=Fraction)
         models = {name: _model(entry) for name, entry in root["models"].items()}
-        snapshots = frozenset(
-            f"{name}-{date}" for name, entry in root["models"].items() for date in entry.get("snapshots", ())
-        )
+        snapshots = {
+            f"{name}-{date}": name for name, entry in root["models"].items() for date in entry.get("snapshots", ())
+        }
         checked, left_out = day(root["as_of"]), frozenset(root.get("left_out", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ListError(f"{path.name} cannot be read ({error!r}): correct it") from None

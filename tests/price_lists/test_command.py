@@ -187,7 +187,7 @@ def test_lists_that_agree_are_said_to_agree(run: Run, tmp_path: Path, monkeypatc
     assert lines[2].startswith("litellm 9.1.0 (sha256 ")
     assert lines[2].endswith("7 names, 0 figures differ")
     assert lines[3].startswith("genai-prices 0.9.0 (sha256 ")
-    assert lines[3].endswith("4 names, 0 figures differ")
+    assert lines[3].endswith("5 names, 0 figures differ")
     assert lines[4:] == []
 
 
@@ -226,6 +226,11 @@ def test_lists_that_agree_are_said_to_agree(run: Run, tmp_path: Path, monkeypatc
         ("gpt-9/deprecation_date", "2027-01-15", "cheaper here: gpt-9: shutdown is none here, 2027-01-15 there"),
         ("hear-1/input_cost_per_second", 1e-04, "cheaper here: hear-1: second (default) is 7.5e-05 here, 0.0001 there"),
         ("gpt-7/deprecation_date", "2026-12-02", "missing here: gpt-7"),
+        (
+            "gpt-9-2026-08-07/input_cost_per_token",
+            3e-06,
+            "cheaper here: gpt-9-2026-08-07: input (default) is 2 here, 3 there",
+        ),
         ("gpt-10", {"litellm_provider": "openai", "mode": "responses"}, "missing here: gpt-10"),
         ("gpt-10", {"litellm_provider": "openai", "mode": "realtime"}, None),
         (
