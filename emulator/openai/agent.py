@@ -7,6 +7,8 @@ they are done. So an agent's loop can be tried without a model.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -35,9 +37,11 @@ def next_step(body: Json) -> Reply | None:
     """The next step, or the last word once all are done; None where none is listed or no tool can do it."""
     turns = [turn for turn in body.get("messages") or body.get("input") or () if isinstance(turn, dict)]
     asked = next((index for index in reversed(range(len(turns))) if _steps(turns[index])), None)
+    if turns and turns[-1].get("type") == "compaction_trigger":
+        return compaction(turns)
     if asked is None:
         return None
-    steps, done = _steps(turns[asked]), sum(map(_is_output, turns[asked:]))
+    steps, done = _steps(turns[asked]), _done(turns[asked:])
     if done >= len(steps):
         return Reply(text=f"All {len(steps)} steps are done.")
     for tool, namespace in _tools([*(body.get("tools") or ()), *_brought(turns)], ""):
@@ -70,8 +74,18 @@ def _steps(turn: Json) -> list[str]:
     return steps
 
 
-def _is_output(turn: Json) -> bool:
-    return turn.get("role") == "tool" or str(turn.get("type", "")).endswith("_call_output")
+def compaction(turns: Sequence[Json]) -> Reply:
+    """All that has to be known of `turns`: how many steps are done."""
+    asked = next((index for index in reversed(range(len(turns))) if _steps(turns[index])), 0)
+    state = {"done": _done(turns[asked:]), "digest": hashlib.sha256(json.dumps(turns).encode()).hexdigest()}
+    return Reply(kind="compaction", text=base64.b64encode(json.dumps(state).encode()).decode())
+
+
+def _done(turns: Sequence[Json]) -> int:
+    """How many steps have an output, or had one before the conversation was compacted."""
+    outputs = sum(turn.get("role") == "tool" or str(turn.get("type", "")).endswith("_call_output") for turn in turns)
+    sealed = [str(turn.get("encrypted_content", "")) for turn in turns if turn.get("type") == "compaction"]
+    return int(outputs) + sum(int(json.loads(base64.b64decode(text))["done"]) for text in sealed)
 
 
 def _brought(turns: Sequence[Json]) -> Iterator[Json]:

@@ -5,11 +5,10 @@ Shapes as in platform.openai.com/docs/api-reference/responses.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator
 
+from emulator.openai import agent
 from emulator.openai.text import CREATED, Json, Reply, counts, pieces
 
 
@@ -25,13 +24,19 @@ def responses_events(body: Json, reply: Reply) -> Iterator[bytes]:
         ("response.created", begun),
         ("response.in_progress", begun),
         ("response.output_item.added", {"output_index": 0, "item": _item(reply, "in_progress")}),
-        *(_call_events(reply) if reply.tool else _text_events(reply)),
+        *_content_events(reply),
         ("response.output_item.done", {"output_index": 0, "item": _item(reply, "completed")}),
         ("response.completed", {"response": responses(body, reply)}),
     ]
     for number, (name, fields) in enumerate(events):
         data = json.dumps({"type": name, "sequence_number": number, **fields})
         yield f"event: {name}\ndata: {data}\n\n".encode()
+
+
+def _content_events(reply: Reply) -> Iterator[tuple[str, Json]]:
+    if reply.kind == "compaction":
+        return iter(())
+    return _call_events(reply) if reply.tool else _text_events(reply)
 
 
 def _text_events(reply: Reply) -> Iterator[tuple[str, Json]]:
@@ -62,6 +67,8 @@ def _part(text: str) -> Json:
 
 def _item(reply: Reply, status: str) -> Json:
     is_done = status == "completed"
+    if reply.kind == "compaction":
+        return {"id": "cmp_stand_in", "type": "compaction", "encrypted_content": reply.text, "created_by": "stand-in"}
     if reply.tool:
         kind, field = ("custom_tool_call", "input") if reply.kind == "custom" else ("function_call", "arguments")
         call: Json = {"call_id": reply.call_id, "name": reply.tool, field: reply.arguments if is_done else ""}
@@ -120,11 +127,10 @@ def compaction(body: Json) -> Json:
         }
         for index, turn in enumerate(turn for turn in turns if turn.get("role") == "user")
     ]
-    sealed = base64.b64encode(hashlib.sha256(json.dumps(turns).encode()).digest()).decode()
-    item = {"id": "cmp_stand_in", "type": "compaction", "encrypted_content": sealed, "created_by": "stand-in"}
-    usage = _response(body, Reply(text=sealed), "completed", [])["usage"]
+    sealed = agent.compaction(turns)
+    usage = _response(body, sealed, "completed", [])["usage"]
     head = {"id": "resp_stand_in", "object": "response.compaction", "created_at": CREATED}
-    return {**head, "output": [*kept, item], "usage": usage}
+    return {**head, "output": [*kept, _item(sealed, "completed")], "usage": usage}
 
 
 def _texts(turn: Json) -> list[Json]:

@@ -19,13 +19,14 @@ SENTENCE = "This is the stand-in for OpenAI that ships with the repository."
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What is said: a text, or a call of the tool `tool` with `arguments` as JSON text, or as any text where its `kind` is
-    "custom". `number` tells the calls of one conversation apart.
+    "custom". Of the kind "compaction" it is an item that holds `text`, sealed. `number` tells the calls of one conversation
+    apart.
     """
 
     text: str = ""
     tool: str = ""
     arguments: str = ""
-    kind: Literal["function", "custom"] = "function"
+    kind: Literal["function", "custom", "compaction"] = "function"
     namespace: str = ""
     number: int = 0
 

@@ -176,7 +176,7 @@ def items(dice: random.Random, path: str, model: str) -> Iterator[Piece]:
         },
         ENDLESS,
     )
-    yield {"type": dice.choice(["compaction_trigger", "new_item"])}, ENDLESS
+    yield {"type": "new_item"}, ENDLESS
 
 
 def tools(dice: random.Random, path: str) -> Iterator[Piece]:

@@ -157,7 +157,8 @@ def _prompt(sent: Sent, price: Price | None) -> int:
     largest = price.image_tokens if price else LARGEST_PICTURE
     total = len(sent.body) + sent.body.count(b",") + OVERHEAD - contents.binary
     total += contents.pictures * largest + contents.audio_tokens
-    return _within_context(None if contents.fills_context else total, price)
+    # What is compacted first may be read once more.
+    return (1 + contents.compacts) * _within_context(None if contents.fills_context else total, price)
 
 
 def _text(sent: Sent, price: Price | None) -> int:
@@ -178,9 +179,7 @@ def _within_context(total: int | None, price: Price | None) -> int:
     """No model takes more than its context, and what it does not take is not billed."""
     context = price.context if price else None
     if total is None and context is None:
-        raise UnboundedError(
-            "its input holds files or stored parts, and the model has no context size on the price list"
-        )
+        raise UnboundedError("its input holds files or stored parts, and no context size of the model is on the list")
     return min(figure for figure in (total, context) if figure is not None)
 
 
@@ -192,8 +191,9 @@ def _generated(sent: Sent, price: Price | None, output_caps: tuple[str, ...]) ->
     # Where both of chat's names are given the larger counts, and what is no number counts as the model's most.
     asked = max(caps) if caps and len(caps) == len(values) else ceiling
     most = min((figure for figure in (asked, ceiling) if figure is not None), default=None)
-    if most is None:
+    if most is None or (sent.contents.compacts and not ceiling):
         raise UnboundedError("its output is not capped: give max_completion_tokens or max_output_tokens")
+    most += (ceiling or 0) * sent.contents.compacts  # no cap of the caller's is known to hold for it
     # Words of a prediction that the model did not take are billed as output.
     predicted = len(sent.body) if sent.fields.get("prediction") is not None else 0
     return most * _count(sent.fields, "n", 1) + predicted

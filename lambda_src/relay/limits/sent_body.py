@@ -13,7 +13,8 @@ class Contents:
 
     `models` are all that it names. `pictures` and `audio_tokens` are counts; `binary` are the bytes of the body that are
     neither text nor billed as such. `long_cache`: the prompt is to be kept for 12 hours. `fills_context`: files or stored
-    items, of unknown size. `unbounded` says what it is whose cost nothing bounds, "" when there is no such thing.
+    items, of unknown size. `compacts`: the context is compacted before the response. `unbounded` says what it is whose cost
+    nothing bounds, "" when there is no such thing.
     """
 
     def __init__(self) -> None:
@@ -23,6 +24,7 @@ class Contents:
         self.binary = 0
         self.long_cache = False
         self.fills_context = False
+        self.compacts = False
         self.unbounded = ""
 
     def cannot_bound(self, why: str) -> None:

@@ -131,7 +131,7 @@ def _stands_for_another(part: Part) -> bool:
         return not part.get(_COMPLETED[kind])
     if not kind or kind == "message":
         return not part.get("role") or part.get("content") is None
-    return not isinstance(kind, str) or kind not in known_fields.TEXT_TYPES
+    return not isinstance(kind, str) or kind not in known_fields.TEXT_TYPES | {known_fields.COMPACTS}
 
 
 def _tools(place: Place, tools: Json, policy: RequestPolicy, contents: Contents) -> None:
@@ -179,6 +179,8 @@ def _weigh(place: Place, part: Part, known: frozenset[str], contents: Contents) 
         weighed = media.weigh(kind, part, contents)
         if weighed is not None:
             brings -= weighed
+        elif kind == known_fields.COMPACTS:
+            contents.compacts = True
         elif kind in known_fields.FILES or kind in known_fields.STORED_ITEMS:
             contents.fills_context = True
         else:

@@ -117,6 +117,9 @@ FILES = _names("file input_file")
 STORED_ITEMS = _names("item_reference compaction")
 """Items that OpenAI completes with what it has stored, or has compressed: they may fill the context."""
 
+COMPACTS = "compaction_trigger"
+"""The type of an item that holds nothing and has the context compacted, in a pass of its own."""
+
 FILE_FIELDS = _names("file file_data file_id file_ids file_url filename")
 """Fields that bring a file, whose size nothing bounds but the model's context."""
 

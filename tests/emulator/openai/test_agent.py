@@ -60,6 +60,20 @@ def test_a_chat_is_asked_as_well_and_from_its_last_list_of_steps() -> None:
     assert (asked.tool, json.loads(asked.arguments)) == ("bash", {"command": "whoami"})
 
 
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_compaction_keeps_what_was_done(before: int) -> None:
+    user = {"role": "user", "content": ASKED}
+    sealed = next_step(
+        {"input": [user, *[{"type": "custom_tool_call_output"}] * before, {"type": "compaction_trigger"}]}
+    )
+    assert sealed
+    assert sealed.kind == "compaction"
+    item = {"type": "compaction", "encrypted_content": sealed.text}
+    assert next_step({"input": [user, item], "tools": [CODE]}) == step(before, [CODE])
+    again = next_step({"input": [user, item, {"type": "custom_tool_call_output"}], "tools": [CODE]})
+    assert again == step(before + 1, [CODE])
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -210,7 +210,6 @@ UNKNOWN: list[tuple[CostBound, dict[str, Any], str]] = [
     (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": 5}]}]}, "image_url"),
     (RESPONSES, {"input": [{"role": "user", "content": [{"type": ["input_text"], "text": ""}]}]}, "'list'"),
     (RESPONSES, {"input": [{"type": "new_item", "text": ""}]}, "'new_item'"),
-    (RESPONSES, {"input": [{"type": "compaction_trigger"}]}, "'compaction_trigger'"),
     (RESPONSES, {"input": [{"type": "additional_tools", "tools": [{"type": "web_search"}]}]}, "'web_search'"),
     (RESPONSES, {"input": [{"type": "tool_search_output", "tools": [{"type": "mcp"}]}]}, "'mcp'"),
     (RESPONSES, {"input": "x", "tools": [{"type": "namespace", "tools": [{"type": "mcp"}]}]}, "'mcp'"),
@@ -468,6 +467,21 @@ def test_a_compaction_costs_at_most_all_that_the_model_gives_at_a_tier_that_is_k
         asked("/v1/responses/compact", {"model": "m", "input": "x"}, without("max_output"))
     with pytest.raises(cost_bound.UnboundedError, match="'image'"):
         asked("/v1/responses/compact", {"model": "m", "input": "x", "image": {"context_compression": "enabled"}}, at)
+
+
+def test_a_compaction_before_a_response_is_one_more_pass() -> None:
+    at = price(max_output=5_000)
+    said = {"role": "user", "content": "x" * 1_000}
+    turn = {"model": "m", "max_output_tokens": 100, "input": [said]}
+    plain = asked("/v1/responses", turn, at)
+    for trigger in ({"type": "compaction_trigger"}, {"type": "compaction_trigger", "id": "ct_1"}):
+        compacted = asked("/v1/responses", {**turn, "input": [said, trigger]}, at)
+        assert 2 * plain.tokens_in < compacted.tokens_in < 2 * plain.tokens_in + 200
+        assert compacted.tokens_out == 100 + 5_000
+    with pytest.raises(cost_bound.UnboundedError, match="not capped"):
+        asked("/v1/responses", {**turn, "input": [{"type": "compaction_trigger"}]}, without("max_output"))
+    with pytest.raises(cost_bound.UnboundedError, match=r"'input\[0\].new'"):
+        asked("/v1/responses", {**turn, "input": [{"type": "compaction_trigger", "new": 1}]}, at)
 
 
 def test_counting_tokens_is_free_whatever_is_counted() -> None:

@@ -77,7 +77,7 @@ input_tokens output_tokens reasoning_tokens total_tokens
 DEAR_TYPES = """
 web_search web_search_2025_08_26 web_search_preview web_search_preview_2025_03_11 file_search computer computer_use
 computer_use_preview mcp code_interpreter programmatic_tool_calling image_generation approximate auto disabled allowlist
-container_auto container_reference skill_reference inline base64 eq ne gt gte lt lte in nin and or compaction_trigger
+container_auto container_reference skill_reference inline base64 eq ne gt gte lt lte in nin and or
 """
 # Ids of what is stored at OpenAI, or may be.
 STORED_IDS = """
@@ -136,7 +136,7 @@ def test_every_type_of_an_object_is_looked_at() -> None:
         known_fields.PICTURES
         | known_fields.FILES
         | known_fields.STORED_ITEMS
-        | {"input_audio", "image_generation_call"}
+        | {"input_audio", "image_generation_call", known_fields.COMPACTS}
     )
     assert sorted(types - known_fields.TEXT_TYPES - media - words(DEAR_TYPES)) == []
     assert known_fields.TEXT_TYPES & (words(DEAR_TYPES) | media) == set()
