@@ -67,7 +67,8 @@ def run(built: list[Competitor], skipped: dict[str, str], rounds: int) -> dict[s
     began, facts = time.time(), machine()
     sizes: Sizes = {str(size): {one.name: {} for one in built} for size in SIZES_MB}
     failed: dict[str, str] = {}
-    with fakes(tls=True) as around:
+    # Acknowledged at once, or one peer's figures would be those of TCP's delays: docs/performance.md, "Reading it".
+    with fakes(tls=True, runtime_api=("at-once",)) as around:
         for number in range(rounds):
             for size in SIZES_MB:
                 say(f"round {number + 1}: {size} MB ...")
