@@ -155,7 +155,8 @@ def response_to(dice: random.Random, case: Case, sent: dict[str, Any], tier: str
             "output_tokens_details": out,
         }
     served = dice.choice([tier, "default"]) if tier == "flex" else tier
-    named = {"service_tier": served} if case.model in TEXT_MODELS else {}
+    name = dice.choice([served, "fast"]) if served == "priority" else served
+    named = {"service_tier": name} if case.model in TEXT_MODELS else {}
     return {"model": case.model, "usage": usage, **named}, served
 
 

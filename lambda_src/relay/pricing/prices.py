@@ -58,7 +58,7 @@ class Price(Frozen):
         Where it names none on the list, it costs the dearer of `tier`, which was asked for, and the default tier, which
         OpenAI falls back to.
         """
-        named = self.tiers.get(usage.service_tier)
+        named = None if usage.service_tier in ("", "auto") else self.rates(usage.service_tier)
         candidates = [named] if named else [self.rates(tier) or self.tiers["default"], self.tiers["default"]]
         return max(
             [self._scaled(rates, usage.input).cost(usage) + characters * rates.character for rates in candidates]

@@ -86,6 +86,10 @@ def test_sound_is_billed_by_the_second_where_the_list_says_so(shipped: PriceList
 def test_the_fast_tier_is_billed_as_priority(shipped: PriceList) -> None:
     price = shipped.models["gpt-6-sol"]
     assert price.rates("fast") == price.rates("priority") is not None
+    million = Usage(input=1_000_000, output=1_000_000)
+    for asked in ("", "default", "fast", "priority"):
+        fast, priority = (price.cost(million.changed(service_tier=named), asked) for named in ("fast", "priority"))
+        assert fast == priority > price.cost(million.changed(service_tier="default"), asked)
 
 
 @pytest.mark.parametrize(
