@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from relay.pricing import prices, rates
-from relay.pricing.money import PICO
 
-from tests.support.judged_requests import all_judged, differences
+from tests.support.judged_requests import differences
 from tests.support.synthesis import ROOT
 
 PAGE = ROOT / "docs" / "prices.md"
@@ -33,34 +31,18 @@ def test_the_top_of_the_list_is_described() -> None:
     assert not LIST["left_out"].keys() & LIST["models"].keys()
 
 
-def _judgement() -> str:
-    """The two tables between the markers: what genai-prices bills for requests of each model, and what it says otherwise."""
-    by_model = defaultdict(list)
-    for each in all_judged():
-        by_model[each.model].append(each)
-    count = sum(map(len, by_model.values()))
-    equal = sum(each.settled == each.billed * PICO for requests in by_model.values() for each in requests)
-    lines = [
-        f"{count} requests; genai-prices {version('genai-prices')} and the settlement agree to the pico-dollar in {equal}.",
-        "",
-        "| model | requests | judged by genai-prices | settled, USD | billed, USD |",
-        "|---|---|---|---|---|",
-    ]
-    for model, requests in by_model.items():
-        judges = sum(each.judge == "genai-prices" for each in requests)
-        sums = (sum(each.settled for each in requests), sum(each.billed for each in requests) * PICO)
-        figures = " | ".join(f"{float(amount) / PICO:.6f}" for amount in sums)
-        lines.append(f"| {model} | {len(requests)} | {judges} | {figures} |")
-    lines += ["", "| model | figure | here | genai-prices |", "|---|---|---|---|"]
+def _differences() -> str:
+    """The table between the markers: every figure that genai-prices states otherwise."""
+    lines = [f"| model | figure | here | genai-prices {version('genai-prices')} |", "|---|---|---|---|"]
     lines += [f"| {each.model} | {each.what} | {each.here} | {each.there} |" for each in differences()]
     return "\n" + "\n".join(lines) + "\n"
 
 
-def test_the_judgement_is_that_of_the_tests(pytestconfig: pytest.Config) -> None:
+def test_the_differences_are_those_of_the_tests(pytestconfig: pytest.Config) -> None:
     text = PAGE.read_text()
-    begin, end = re.search(r"<!-- judgement: .*-->\n", text), text.index("<!-- end of judgement -->")
+    begin, end = re.search(r"<!-- differences: .*-->\n", text), text.index("<!-- end of differences -->")
     assert begin
-    filled = text[: begin.end()] + _judgement() + text[end:]
+    filled = text[: begin.end()] + _differences() + text[end:]
     if pytestconfig.getoption("--accept-snapshots"):
         PAGE.write_text(filled)
     else:
