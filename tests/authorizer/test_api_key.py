@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 from typing import Any
 
@@ -36,7 +37,9 @@ def test_every_single_typing_error_is_refused_without_a_look_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "sk-relay-", KEY[:-1], KEY + "0", KEY + "\n", " " + KEY, KEY.upper(), KEY.replace("-", "_")]
+    "key",
+    ["", "sk-relay-", KEY[:-1], KEY + "0", KEY + "\n", " " + KEY, KEY.upper(), KEY.replace("-", "_")],
+    ids=itertools.count(),  # the key is another in each process
 )
 def test_what_has_another_form_is_no_key(key: str) -> None:
     assert not api_key.is_well_formed(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -67,6 +68,7 @@ TYPED = KEY[:-1] + ("x" if KEY[-1] != "x" else "y")
         "", "Bearer", f"{KEY}", f"Basic {KEY}", f"Bearer  {KEY}", f"Bearer {KEY} ", f"Bearer {KEY}\n", f"BEARER {KEY}",
         f"Bearer {KEY},Bearer {KEY}", f"Bearer {OTHER}", f"Bearer {TYPED}", "Bearer sk-proj-abc", f"Bearer {KEY[:-2]}",
     ],
+    ids=itertools.count(),  # the keys are others in each process
 )  # fmt: skip
 def test_anything_else_is_denied(token: str) -> None:
     decision = decide(token)

@@ -81,7 +81,7 @@ def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
     return event
 
 
-REMOVED = object()
+REMOVED = "(removed)"
 
 
 def token_event(claims: object = CLAIMS, **more: Any) -> dict[str, Any]:
