@@ -225,8 +225,8 @@ def test_frozen_while_idle(relay_fixture: RelayFixture) -> None:
 
 def test_a_connection_that_was_not_read_to_its_end_is_not_used_again(relay_fixture: RelayFixture) -> None:
     relay_fixture.upstream.answer(Send(head(500, [("content-length", "100")])), Send(b"x" * 99), Stall())
-    connections = relay_fixture.upstream.connections
     assert relay_fixture.serve().status == 502
+    connections = relay_fixture.upstream.connections
     relay_fixture.upstream.answer(*chat_stream("x"))
     assert relay_fixture.serve().status == 200
     assert relay_fixture.upstream.connections == connections + 1
