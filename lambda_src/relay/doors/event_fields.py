@@ -11,9 +11,12 @@ from relay.frozen import EMPTY
 from relay.models import Json
 
 
-def mapping(value: Json) -> Mapping[str, Json]:
-    """`value` where it is a JSON object, else an empty one."""
-    return value if isinstance(value, dict) else EMPTY
+def object_at(fields: Mapping[str, Json], *names: str) -> Mapping[str, Json]:
+    """The object that is found in `fields` by these names, one below the other; an empty one where there is none."""
+    for name in names:
+        below = fields.get(name)
+        fields = below if isinstance(below, dict) else EMPTY
+    return fields
 
 
 def body(event: Mapping[str, Json]) -> bytes:

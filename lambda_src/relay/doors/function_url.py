@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from relay.doors.door import Door
-from relay.doors.event_fields import body, mapping
+from relay.doors.event_fields import body, object_at
 from relay.errors import ErrorKind, RelayError
 from relay.models import Caller, Json, Request
 
@@ -30,12 +30,12 @@ def to_request(event: Mapping[str, Json], request_id: str) -> Request:
 
     Raises RelayError: NO_IDENTITY when it has no IAM context, BAD_REQUEST when its body cannot be decoded.
     """
-    caller = _caller(mapping(event.get("requestContext")))
+    caller = _caller(object_at(event, "requestContext", "authorizer", "iam"))
     return Request(
         id=request_id,
         method=str(_http(event)["method"]),
         path=str(event["rawPath"]),
-        headers=_headers(event.get("headers")),
+        headers=_headers(object_at(event, "headers")),
         body=body(event),
         caller=caller,
     )
@@ -45,15 +45,14 @@ DOOR = Door(takes=takes, to_request=to_request)
 
 
 def _http(event: Mapping[str, Json]) -> Mapping[str, Json]:
-    return mapping(mapping(event.get("requestContext")).get("http"))
+    return object_at(event, "requestContext", "http")
 
 
-def _headers(value: Json) -> dict[str, str]:
-    return {name.lower(): text for name, text in mapping(value).items() if isinstance(text, str)}
+def _headers(fields: Mapping[str, Json]) -> dict[str, str]:
+    return {name.lower(): text for name, text in fields.items() if isinstance(text, str)}
 
 
-def _caller(context: Mapping[str, Json]) -> Caller:
-    iam = mapping(mapping(context.get("authorizer")).get("iam"))
+def _caller(iam: Mapping[str, Json]) -> Caller:
     account, user_id, arn = iam.get("accountId"), iam.get("userId"), iam.get("userArn")
     if not (isinstance(account, str) and isinstance(user_id, str) and isinstance(arn, str)):
         raise RelayError(ErrorKind.NO_IDENTITY, log="no IAM context in the event")

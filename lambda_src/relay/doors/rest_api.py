@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 
 from relay.doors.door import Door
-from relay.doors.event_fields import body, mapping
+from relay.doors.event_fields import body, object_at
 from relay.errors import ErrorKind, RelayError
 from relay.frozen import EMPTY, Frozen
 from relay.models import Caller, Json, Request
@@ -85,23 +85,23 @@ class Api(Frozen):
             id=request_id,
             method=str(event["httpMethod"]),
             path=str(event["path"]).removeprefix(_TOKENS_PREFIX),
-            headers=_headers(event.get("multiValueHeaders")),
+            headers=_headers(object_at(event, "multiValueHeaders")),
             body=body(event),
             caller=caller,
             through_api=True,
         )
 
     def _caller(self, event: Mapping[str, Json]) -> Caller:
-        context = mapping(event.get("requestContext"))
+        context = object_at(event, "requestContext")
         if (context.get("apiId"), context.get("stage")) != (self.id, self.stage):
             raise _nobody("the event is of another API or stage")
-        resource, authorizer = context.get("resourcePath"), mapping(context.get("authorizer"))
+        resource, authorizer = context.get("resourcePath"), object_at(context, "authorizer")
         if resource != event.get("resource"):
             raise _nobody("the event names two resources")
         if resource == KEYS:
             return _key_holder(authorizer)
         if resource == TOKENS:
-            return self._token_holder(mapping(authorizer.get("claims")))
+            return self._token_holder(object_at(authorizer, "claims"))
         raise _nobody("the resource has no authorizer")
 
     def _token_holder(self, claims: Mapping[str, Json]) -> Caller:
@@ -116,7 +116,7 @@ class Api(Frozen):
 
 def takes(event: Mapping[str, Json]) -> bool:
     """Whether it has a `httpMethod`, a `path` and a `requestContext.resourcePath`, and nothing of format 2.0."""
-    parts = (event.get("httpMethod"), event.get("path"), mapping(event.get("requestContext")).get("resourcePath"))
+    parts = (event.get("httpMethod"), event.get("path"), object_at(event, "requestContext").get("resourcePath"))
     return all(isinstance(part, str) for part in parts) and "rawPath" not in event
 
 
@@ -134,10 +134,10 @@ def _nobody(log: str) -> RelayError:
     return RelayError(ErrorKind.NO_IDENTITY, log=log)
 
 
-def _headers(value: Json) -> Mapping[str, str]:
+def _headers(fields: Mapping[str, Json]) -> Mapping[str, str]:
     """Lower-case names; values of a repeated header joined by commas, as RFC 9110, 5.3 has it."""
     headers: dict[str, str] = {}
-    for name, values in mapping(value).items():
+    for name, values in fields.items():
         texts = [text for text in values if isinstance(text, str)] if isinstance(values, list) else []
         lower = name.lower()
         if texts and lower not in _DROPPED:
