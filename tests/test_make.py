@@ -91,6 +91,8 @@ def test_help_lists_every_command_in_one_column_and_every_variable(make: Run) ->
             ["proxy", "URL=https://x", "ARGS=--port 0"],
             ["-m", "clients.signing_proxy", "--target", "https://x", "--port", "0"],
         ),
+        (["prices"], ["-m", "price_lists"]),
+        (["prices", "CHECK=1"], ["-m", "price_lists", "--check"]),
         (["smoke", "URL=https://x"], ["-m", "clients.smoke", "https://x"]),
         (["bundle"], ["-m", "cdk_app.bundle.build", "build/lambda"]),
         (["bootstrap", "ENV=prod"], ["bootstrap", "--no-notices", "-c", "env=prod"]),

@@ -177,6 +177,9 @@ def items(dice: random.Random, path: str, model: str) -> Iterator[Piece]:
         ENDLESS,
     )
     yield {"type": "new_item"}, ENDLESS
+    # A pass of its own, in which the model reads everything and may write as much as it can.
+    trigger = {"type": "compaction_trigger"}
+    yield trigger, 0 if "max_output" in LIST[model] else ENDLESS
 
 
 def tools(dice: random.Random, path: str) -> Iterator[Piece]:
@@ -388,8 +391,8 @@ def rates_of(sent: dict[str, Any], model: str) -> Iterator[tuple[str, dict[str, 
         yield asked, tiers[asked]
 
 
-def bill(case: Case, sent: dict[str, Any]) -> tuple[int, Fraction]:
-    """The most that OpenAI can bill for what is sent: tokens in all, and dollars."""
+def tokens_of(case: Case, sent: dict[str, Any]) -> tuple[int, int, bool]:
+    """The most tokens that can go in and come out, and whether a pass over them is a long one."""
     entry = LIST[case.model]
     context = entry.get("context", max(case.tokens, 0))
     tokens = context if case.tokens == FULL else min(case.tokens, context)
@@ -402,6 +405,15 @@ def bill(case: Case, sent: dict[str, Any]) -> tuple[int, Fraction]:
     elif case.path == TRANSCRIPTIONS and case.tokens == FULL:
         output = tokens
     long = tokens > entry.get("long_above", tokens)
+    if any(item.get("type") == "compaction_trigger" for item in sent.get("input", ()) if isinstance(item, dict)):
+        tokens, output = 2 * tokens, output + entry["max_output"]
+    return tokens, output, long
+
+
+def bill(case: Case, sent: dict[str, Any]) -> tuple[int, Fraction]:
+    """The most that OpenAI can bill for what is sent: tokens in all, and dollars."""
+    entry = LIST[case.model]
+    tokens, output, long = tokens_of(case, sent)
     keeps = ("cache_write", "cache_write_12h") if '"ttl": "12h"' in json.dumps(sent) else ("cache_write",)
     most = max(
         tokens * max(Fraction(tier[name]) for name in ("input", "audio_input", "image_input", *keeps) if name in tier)

@@ -30,7 +30,6 @@ from tests.support.billed_bodies import (
     EDITS,
     EMBEDDINGS,
     EVERYTHING,
-    FULL,
     IMAGES,
     LIST,
     MODERATIONS,
@@ -39,9 +38,9 @@ from tests.support.billed_bodies import (
     TRANSCRIPTIONS,
     Case,
     admitted,
-    bill,
     generated,
     generated_media,
+    tokens_of,
 )
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -123,9 +122,8 @@ def response_to(dice: random.Random, case: Case, sent: dict[str, Any], tier: str
         return {}, "default"
     if "second" in LIST[case.model]:
         return {"text": "x", "usage": {"type": "duration", "seconds": _within(dice, case.seconds)}}, "default"
-    most_in = LIST[case.model]["context"] if case.tokens == FULL else case.tokens
-    total = _within(dice, min(most_in, LIST[case.model].get("context", most_in)))
-    output = _within(dice, bill(case, sent)[0] - min(most_in, LIST[case.model].get("context", most_in)))
+    most_in, most_out, _ = tokens_of(case, sent)
+    total, output = _within(dice, most_in), _within(dice, most_out)
     cached, short, long, audio, image = _split(dice, total, 5)
     speech, picture = _split(dice, output, 2)
     entry = LIST[case.model]
