@@ -14,6 +14,7 @@ from relay.doors import DOORS, to_request
 from relay.doors.door import Door
 from relay.doors.origin_secret import OriginSecretCheck
 from relay.errors import ErrorKind, RelayError
+from relay.frozen import EMPTY
 from relay.lambda_runtime.client import Invocation
 from relay.lambda_runtime.reply import Reply
 from relay.limits.admission import ADMISSION_SECONDS, Admission, AdmissionRequest
@@ -71,9 +72,8 @@ class Relay:
         # The secret's ARN is known in this account only, and stays the same while keys are rotated.
         identifier = upstream_request.caller_identifier(request.caller, settings.openai_secret_arn)
         policy = self._admission.policy_of(request.caller)
-        record.request(request, identifier)
-        if policy is not None:
-            record.belongs(policy.group.name if policy.group else "", policy.labels)
+        group = policy.group.name if policy and policy.group else ""
+        record.request(request, identifier, group=group, labels=policy.labels if policy else EMPTY)
         record.through("api" if request.through_api else self._edge.admit(request.headers, until=until))
         wanted = upstream_request.prepare(
             request, settings.request_policy, max_body_bytes=settings.max_body_bytes, identifier=identifier
@@ -181,8 +181,8 @@ def _meter(wanted: UpstreamRequest, content_type: str) -> Meter:
 
 
 def _settle(settlement: Settlement, record: RequestLog, failure: BaseException | None) -> None:
-    record.cost(dollars(settlement.close(outcome_of(failure))))
-    record.watched(settlement.over, settlement.warnings)
+    cost = dollars(settlement.close(outcome_of(failure)))
+    record.settled(cost, over=settlement.over, warnings=settlement.warnings)
 
 
 def _note_usage(record: RequestLog, meter: Meter) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from relay.errors import DeliveryError, ErrorKind, Fault, NotHttpError, Outcome, RelayError
+from relay.frozen import EMPTY
 from relay.log import Log
 from relay.models import Delivery, Json, Request, Usage
 
@@ -50,12 +51,10 @@ class RequestLog:
         self._started = time.monotonic()
         self._in_stream: RelayError | None = None
 
-    def request(self, request: Request, caller: str) -> None:
-        """Notes who asks for what. `caller` is a hash of 32 hexadecimal digits."""
+    def request(self, request: Request, caller: str, *, group: str = "", labels: Mapping[str, str] = EMPTY) -> None:
+        """Notes who asks for what. `caller` is a hash of 32 hexadecimal digits; group and labels are as the operator has
+        configured them."""
         self._fields |= {"method": request.method[:10], "path": request.path[:100], "caller": caller}
-
-    def belongs(self, group: str, labels: Mapping[str, str]) -> None:
-        """Notes the caller's group, "" for none, and its labels, as the operator has configured them."""
         if group:
             self._fields["group"] = group
         if labels:
@@ -81,12 +80,10 @@ class RequestLog:
             self._fields |= {"InputTokens": usage.input, "OutputTokens": usage.output}
             self._fields |= {"cachedTokens": usage.cached_input, "reasoningTokens": usage.reasoning}
 
-    def cost(self, dollars: str) -> None:
-        """Notes what was booked for the request, in US dollars."""
+    def settled(self, dollars: str, *, over: Sequence[str] = (), warnings: int = 0) -> None:
+        """Notes what was booked for the request, in US dollars; the observed limits that it exceeded, and how many limits were
+        warned of when it was settled."""
         self._fields |= {"usd": dollars, "Spend": float(dollars)}
-
-    def watched(self, over: Sequence[str], warnings: int) -> None:
-        """Notes the observed limits that the request exceeded, and how many limits were warned of when it was settled."""
         if over:
             self._fields |= {"overObserved": ",".join(over), "OverObserved": 1}
         if warnings:

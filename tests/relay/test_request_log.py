@@ -41,7 +41,7 @@ def test_a_good_answer_is_told_in_full() -> None:
     written.record.model("gpt-5", stream=True)
     written.record.upstream(200)
     written.record.response(Usage(input=5, cached_input=1, output=7, reasoning=2), None)
-    written.record.cost("0.01")
+    written.record.settled("0.01")
     written.delivery = Delivery(status=200, body_bytes=5, first_byte_at=time.monotonic())
     line = written.line()
     assert (
