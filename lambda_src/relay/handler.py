@@ -49,7 +49,7 @@ class Relay:
     ) -> None:
         self._settings = settings
         self._doors = doors
-        self._upstream = upstream
+        self._openai = upstream
         self._keys = keys
         self._edge = edge
         self._admission = admission
@@ -75,41 +75,41 @@ class Relay:
         group = policy.group.name if policy and policy.group else ""
         record.request(request, identifier, group=group, labels=policy.labels if policy else EMPTY)
         record.through("api" if request.through_api else self._edge.admit(request.headers, until=until))
-        wanted = upstream_request.prepare(
+        upstream = upstream_request.prepare(
             request, settings.request_policy, max_body_bytes=settings.max_body_bytes, identifier=identifier
         )
-        record.model(str(wanted.fields.get("model", "")), stream=wanted.wants_stream)
+        record.model(str(upstream.fields.get("model", "")), stream=upstream.wants_stream)
         _check_time(reply)
-        if wanted.endpoint is endpoints.USAGE:
+        if upstream.endpoint is endpoints.USAGE:
             return passing.own(self._admission.usage(request.caller, until=until))
-        settlement = self._admit(request, wanted, policy, invocation, until)
+        settlement = self._admit(request, upstream, policy, invocation, until)
         reply.closing.push(lambda kind, failure, trace: _settle(settlement, record, failure))
-        if wanted.wants_stream:
-            reply.expect_stream(settlement.headers(_stream_headers(wanted)))
+        if upstream.wants_stream:
+            reply.expect_stream(settlement.headers(_stream_headers(upstream)))
         # Whatever fails before there is a response closes the connection to OpenAI before the caller is told.
         with ExitStack() as opened:
-            answer = self._send(wanted, request.id, reply, settlement, until)
-            opened.callback(answer.close)
-            result = self._respond(request, wanted, answer, reply, record, settlement)
+            response = self._send(upstream, request.id, reply, settlement, until)
+            opened.callback(response.close)
+            result = self._respond(request, upstream, response, reply, record, settlement)
             reply.closing.push(opened.pop_all())
         return result
 
     def _admit(
-        self, request: Request, wanted: UpstreamRequest, policy: Policy | None, invocation: Invocation, until: float
+        self, request: Request, upstream: UpstreamRequest, policy: Policy | None, invocation: Invocation, until: float
     ) -> Settlement:
-        """Leave to send `wanted`, which its bound narrows to the caller's policy."""
+        """Leave to send `upstream`, which its bound narrows to the caller's policy."""
         return self._admission.admit(
             AdmissionRequest(
                 request_id=request.id,
                 caller=request.caller,
                 policy=policy,
-                endpoint=wanted.endpoint.path,
-                models=wanted.models,
-                bound=wanted.bound,
+                endpoint=upstream.endpoint.path,
+                models=upstream.models,
+                bound=upstream.bound,
                 seconds=invocation.deadline - time.monotonic(),
             ),
             until=until,
-            meanwhile=self._upstream.connect_ahead,
+            meanwhile=self._openai.connect_ahead,
         )
 
     def _allows(self, request: Request) -> Callable[[str], bool]:
@@ -117,54 +117,54 @@ class Relay:
         return lambda model: self._settings.request_policy.allows_model(model) and policy.allows(model)
 
     def _send(
-        self, wanted: UpstreamRequest, request_id: str, reply: Reply, settlement: Settlement, until: float
+        self, upstream: UpstreamRequest, request_id: str, reply: Reply, settlement: Settlement, until: float
     ) -> UpstreamResponse:
-        body, content_type = wanted.body()
-        key = self._keys.current(until=until, meanwhile=self._upstream.connect_ahead)
-        headers = wanted.headers(key=key, content_type=content_type, request_id=request_id)
-        call = Call(method=wanted.endpoint.method, path=wanted.endpoint.upstream, headers=headers, body=body)
+        body, content_type = upstream.body()
+        key = self._keys.current(until=until, meanwhile=self._openai.connect_ahead)
+        headers = upstream.headers(key=key, content_type=content_type, request_id=request_id)
+        call = Call(method=upstream.endpoint.method, path=upstream.endpoint.upstream, headers=headers, body=body)
         _check_time(reply)
         settlement.sending()
         try:
-            answer = self._upstream.open(call, reply.wait)
+            response = self._openai.open(call, reply.wait)
         except RelayError as error:
             if error.kind is ErrorKind.UPSTREAM_UNREACHABLE:
                 settlement.free()
             raise
-        if answer.status == 401:
+        if response.status == 401:
             self._keys.refuse(key)
-        return answer
+        return response
 
     def _respond(
         self,
         request: Request,
-        wanted: UpstreamRequest,
-        answer: UpstreamResponse,
+        upstream: UpstreamRequest,
+        response: UpstreamResponse,
         reply: Reply,
         record: RequestLog,
         settlement: Settlement,
     ) -> Response:
-        record.upstream(answer.status)
-        if not 200 <= answer.status < 300:
-            if passing.is_unbilled(answer):
+        record.upstream(response.status)
+        if not 200 <= response.status < 300:
+            if passing.is_unbilled(response):
                 settlement.free()
-            return passing.refusal(answer, begun=reply.begun)
-        if wanted.endpoint.body == "none":
-            listed = passing.models(answer, self._allows(request), wanted.id)
+            return passing.refusal(response, begun=reply.begun)
+        if upstream.endpoint.body == "none":
+            listed = passing.models(response, self._allows(request), upstream.id)
             return listed.changed(headers=settlement.headers(listed.headers))
-        passing.check(answer, wants_stream=wanted.wants_stream, kinds=wanted.endpoint.content_types)
-        headers = settlement.headers(passing.passed_headers(answer))
-        meter = _meter(wanted, headers.get("content-type", ""))
+        passing.check(response, wants_stream=upstream.wants_stream, kinds=upstream.endpoint.content_types)
+        headers = settlement.headers(passing.passed_headers(response))
+        meter = _meter(upstream, headers.get("content-type", ""))
         settlement.metered(lambda: meter.usage)
         # Before the settlement and the record, which read it.
         reply.closing.callback(_note_usage, record, meter)
-        chunks = passing.to_the_end(answer.chunks, meter, reply.wait)
-        if wanted.wants_stream:
+        chunks = passing.to_the_end(response.chunks, meter, reply.wait)
+        if upstream.wants_stream:
             chunks = chain(_first_event(chunks, meter, reply, settlement), chunks)
-            headers |= _stream_headers(wanted)
+            headers |= _stream_headers(upstream)
         else:
             chunks = chain(passing.first_piece(chunks), chunks)
-        return Response(status=answer.status, headers=headers, body=_transformed(chunks, wanted, answer))
+        return Response(status=response.status, headers=headers, body=_transformed(chunks, upstream, response))
 
 
 def _check_time(reply: Reply) -> None:
@@ -173,11 +173,11 @@ def _check_time(reply: Reply) -> None:
         raise RelayError(ErrorKind.DEADLINE, log="no time left before the request was sent to OpenAI")
 
 
-def _meter(wanted: UpstreamRequest, content_type: str) -> Meter:
-    if not wanted.wants_stream:
+def _meter(upstream: UpstreamRequest, content_type: str) -> Meter:
+    if not upstream.wants_stream:
         return BodyMeter(content_type)
-    assert wanted.endpoint.stream_format is not None  # `wants_stream` is checked against it
-    return EventMeter(wanted.endpoint.stream_format, choices=wanted.choices)
+    assert upstream.endpoint.stream_format is not None  # `wants_stream` is checked against it
+    return EventMeter(upstream.endpoint.stream_format, choices=upstream.choices)
 
 
 def _settle(settlement: Settlement, record: RequestLog, failure: BaseException | None) -> None:
@@ -198,15 +198,15 @@ def _first_event(chunks: Iterator[bytes], meter: Meter, reply: Reply, settlement
         raise
 
 
-def _stream_headers(wanted: UpstreamRequest) -> dict[str, str]:
-    return passing.TEXT_HEADERS if wanted.as_text else passing.SSE_HEADERS
+def _stream_headers(upstream: UpstreamRequest) -> dict[str, str]:
+    return passing.TEXT_HEADERS if upstream.as_text else passing.SSE_HEADERS
 
 
-def _transformed(chunks: Iterator[bytes], wanted: UpstreamRequest, answer: UpstreamResponse) -> Iterator[bytes]:
+def _transformed(chunks: Iterator[bytes], upstream: UpstreamRequest, response: UpstreamResponse) -> Iterator[bytes]:
     steps = transforms.for_response(
-        content_type=answer.headers.get("content-type", ""),
-        strip_usage=wanted.added_usage,
-        text_of=wanted.endpoint.stream_format if wanted.as_text else None,
+        content_type=response.headers.get("content-type", ""),
+        strip_usage=upstream.added_usage,
+        text_of=upstream.endpoint.stream_format if upstream.as_text else None,
     )
     for transform in steps:
         chunks = transform(chunks)

@@ -113,7 +113,7 @@ def model(body: Body, policy: RequestPolicy) -> None:
 
 
 def stream_flag(body: Body) -> None:
-    """`stream` decides how an answer is read, so only a real boolean is one."""
+    """`stream` decides how a response is read, so only a real boolean is one."""
     if not isinstance(body.get("stream"), bool | None):
         raise invalid("stream", "it has to be true or false")
 
