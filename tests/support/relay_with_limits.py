@@ -114,6 +114,12 @@ class Setup:
             self.aws.call("dynamodb", "GetItem", TableName=self.table, Key=key, ConsistentRead=True).get("Item")
         )
 
+    def group_account(self, name: str) -> Account:
+        key = items.in_json(items.group_account_key(name))
+        return account_of(
+            self.aws.call("dynamodb", "GetItem", TableName=self.table, Key=key, ConsistentRead=True).get("Item")
+        )
+
     def record(self, response: Answer) -> UsageRecord:
         """The one record of the request that was answered with `response`."""
         (found,) = [record for record in self.records() if record.id == response.headers["x-request-id"]]

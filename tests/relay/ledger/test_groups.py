@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -308,6 +310,20 @@ def test_one_request_warns_of_a_limit_in_each_window(bench: Bench, group: str) -
     assert processes[1].warn(ANN, group, "usd_per_month", MONTH, "id-1"), "each limit for itself"
     assert processes[2].warn(ANN, group, "usd_per_day", "d:2026-11-24", "id-2")
     assert not processes[0].warn(ANN, group, "usd_per_day", DAY, "id-3"), "a day that is over is not warned of again"
+
+
+def test_of_many_processes_at_once_one_warns(bench: Bench) -> None:
+    settle(bench.ledger(), reserve(bench.ledger(), bench.entry()))
+    processes = [bench.ledger() for _ in range(8)]
+    for day in range(24, 29):
+        window, start = f"d:2026-11-{day}", threading.Barrier(len(processes))
+
+        def warn(number: int, window: str = window, start: threading.Barrier = start) -> bool:
+            start.wait()
+            return processes[number].warn(ANN, TEAM, "usd_per_day", window, f"id-{number}")
+
+        with ThreadPoolExecutor(len(processes)) as pool:
+            assert sum(pool.map(warn, range(len(processes)))) == 1
 
 
 def test_a_warning_whose_reply_is_lost_is_raised_all_the_same(bench: Bench) -> None:
