@@ -6,22 +6,25 @@
 from __future__ import annotations
 
 from cdk_app.config import check as _check
-from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerGroup, CallerPolicies, CallerPolicy
 from cdk_app.config.edge_options import EdgeOptions
 from cdk_app.config.environment import AGENT_TOOLS, Environment, RequestPolicy, Waiver
+from cdk_app.options.alarm_options import AlarmOptions
+from cdk_app.options.api_options import ApiOptions, TokenIssuer
 
 # All that an environment may be made of; not every environment needs all.
 __all__ = [
     "AGENT_TOOLS",
     "ENVIRONMENTS",
     "AlarmOptions",
+    "ApiOptions",
     "CallerGroup",
     "CallerPolicies",
     "CallerPolicy",
     "EdgeOptions",
     "Environment",
     "RequestPolicy",
+    "TokenIssuer",
     "Waiver",
     "find",
 ]

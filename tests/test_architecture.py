@@ -40,13 +40,15 @@ RELAY = {
 }
 CDK_APP = {
     "mistakes": "",
-    "config": "mistakes",
+    "options": "mistakes",
+    "config": "mistakes options",
     "bundle": "",
-    "environments": "config",
+    "environments": "config options",
     "edge": "config",
-    "monitoring": "config",
+    "api": "config options edge.web_acl",
+    "monitoring": "config options",
     "pipelines": "config",
-    "relay": "config bundle",
+    "relay": "config bundle api.door",
     "checks": "config bundle edge.waf_lists",
     "stage": "config relay edge monitoring",
 }

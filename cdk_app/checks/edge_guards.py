@@ -24,6 +24,8 @@ NEVER_LOGGED = ("cs-uri-query", "cs(Cookie)", "cs(Referer)", "cs-headers")
 PROTECTED = {"authorization", "x-amz-security-token", "cookie", "QUERY_STRING", "BODY"}
 ACTIONS = ("Action", "OverrideAction")
 ACL = "AWS::WAFv2::WebACL"
+# Rules that only one of the two kinds of ACLs has: in front of the API, an authorizer asks for a bearer.
+_BY_SCOPE: dict[str, tuple[str, ...]] = {"CLOUDFRONT": ("Unsigned",), "REGIONAL": ()}
 # Of CloudFront's Free plan.
 MOST_BEHAVIOURS = 5
 
@@ -38,8 +40,10 @@ def lines(template: Template, environment: Environment) -> Found:
         for field in properties.get("RecordFields", NEVER_LOGGED):
             if field in NEVER_LOGGED:
                 yield f"{name}: {field} is logged, and may hold a signature"
+    # What a web ACL is in front of decides where it lives: a distribution, or else an API's stage.
+    scope = "CLOUDFRONT" if list(_of(template, "AWS::CloudFront::Distribution")) else "REGIONAL"
     for name, properties in _of(template, ACL):
-        yield from (f"{name}: {line}" for line in [*_web_acl(properties), *_sizes(properties, environment)])
+        yield from (f"{name}: {line}" for line in [*_web_acl(properties, scope), *_sizes(properties, environment)])
         if properties.get("AnalyticsConfig") != {"Mode": "DISABLED"}:
             yield f"{name}: AnalyticsConfig has to be DISABLED; WAF would copy all requests to other regions"
         if not list(_of(template, "AWS::WAFv2::LoggingConfiguration")):
@@ -126,9 +130,9 @@ def _origin(origin: Mapping[str, Any], environment: Environment) -> Found:
         yield f"ResponseCompletionTimeout is {completion}; it would end responses before the function's time-out does"
 
 
-def _web_acl(acl: Mapping[str, Any]) -> Found:
-    if acl.get("Scope") != "CLOUDFRONT":
-        yield f"Scope is {acl.get('Scope')}; allowed: CLOUDFRONT"
+def _web_acl(acl: Mapping[str, Any], scope: str) -> Found:
+    if acl.get("Scope") != scope:
+        yield f"Scope is {acl.get('Scope')}; allowed: {scope}"
     rules = acl.get("Rules", [])
     priorities = [rule["Priority"] for rule in rules]
     if len(set(priorities)) != len(priorities):
@@ -188,7 +192,13 @@ def _missing(acl: Mapping[str, Any]) -> Found:
     """Rules that are absent or do not refuse, by name."""
     rules = {rule["Name"]: rule for rule in acl.get("Rules", [])}
     refusing = {name for name, rule in rules.items() if "Block" in rule.get("Action", {})}
-    for name in ("Unsigned", "TooLarge", "RatePerAddress", "RatePerSession", "AWSManaged"):
+    for name in (
+        *_BY_SCOPE.get(acl.get("Scope", ""), ()),
+        "TooLarge",
+        "RatePerAddress",
+        "RatePerSession",
+        "AWSManaged",
+    ):
         if name not in refusing:
             yield f"the rule {name} is missing, or does not refuse"
     for name in waf_lists.RULES:

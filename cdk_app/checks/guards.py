@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cdk_app.bundle.build import EXEC_WRAPPER
-from cdk_app.checks import edge_guards, grant_size
+from cdk_app.checks import api_guards, edge_guards, grant_size
 from cdk_app.config import principals
 from cdk_app.config.environment import WAIVABLE_IN_TEMPLATES, Environment
 from cdk_app.config.principals import Kind
@@ -41,9 +41,12 @@ def unused_waivers(templates: Iterable[Template], environment: Environment) -> l
     ]
 
 
+_OF_PARTS = (grant_size.lines, edge_guards.lines, api_guards.lines)
+
+
 def _found(template: Template, environment: Environment) -> Found:
     own = (_urls, _permissions, _policies, _secrets, _logs, _functions, _environments, _tables)
-    return (line for rule in (*own, grant_size.lines, edge_guards.lines) for line in rule(template, environment))
+    return (line for rule in (*own, *_OF_PARTS) for line in rule(template, environment))
 
 
 def _rule_of(line: str) -> str:
@@ -114,6 +117,8 @@ def _permissions(template: Template, environment: Environment) -> Found:
             yield f"{name}: the action {action} has a wildcard"
         if "*" in _principal(permission):
             yield f"{name}: everybody may call; name the principals [wildcard-principal]"
+        elif api_guards.of_this_api(template, permission):
+            continue
         elif not _url_only(permission) and _principal(permission) not in direct:
             yield f"{name}: {_principal(permission)} may call past the URL and claim to be anybody; see direct_invokers"
     for name, policy in _of(template, "AWS::IAM::ManagedPolicy"):
@@ -233,6 +238,8 @@ def _functions(template: Template, environment: Environment) -> Found:
                 f"{name}: ReservedConcurrentExecutions is missing; nothing caps what all callers together can cost "
                 "[no-concurrency-cap]"
             )
+        if function.get("Handler") == api_guards.AUTHORIZER_HANDLER:
+            continue
         wrapper = function.get("Environment", {}).get("Variables", {}).get("AWS_LAMBDA_EXEC_WRAPPER")
         if wrapper != EXEC_WRAPPER:
             yield f"{name}: AWS_LAMBDA_EXEC_WRAPPER is {wrapper}; only one wrapper runs, and it must be {EXEC_WRAPPER}"

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from cdk_app import mistakes
 from cdk_app.config import terms
-from cdk_app.config.rules import CALLER_PATTERN, LEAST_OUTPUT_TOKENS, matches
+from cdk_app.config.rules import CALLER_PATTERN, LEAST_OUTPUT_TOKENS
 from cdk_app.config.terms import Terms, Usd, is_amount
+from cdk_app.options.checks import matches
 
 
 @mistakes.noted

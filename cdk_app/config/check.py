@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from cdk_app import mistakes
-from cdk_app.config import alarm_options, caller_policies, contradictions, edge_options, principals, rules
-from cdk_app.config.alarm_options import AlarmOptions
+from cdk_app.config import (
+    caller_policies,
+    contradictions,
+    edge_options,
+    principals,
+    rules,
+)
 from cdk_app.config.caller_policies import CallerPolicies
 from cdk_app.config.edge_options import EdgeOptions
 from cdk_app.config.environment import (
@@ -22,6 +27,9 @@ from cdk_app.config.environment import (
     Waiver,
 )
 from cdk_app.config.principals import Kind
+from cdk_app.options import alarm_options, api_options
+from cdk_app.options.alarm_options import AlarmOptions
+from cdk_app.options.api_options import ApiOptions
 
 
 def find(name: str, environments: object) -> Environment:
@@ -63,6 +71,8 @@ def _single(environment: Environment) -> Iterator[str]:
         value = getattr(environment, field)
         if isinstance(value, kind):
             yield from problems(value)
+        elif value is None and field in _OPTIONAL:
+            continue
         else:
             yield f"{field} is {value!r}; allowed: {kind.__name__}(...)"
     if isinstance(environment.waivers, tuple) and all(isinstance(waiver, Waiver) for waiver in environment.waivers):
@@ -81,6 +91,10 @@ def _edge_problems(options: EdgeOptions) -> Iterator[str]:
     return (f"edge_options.{problem}" for problem in edge_options.problems(options))
 
 
+def _api_problems(options: ApiOptions) -> Iterator[str]:
+    return (f"api.{problem}" for problem in api_options.problems(options))
+
+
 def _alarm_problems(options: AlarmOptions) -> Iterator[str]:
     return (f"alarms.{problem}" for problem in alarm_options.problems(options))
 
@@ -90,8 +104,10 @@ _NESTED: dict[str, tuple[type, Callable[[Any], Iterator[str]]]] = {
     "requests": (RequestPolicy, _request_problems),
     "callers": (CallerPolicies, caller_policies.problems),
     "edge_options": (EdgeOptions, _edge_problems),
+    "api": (ApiOptions, _api_problems),
     "alarms": (AlarmOptions, _alarm_problems),
 }
+_OPTIONAL = ("api",)
 
 
 def _waiver_problems(environment: Environment) -> Iterator[str]:

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from cdk_app.config import caller_policies, rules
-from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicy
 from cdk_app.config.environment import Environment
 from cdk_app.config.terms import LABELS_LENGTH, MOST_LABELS, Terms, too_many_labels
+from cdk_app.options import api_options
+from cdk_app.options.alarm_options import AlarmOptions
 
 # The relay counts by the clock's minutes, and six of them touch WAF's five: a caller may send six minutes' requests in
 # one window. A quarter more is for requests that the relay itself refuses, and for those it does not count.
@@ -39,6 +40,7 @@ def lines(environment: Environment) -> Iterator[str]:
     yield from _groups(environment)
     yield from _unreachable(environment)
     yield from _alarms(environment)
+    yield from _api(environment)
 
 
 def waivable(environment: Environment) -> dict[str, str]:
@@ -201,3 +203,20 @@ def _alarms(environment: Environment) -> Iterator[str]:
                 f"alarms.stop_at_usd_per_day is {stop}; allowed: at least {terms.usd_per_day}, which {who} may "
                 f"spend (callers.{place}.usd_per_day)"
             )
+
+
+def _api(environment: Environment) -> Iterator[str]:
+    if environment.api is not None:
+        of_bearers = {
+            place: policy
+            for place, policy in policies(environment).items()
+            if place == "default" or place.startswith(("rules['key:", "rules['oidc:"))
+        }
+        unlimited = [place for place, policy in of_bearers.items() if not _is_limited(environment, policy)]
+        yield from api_options.contradictions(environment.api, environment.region, unlimited)
+
+
+def _is_limited(environment: Environment, policy: CallerPolicy) -> bool:
+    names = ("usd_per_day", "usd_per_month", "tokens_per_day", "requests_per_minute")
+    group = environment.callers.groups.get(policy.group) if policy.group else None
+    return any(getattr(each, name, None) is not None for each in (policy, group) for name in names)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from cdk_app import mistakes
-from cdk_app.config.rules import matches, one_of, optional, whole
+from cdk_app.options.checks import is_network, matches, one_of, optional, whole
 
 AiRules = Literal["off", "count", "refuse"]
 Plan = Literal["by-use", "free"]
@@ -62,7 +61,7 @@ def problems(options: EdgeOptions) -> Iterator[str]:
             yield f"{field} is {getattr(options, field)!r}; allowed: a tuple, such as ({example!r},)"
             return
     for network in options.networks:
-        if not _is_network(network):
+        if not is_network(network):
             yield f"networks has {network!r}; allowed: networks such as '203.0.113.0/24', host bits zero, not everybody"
     for country in options.countries:
         if not matches(r"[A-Z]{2}")(country):
@@ -85,11 +84,3 @@ def _ai_and_plan(options: EdgeOptions) -> Iterator[str]:
 def _whole(name: str, value: object, low: int, high: int) -> Iterator[str]:
     if not whole(low, high)(value):
         yield f"{name} is {value!r}; allowed: a whole number from {low} to {high}"
-
-
-def _is_network(text: object) -> bool:
-    """WAF takes every prefix length but zero: docs.aws.amazon.com/waf/latest/APIReference/API_IPSet.html."""
-    try:
-        return isinstance(text, str) and "/" in text and ipaddress.ip_network(text).prefixlen > 0
-    except ValueError:
-        return False

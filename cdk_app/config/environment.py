@@ -11,10 +11,11 @@ from typing import Literal, get_args
 
 from cdk_app import mistakes
 from cdk_app.config import rules
-from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicies, Prices
 from cdk_app.config.edge_options import EdgeOptions
 from cdk_app.config.rules import EdgeMode, LogLevel, LogRetentionDays, SettleFailure
+from cdk_app.options.alarm_options import AlarmOptions
+from cdk_app.options.api_options import ApiOptions
 
 # What is seen in the templates, and what in the values themselves.
 WaivableInTemplates = Literal["unsigned-calls", "wildcard-principal", "wildcard-cors", "missing-permission"]
@@ -123,6 +124,9 @@ class Environment(mistakes.Noted):
     # ways in, "off" builds neither. With an edge, `region` has to be set: the edge is in us-east-1 and has to know.
     edge: EdgeMode = "off"
     edge_options: EdgeOptions = made_by(default_factory=EdgeOptions)
+
+    # API Gateway in front of the function, for clients that know only a base URL and a key or an SSO token; None builds none.
+    api: ApiOptions | None = None
 
     # "on" builds the dashboard and the alarms; `alarms` has their thresholds, addresses and the spend watch.
     monitoring: Literal["on", "off"] = "on"

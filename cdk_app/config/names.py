@@ -22,6 +22,11 @@ def edge_stack(environment: str) -> str:
     return f"{relay_stack(environment)}-edge"
 
 
+def api(environment: str) -> str:
+    """The REST API; also the name of its web ACL's metrics and the end of its log group's."""
+    return f"{relay_stack(environment)}-api"
+
+
 def monitoring_stack(environment: str) -> str:
     """The stack with dashboard, alarms and spend watch."""
     return f"{relay_stack(environment)}-monitoring"

@@ -6,12 +6,12 @@ What two fields must not say to each other is in `contradictions`. The relay che
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
-Check = Callable[[object], bool]
+from cdk_app.options.checks import Check, matches, number, one_of, optional, whole
+
 Rules = Mapping[str, tuple[str, Check]]
 """field -> what is allowed, in words and as a check."""
 
@@ -45,26 +45,6 @@ def problems(values: object, rules: Rules, place: str = "") -> Iterator[str]:
 def shown(value: object) -> str:
     """The value for a message. A key pasted where its secret's name belongs must not end in a build log."""
     return "an OpenAI key" if isinstance(value, str) and value.startswith("sk-") else repr(value)
-
-
-def whole(low: int, high: int) -> Check:
-    return lambda value: type(value) is int and low <= value <= high
-
-
-def number(low: float, high: float) -> Check:
-    return lambda value: type(value) in (int, float) and math.isfinite(value) and low <= value <= high  # type: ignore[arg-type,operator]
-
-
-def matches(pattern: str) -> Check:
-    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
-
-
-def optional(rule: Check) -> Check:
-    return lambda value: value is None or rule(value)
-
-
-def one_of(literal: object) -> Check:
-    return lambda value: value in get_args(literal) and type(value) is not bool
 
 
 def _names(value: object) -> bool:

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from cdk_app import mistakes
-from cdk_app.config.rules import matches, whole
+from cdk_app.options.checks import matches, whole
 
 Usd = int | float | str
 """US dollars: 5, 2.5 or "0.25", with 12 decimals at most. 0.1 + 0.2, which has 17, is refused as unintended."""

@@ -1,4 +1,4 @@
-"""The rules of the web ACL in front of the relay, and the responses to what they refuse. `web_acl` builds it.
+"""The rules of the web ACLs in front of the relay, and the responses to what they refuse. `web_acl` builds it.
 
 A prompt may hold anything: code, paths, addresses, scripts. So nothing here refuses a request for what its body says.
 The managed rule groups only count and label, each of their rules by name; `AWSManaged` after them refuses by the labels in
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from aws_cdk import aws_wafv2 as wafv2
 
@@ -28,6 +28,9 @@ LENGTH_DIGITS = 7
 # One request cannot say who signed it: `Authorization` ends in a signature that is new each time, and WAF can neither
 # cut it nor label by it. The token of temporary credentials stays the same for their session, so it is the caller's key.
 SESSION_HEADER = "x-amz-security-token"
+Scope = Literal["CLOUDFRONT", "REGIONAL"]
+"""CLOUDFRONT is in front of the distribution, REGIONAL in front of the API, whose callers send the same bearer each time."""
+CALLER_HEADERS: dict[Scope, str] = {"CLOUDFRONT": SESSION_HEADER, "REGIONAL": "authorization"}
 
 
 def bodies() -> dict[str, wafv2.CfnWebACL.CustomResponseBodyProperty]:
@@ -35,22 +38,23 @@ def bodies() -> dict[str, wafv2.CfnWebACL.CustomResponseBodyProperty]:
     return {key: _body(type, code, text) for key, (_, type, code, text) in RESPONSES.items()}
 
 
-def rules(options: EdgeOptions, networks: Sequence[str]) -> list[Rule]:
+def rules(options: EdgeOptions, networks: Sequence[str], scope: Scope = "CLOUDFRONT") -> list[Rule]:
     """All rules in the order of their priorities. `networks` are the ARNs of the IP sets that are served."""
-    return [_numbered(number, rule) for number, rule in enumerate(_rules(options, networks))]
+    return [_numbered(number, rule) for number, rule in enumerate(_rules(options, networks, scope))]
 
 
-def _rules(options: EdgeOptions, networks: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rules(options: EdgeOptions, networks: Sequence[str], scope: Scope) -> Iterator[dict[str, Any]]:
     if networks:
         sets = [Statement(ip_set_reference_statement={"arn": arn}) for arn in networks]
         yield _block("OtherNetworks", _not(_any(sets)), "network")
     if options.countries:
         yield _block("OtherCountries", _not(Statement(geo_match_statement=_countries(options))), "network")
-    yield _block("Unsigned", _not(_signed()), "unsigned")
+    if scope == "CLOUDFRONT":  # in front of the API there is an authorizer, which asks for a bearer
+        yield _block("Unsigned", _not(_signed()), "unsigned")
     yield _block("TooLarge", _long_length(), "too-large")
     yield _block("RatePerAddress", _rate(options.requests_per_ip, aggregate_key_type="IP"), "rate")
     key = Acl.RateBasedStatementCustomKeyProperty(
-        header=Acl.RateLimitHeaderProperty(name=SESSION_HEADER, text_transformations=[_as_it_is()])
+        header=Acl.RateLimitHeaderProperty(name=CALLER_HEADERS[scope], text_transformations=[_as_it_is()])
     )
     by_session = _rate(options.requests_per_session, aggregate_key_type="CUSTOM_KEYS", custom_keys=[key])
     yield _block("RatePerSession", by_session, "rate")

@@ -1,6 +1,6 @@
-"""The web ACL in front of the distribution, and its log without secrets. What it refuses is in `waf_rules`.
+"""The web ACL in front of the distribution or of the API, and its log without secrets. What it refuses is in `waf_rules`.
 
-Belongs to a stack in us-east-1, where CloudFront's web ACLs live.
+For the distribution it belongs to a stack in us-east-1, where CloudFront's web ACLs live; for the API to the API's own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from constructs import Construct
 
 from cdk_app.config.edge_options import EdgeOptions
 from cdk_app.edge import waf_rules
+from cdk_app.edge.waf_rules import Scope
 
 Acl = wafv2.CfnWebACL
 # What neither the log nor the sampled requests of the console may show. A hash still tells that two are the same; of a
@@ -21,7 +22,7 @@ HIDDEN = ("cookie",)
 
 
 class Waf(Construct):
-    """`acl` for the distribution, `log_group` for the permission to write to it."""
+    """`acl` for the distribution or the API's stage, `log_group` for the permission to write to it."""
 
     def __init__(
         self,
@@ -32,14 +33,16 @@ class Waf(Construct):
         options: EdgeOptions,
         log_retention_days: int,
         removal_policy: cdk.RemovalPolicy,
+        waf_scope: Scope = "CLOUDFRONT",
     ) -> None:
         super().__init__(scope, id)
-        rules = waf_rules.rules(options, self._networks(options))
+        self._scope = waf_scope
+        rules = waf_rules.rules(options, self._networks(options), waf_scope)
         self.acl = wafv2.CfnWebACL(
             self,
             "Acl",
             description="In front of the relay: rate limits, IP reputation, unsigned and malformed requests",
-            scope="CLOUDFRONT",
+            scope=waf_scope,
             default_action=Acl.DefaultActionProperty(allow={}),
             custom_response_bodies=waf_rules.bodies(),
             rules=rules,
@@ -52,7 +55,8 @@ class Waf(Construct):
             ),
         )
         # Otherwise WAF copies every request of a CloudFront ACL, also those that are let through, to other regions for
-        # its own analysis, whatever the log below leaves out. The class of the resource does not know the property yet.
+        # its own analysis, whatever the log below leaves out. A regional ACL copies none by default. The class of the resource
+        # does not know the property yet.
         self.acl.add_property_override("AnalyticsConfig", {"Mode": "DISABLED"})
         cdk.Validations.of(self.acl).acknowledge(
             cdk.Acknowledgment(
@@ -80,14 +84,14 @@ class Waf(Construct):
         }
         return [
             wafv2.CfnIPSet(
-                self, f"Networks{version}", scope="CLOUDFRONT", ip_address_version=version, addresses=addresses
+                self, f"Networks{version}", scope=self._scope, ip_address_version=version, addresses=addresses
             ).attr_arn
             for version, addresses in versions.items()
             if addresses
         ]
 
     def _log(self) -> None:
-        """Log refused requests only: CloudFront logs the rest, and a second copy would be paid for."""
+        """Log refused requests only: CloudFront or the API logs the rest, and a second copy would be paid for."""
         keep = {
             "Behavior": "KEEP",
             "Requirement": "MEETS_ANY",

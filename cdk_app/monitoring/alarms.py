@@ -10,9 +10,9 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.monitoring import metrics
 from cdk_app.monitoring.metrics import Metrics
+from cdk_app.options.alarm_options import AlarmOptions
 
 MINUTE = cdk.Duration.minutes(1)
 

@@ -7,6 +7,11 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+KEYS = "keys"
+"""The partition of the table in which keys lie: authorizer_src/authorizer/api_key.py says how."""
+NOTED = ("pk", "sk", "used")
+"""The attributes that the authorizer's one write names."""
+
 
 class Limits(Construct):
     """`table_name` is for the relay, `table_arn` for permissions. Idle it costs only its storage: some 0.5 KB a request."""
@@ -38,3 +43,25 @@ class Limits(Construct):
             actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
             resource_arns=[self._table.table_arn],
         )
+
+    def grant_keys(self, grantee: iam.IGrantable) -> None:
+        """What the authorizer of keys needs: to read their partition, and to write there when a key was last used."""
+        keys = {"dynamodb:LeadingKeys": [KEYS]}
+        statements = [
+            iam.PolicyStatement(
+                actions=["dynamodb:GetItem"],
+                resources=[self._table.table_arn],
+                # "ForAllValues" alone would let a request without the condition's key pass.
+                conditions={"ForAllValues:StringEquals": keys, "Null": {"dynamodb:LeadingKeys": "false"}},
+            ),
+            iam.PolicyStatement(
+                actions=["dynamodb:UpdateItem"],
+                resources=[self._table.table_arn],
+                conditions={
+                    "ForAllValues:StringEquals": {**keys, "dynamodb:Attributes": list(NOTED)},
+                    "Null": {"dynamodb:LeadingKeys": "false", "dynamodb:Attributes": "false"},
+                },
+            ),
+        ]
+        for statement in statements:
+            grantee.grant_principal.add_to_principal_policy(statement)

@@ -9,6 +9,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from cdk_app.api.door import ApiDoor
+from cdk_app.bundle import target_python
 from cdk_app.bundle.build import digest
 from cdk_app.config import names
 from cdk_app.config.environment import Environment
@@ -49,6 +51,18 @@ class RelayStack(cdk.Stack):
                 replicate_to=names.EDGE_REGION if environment.region != names.EDGE_REGION else None,
                 removal_policy=removal_policy,
             )
+        api = None
+        if environment.api is not None:
+            api = ApiDoor(
+                self,
+                "Api",
+                name=names.api(environment.name),
+                options=environment.api,
+                table_name=limits.table_name,
+                python=target_python.VERSION,
+                log_retention_days=environment.log_retention_days,
+                removal_policy=removal_policy,
+            )
         relay = RelayFunction(
             self,
             "Relay",
@@ -58,6 +72,7 @@ class RelayStack(cdk.Stack):
                 "OPENAI_SECRET_ARN": key.secret_id,
                 "TABLE_NAME": limits.table_name,
                 **({"EDGE_SECRET_ARN": self.origin_secret.arn} if self.origin_secret else {}),
+                **(api.settings if api else {}),
                 **settings.of(environment),
             },
             memory_mb=environment.memory_mb,
@@ -75,6 +90,11 @@ class RelayStack(cdk.Stack):
         self.log_group_name = relay.log_group.log_group_name
         self._grant(environment, key, limits, relay)
         self._outputs(environment, key, limits, relay)
+        if api is not None:
+            api.serve(relay.function)
+            if api.key_role is not None:
+                limits.grant_keys(api.key_role)
+            api.outputs(self)
         cdk.Tags.of(self).add("application", names.PROJECT)
         cdk.Tags.of(self).add("environment", environment.name)
 

@@ -69,6 +69,7 @@ class Relay:
             )
         )
         request = to_request(invocation.event, invocation.id, self._doors, function_arn=invocation.function_arn)
+        reply.headers = request.response_headers
         # The secret's ARN is known in this account only, and stays the same while keys are rotated.
         identifier = upstream_request.caller_identifier(request.caller, settings.openai_secret_arn)
         policy = self._admission.policy_of(request.caller)

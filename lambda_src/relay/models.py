@@ -42,7 +42,7 @@ class Request(Frozen):
     """One HTTP request as it came through the door. Header names are lower-case; `path` is not percent-decoded.
 
     `id` is Lambda's, a UUID. The query is left out: no path of OpenAI's that the relay serves has one. `through_api` says
-    that it came through the relay's API, which has a web ACL of its own.
+    that it came through the relay's API, which has a web ACL of its own. `response_headers` are the door's, for any response.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Request(Frozen):
     body: bytes = b""
     caller: Caller
     through_api: bool = False
+    response_headers: Mapping[str, str] = EMPTY
 
 
 class Response(Frozen):

@@ -185,13 +185,14 @@ def _edge_secret(environ: Mapping[str, str], name: str, mode: EdgeMode) -> str:
 def _api(environ: Mapping[str, str]) -> Api | None:
     id, stage = environ.get("API_ID", "").strip(), environ.get("API_STAGE", "").strip() or "relay"
     issuers = _parse(environ, "API_ISSUERS", rest_api.parse_issuers)
+    origins = tuple(environ.get("API_ORIGINS", "").split())
     if not id:
         return None
     if not environ.get("TABLE_NAME", "").strip():
         raise SettingsError("TABLE_NAME is not set, and API_ID is: without a table no key could be revoked")
     if not (re.fullmatch(r"[a-z0-9]{1,64}", id) and re.fullmatch(r"[A-Za-z0-9_-]{1,128}", stage)):
         raise SettingsError("API_ID and API_STAGE have to be those of a REST API, such as abcde12345 and relay")
-    return Api(id=id, stage=stage, issuers=issuers)
+    return Api(id=id, stage=stage, issuers=issuers, origins=origins)
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdk_app import environments
-from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerGroup, CallerPolicies, CallerPolicy
 from cdk_app.config.edge_options import EdgeOptions
 from cdk_app.config.environment import Environment, RequestPolicy
+from cdk_app.options.alarm_options import AlarmOptions
+from cdk_app.options.api_options import ApiOptions, TokenIssuer
 
 if TYPE_CHECKING:
     from cdk_app.stage import RelayStage
@@ -105,7 +106,53 @@ FREE_PLAN = replace(
     name="free-plan",
     edge_options=replace(EVERYTHING.edge_options, plan="free", ai_rules="off", ai_guardrails_role=None),
 )
-_ALL = [*environments.ENVIRONMENTS, EVERYTHING, FREE_PLAN]
+# An API beside the Function URL, with all that it may have; the smallest one that there is.
+API = Environment(
+    name="api",
+    region="eu-central-1",
+    reserved_concurrency=5,
+    log_retention_days=7,
+    monitoring="off",
+    callers=CallerPolicies(
+        default="refuse",
+        rules={"key:ci-*": CallerPolicy(usd_per_day=5), "oidc:corp:*": CallerPolicy(requests_per_minute=20)},
+    ),
+    api=ApiOptions(
+        tokens=(
+            TokenIssuer(
+                alias="corp",
+                issuer="https://id.example.com/",
+                audiences=("relay",),
+                claim="sub",
+                required_claims={"department": "research", "email": ""},
+            ),
+            TokenIssuer(alias="ci", issuer="https://token.example.com", audiences=("ci",), claim="repository"),
+        ),
+        algorithms=("RS256", "ES256"),
+        scopes=("relay/use",),
+        cache_seconds=120,
+        authorizer_concurrency=3,
+        domain="openai.example.com",
+        certificate="arn:aws:acm:eu-central-1:123456789012:certificate/12345678-1234-1234-1234-123456789012",
+        requests_per_second=20,
+        burst=40,
+        requests_per_ip=900,
+        requests_per_bearer=300,
+        networks=("203.0.113.0/24",),
+        countries=("DE", "CH"),
+        origins=("https://chat.example.com",),
+    ),
+    on_destroy="delete",
+)
+KEYS_ONLY = replace(
+    API,
+    name="keys-only",
+    region=None,
+    callers=CallerPolicies(default=CallerPolicy(usd_per_day=2)),
+    api=ApiOptions(account_log_role=False),
+    on_destroy="keep",
+)
+_ALL = [*environments.ENVIRONMENTS, EVERYTHING, FREE_PLAN, API, KEYS_ONLY]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

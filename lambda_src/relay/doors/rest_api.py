@@ -29,6 +29,8 @@ _KEY_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _KEY_ID = re.compile(r"[0-9a-f]{16}")
 # openid.net/specs/openid-connect-core-1_0.html, "sub": at most 255 ASCII characters.
 _SUBJECT = re.compile(r"[!-~]{1,255}")
+# Beside what every page may read: what OpenAI's clients look at.
+_EXPOSED = "x-request-id, x-should-retry, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests"
 # What is a credential, or could be taken for one. Nothing behind the door has a use for them.
 _DROPPED = frozenset({"authorization", "cookie", "x-api-key"})
 
@@ -67,11 +69,13 @@ def _object(value: Json, what: str) -> Mapping[str, Json]:
 
 
 class Api(Frozen):
-    """The one API that may let callers in: its id, its stage and whose tokens its authorizer takes."""
+    """The one API that may let callers in: its id, its stage, whose tokens its authorizer takes, and the origins of the pages
+    that may call from a browser."""
 
     id: str
     stage: str
     issuers: tuple[Issuer, ...] = ()
+    origins: tuple[str, ...] = ()
 
     def door(self) -> Door:
         """The door of this API."""
@@ -81,15 +85,25 @@ class Api(Frozen):
         """The HTTP request in `event`. Raises RelayError: NO_IDENTITY when this API's authorizer names nobody in it,
         BAD_REQUEST when its body cannot be decoded."""
         caller = self._caller(event)
+        headers = _headers(object_at(event, "multiValueHeaders"))
         return Request(
             id=request_id,
             method=str(event["httpMethod"]),
             path=str(event["path"]).removeprefix(_TOKENS_PREFIX),
-            headers=_headers(object_at(event, "multiValueHeaders")),
+            headers=headers,
             body=body(event),
             caller=caller,
             through_api=True,
+            response_headers=self._cors(headers.get("origin", "")),
         )
+
+    def _cors(self, origin: str) -> Mapping[str, str]:
+        """What lets a page of `origin` read the response: API Gateway answers preflights, and passes responses on as they are.
+        Source: fetch.spec.whatwg.org, "HTTP responses"."""
+        if not self.origins:
+            return EMPTY
+        allowed = {"access-control-allow-origin": origin, "access-control-expose-headers": _EXPOSED}
+        return {**(allowed if origin in self.origins else {}), "vary": "Origin"}
 
     def _caller(self, event: Mapping[str, Json]) -> Caller:
         context = object_at(event, "requestContext")

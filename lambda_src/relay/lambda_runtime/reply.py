@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from relay.errors import ErrorKind, RelayError
-from relay.frozen import Frozen
+from relay.frozen import EMPTY, Frozen
 from relay.lambda_runtime.client import Invocation
 from relay.lambda_runtime.response_stream import ResponseStream
 from relay.models import Delivery, Response
@@ -71,6 +71,8 @@ class Reply:
         self._status = 0
         self._first_byte_at = 0.0
         self._last = b""
+        # Of every response, whatever it says, beside its own.
+        self.headers: Mapping[str, str] = EMPTY
         # Whether the head is written: from then on status and headers cannot change any more.
         self.begun = False
         self._is_sse = False
@@ -126,7 +128,7 @@ class Reply:
         content_type = headers.get("content-type", "")
         self._is_sse = content_type.startswith("text/event-stream")
         self._is_text = content_type.startswith("text/plain")
-        self._stream.begin(_prelude(status, {"x-request-id": self._request_id, **headers}))
+        self._stream.begin(_prelude(status, {"x-request-id": self._request_id, **self.headers, **headers}))
         self.begun = True
         self._status = status
 

@@ -9,12 +9,12 @@ import pytest
 
 from cdk_app import environments
 from cdk_app.config import contradictions
-from cdk_app.config.alarm_options import AlarmOptions
 from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
 from cdk_app.config.check import check
 from cdk_app.config.edge_options import EdgeOptions
 from cdk_app.config.environment import ConfigurationError, Environment, RequestPolicy
 from cdk_app.edge import waf_rules
+from cdk_app.options.alarm_options import AlarmOptions
 from tests.support.synthesis import EVERYTHING
 
 GOOD = Environment(

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from cdk_app.config import alarm_options, edge_options
-from cdk_app.config.alarm_options import AlarmOptions
+from cdk_app.config import edge_options
 from cdk_app.config.edge_options import EdgeOptions
+from cdk_app.options import alarm_options
+from cdk_app.options.alarm_options import AlarmOptions
 
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
 EDGE: list[tuple[dict[str, Any], bool]] = [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cdk_app import mistakes
-from cdk_app.config.rules import matches, whole
+from cdk_app.options.checks import matches, whole
 
 
 @mistakes.noted
