@@ -77,6 +77,8 @@ def _compared(own: OwnList, today: date, fetch: Fetch) -> Iterator[str]:
         yield f"{source}: {len(models)} names, {len(found)} figures differ"
         yield from (f"  cheaper here: {each}" for each in found if each.cheaper)
         yield from (f"  differs: {each}" for each in found if not each.cheaper)
+        unread = sorted({(name, each) for name in own.models.keys() & models for each in models[name].unread})
+        yield from (f"  not compared: {name}: {each}" for name, each in unread)
         yield from (f"  missing here: {name}" for name in comparison.missing(own, models, today))
     yield from (f"in neither list: {name}" for name in own.models if name not in known)
 

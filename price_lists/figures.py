@@ -32,6 +32,7 @@ class Model:
     """One model of a list. Prices are in US dollars: for a million tokens or characters, for one second, one request.
 
     `long_tiers` are the prices of prompts of more than `long_above` tokens; a list that says nothing of them has none.
+    `unread` are fields of the list that look like prices and are not known here.
     """
 
     tiers: Mapping[str, Rates]
@@ -41,6 +42,7 @@ class Model:
     max_output: int | None = None
     shutdown: date | None = None
     served: bool = True
+    unread: frozenset[str] = frozenset()
 
     def price(self, tier: str, rate: str, *, long: bool) -> Fraction | None:
         """The price of `rate` in `tier`, where it has none of its own that of its whole; None for no such tier."""

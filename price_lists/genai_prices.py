@@ -31,6 +31,10 @@ _RATES = {
 }
 
 
+# Searches, which the relay refuses under a budget, and parts of cached prompts; the price by the hour has two names.
+_LEFT_OUT = re.compile("(web|storage)_searches_kcount|cache_(audio|image)_read_mtok|input_audio_hours")
+
+
 class Made(dict[str, Any]):
     """A call in the file, such as ModelPrice(input_mtok=Decimal('2')): its arguments by name, under "" what was called."""
 
@@ -139,6 +143,12 @@ def _model(entry: Made, today: date) -> Model:
         long_above=mark,
         context=entry.get("context_window"),
         served=False,
+        unread=frozenset(
+            name
+            for rates in variants.values()
+            for name in rates
+            if name and name not in _RATES and not _LEFT_OUT.fullmatch(name)
+        ),
     )
 
 

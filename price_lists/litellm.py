@@ -26,6 +26,12 @@ _RATES = {
 }
 # "input_cost_per_token_above_272k_tokens_flex": a rate, beyond how many thousand tokens, in which tier.
 _FIELD = re.compile(r"(.+?)(?:_above_(\d+)k_tokens)?(?:_(flex|priority|ultrafast|batches|decisions))?")
+# Prices of what the relay does not serve or refuses under a budget (tools, realtime, videos), and of parts of cached prompts,
+# which OpenAI reports for realtime only. Pictures that are made have their price in tokens, too.
+_LEFT_OUT = re.compile(
+    "search_context_cost_per_query|code_interpreter_cost.*|.*_(audio|image)_token_cost.*|.*_cost_per_(image|pixel|session)"
+    "|output_cost_per_second|.*_video_per_second"
+)
 # Tiers of endpoints that the relay does not serve.
 _NOT_SERVED = ("batches", "decisions")
 # Sizes that a model has in common with chat models only: an embedding's is that of one text, a request may hold many.
@@ -50,10 +56,17 @@ def models(text: str) -> Models:
 def _model(entry: Mapping[str, Any]) -> Model:
     tiers: dict[str, dict[str, Fraction]] = {DEFAULT: {}}
     long_tiers: dict[str, dict[str, Fraction]] = {}
-    marks = set()
+    marks, unread = set(), set()
     for name, value in entry.items():
         field = _FIELD.fullmatch(name)
         if field is None or field[1] not in _RATES or field[3] in _NOT_SERVED:
+            if (
+                "_cost" in name
+                and value
+                and not _LEFT_OUT.fullmatch(name)
+                and (field is None or field[3] not in _NOT_SERVED)
+            ):
+                unread.add(name)
             continue
         rate, unit = _RATES[field[1]]
         where = long_tiers if field[2] else tiers
@@ -67,6 +80,7 @@ def _model(entry: Mapping[str, Any]) -> Model:
         context=entry.get("max_input_tokens") if generates else None,
         max_output=entry.get("max_output_tokens") if generates else None,
         shutdown=day(entry.get("deprecation_date")),
+        unread=frozenset(unread),
         served=entry.get("mode") in _SERVED
         and not _REALTIME_ONLY.issuperset(entry.get("supported_endpoints") or ["/v1"]),
     )

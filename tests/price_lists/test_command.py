@@ -231,6 +231,8 @@ def test_lists_that_agree_are_said_to_agree(run: Run, tmp_path: Path, monkeypatc
             3e-06,
             "cheaper here: gpt-9-2026-08-07: input (default) is 2 here, 3 there",
         ),
+        ("gpt-9/input_cost_per_token_turbo", 9e-06, "not compared: gpt-9: input_cost_per_token_turbo"),
+        ("gpt-9/output_cost_per_reasoning_token", 9e-06, "not compared: gpt-9: output_cost_per_reasoning_token"),
         ("gpt-10", {"litellm_provider": "openai", "mode": "responses"}, "missing here: gpt-10"),
         ("gpt-10", {"litellm_provider": "openai", "mode": "realtime"}, None),
         (
@@ -263,6 +265,7 @@ def test_what_is_planted_in_litellms_list_is_printed(run: Run, path: str, value:
         ("ClauseEquals(equals='gpt-8')", "ClauseStartsWith(starts_with='gpt-8-')", []),
         ("ClauseEquals(equals='gpt-9')", "ClauseAnd(and_=[ClauseContains(contains='9'), ClauseEndsWith(ends_with='9')])", []),
         ("context_window=1050000", "context_window=2000000", ["cheaper here: gpt-9: context is 1050000 here, 2000000 there"]),
+        ("web_searches_kcount=", "thoughts_mtok=", ["not compared: gpt-9: thoughts_mtok"]),
         ("start=272000", "start=128000", ["cheaper here: gpt-9: long_above is 272000 here, 128000 there"]),
     ],
 )  # fmt: skip
