@@ -168,7 +168,8 @@ def _weigh(place: Place, part: Part, known: frozenset[str], contents: Contents) 
     """Adds to `contents` what `part` brings beyond its text."""
     if place is not None and place[1] in _WEIGHED_ABOVE:
         return
-    kind = part.get("type")
+    # What an error is called is anybody's text.
+    kind = part.get("type") if place is None or place[1] != "error" else None
     if kind is not None and not isinstance(kind, str):
         kind = type(kind).__name__
     if kind is None and _is_picture(place):
