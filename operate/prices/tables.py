@@ -37,7 +37,7 @@ def models(listed: PriceList, where: str, today: date) -> Sheet:
             **dict.fromkeys(("other", "tiers", "ends"), WORDS),
         },
         rows=rows,
-        caption="second: of one second of sound; request: of one request; -: as its whole",
+        caption="second: of one second of sound; request: of one request; -: as its whole; long prompts cost more",
     )
 
 

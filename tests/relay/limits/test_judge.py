@@ -43,7 +43,7 @@ def test_the_settlement_is_the_bill_to_the_pico_dollar_where_the_sources_agree(r
         else:
             assert each.model in differ, each
             assert each.settled > each.billed * PICO, each
-    assert equal > len(requests) * 0.9
+    assert equal > len(requests) * 0.8
 
 
 def test_every_model_tier_and_endpoint_is_judged(requests: list[Judged]) -> None:
