@@ -60,6 +60,8 @@ def test_the_relay_reads_every_variable_that_the_stack_sets(templates: dict[str,
     environ = Reading(OF_LAMBDA | written)
     Settings.from_environ(environ)
     assert set(written) - environ.asked == {"AWS_LAMBDA_EXEC_WRAPPER"}
+    # And the other way: what is configured arrives. Lambda's own variables and those of the API's door are not the stack's here.
+    assert {name for name in environ.asked - set(written) if not name.startswith(("AWS_", "API_"))} == set()
 
 
 def test_the_distribution_sends_the_header_that_the_relay_reads() -> None:
