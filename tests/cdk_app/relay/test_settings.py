@@ -60,7 +60,7 @@ def test_the_relay_reads_every_variable_that_the_stack_sets(templates: dict[str,
     environ = Reading(OF_LAMBDA | written)
     Settings.from_environ(environ)
     assert set(written) - environ.asked == {"AWS_LAMBDA_EXEC_WRAPPER"}
-    # And the other way: what is configured arrives. Lambda's own variables and those of the API's door are not the stack's here.
+    # And the other way: what is configured arrives. The rest are Lambda's own and those of the API's door.
     assert {name for name in environ.asked - set(written) if not name.startswith(("AWS_", "API_"))} == set()
 
 
