@@ -16,6 +16,7 @@ from relay.doors import DOORS, to_request
 from relay.doors.rest_api import Api, Issuer, IssuersError, parse_issuers
 from relay.errors import ErrorKind, NotHttpError, RelayError
 from relay.models import Caller, Request
+from relay.request import endpoints
 
 API = Api(
     id="abcde12345",
@@ -292,3 +293,13 @@ def test_issuers_are_read_from_json() -> None:
 def test_issuers_that_cannot_be_meant_are_refused(text: str) -> None:
     with pytest.raises(IssuersError):
         parse_issuers(text)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Sec-WebSocket-Key": ["eA=="]}, {"Upgrade": ["websocket"]}], ids=str)
+def test_a_websocket_is_told_426_here_too(headers: dict[str, list[str]]) -> None:
+    """API Gateway cannot refuse it itself: a resource of its own would take the path from all other methods."""
+    event = changed(("httpMethod", "GET"), ("path", "/v1/responses"), ("body", None), ("multiValueHeaders", headers))
+    asked = request(event)
+    with pytest.raises(RelayError) as caught:
+        endpoints.match(asked.method, asked.path, asked.headers)
+    assert (caught.value.kind, caught.value.kind.spec.status) == (ErrorKind.NO_WEBSOCKETS, 426)

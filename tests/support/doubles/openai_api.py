@@ -108,8 +108,14 @@ def answer(request: Recorded) -> list[Step]:
     is_json = (request.header("content-type") or "").startswith("application/json")
     body: dict[str, Any] = json.loads(request.body) if request.body and is_json else {}
     if path == "/audio/transcriptions":
-        return _transcription(b'name="stream"\r\n\r\ntrue' in request.body)
+        return _transcription(_form_streams(request))
+    if path == "/images/edits":
+        return _edits(body.get("stream") is True or _form_streams(request))
     return _ANSWERS[path](body)
+
+
+def _form_streams(request: Recorded) -> bool:
+    return b'name="stream"\r\n\r\ntrue' in request.body
 
 
 def _chat(body: dict[str, Any]) -> list[Step]:
@@ -148,6 +154,24 @@ def _images(body: dict[str, Any]) -> list[Step]:
     return json_answer(200, {"created": 1, "data": [{"b64_json": "AAAA"}], "usage": usage})
 
 
+def _edits(stream: bool) -> list[Step]:
+    usage = {"input_tokens": 5, "output_tokens": 100, "total_tokens": 105, "input_tokens_details": {"image_tokens": 5}}
+    if stream:
+        partial = _event("image_edit.partial_image", b64_json="AAAA", partial_image_index=0)
+        return streamed([partial, _event("image_edit.completed", b64_json="CCCC", usage=usage)])
+    return json_answer(200, {"created": 1, "data": [{"b64_json": "CCCC"}], "usage": usage})
+
+
+def _input_tokens(body: dict[str, Any]) -> list[Step]:
+    return json_answer(200, {"object": "response.input_tokens", "input_tokens": 9})
+
+
+def _compaction(body: dict[str, Any]) -> list[Step]:
+    item = {"id": "cmp_1", "type": "compaction", "encrypted_content": "gAAAA"}
+    whole = {"id": "resp_1", "object": "response.compaction", "created_at": 1, "output": [item]}
+    return json_answer(200, {**whole, "usage": RESPONSES_USAGE})
+
+
 def _speech(body: dict[str, Any]) -> list[Step]:
     if body.get("stream_format") == "sse":
         delta = _event("speech.audio.delta", audio="AAAA")
@@ -172,6 +196,8 @@ def _models(body: dict[str, Any]) -> list[Step]:
 _ANSWERS = {
     "/chat/completions": _chat,
     "/responses": _responses,
+    "/responses/input_tokens": _input_tokens,
+    "/responses/compact": _compaction,
     "/embeddings": _embeddings,
     "/moderations": _moderations,
     "/images/generations": _images,

@@ -18,6 +18,12 @@ const embedding = await sdk.embeddings.create({ model, input: "Hi", encoding_for
 const moderation = await sdk.moderations.create({ input: "Hi" });
 const image = await sdk.images.generate({ model, prompt: "a door" });
 const imageStream = await collect(await sdk.images.generate({ model, prompt: "a door", stream: true }));
+const counted = await sdk.responses.inputTokens.count({ model, input: "Hi" });
+const compacted = await sdk.responses.compact({ model, input: "Hi" });
+const picture = () => toFile(Buffer.from("not really a picture"), "a.png", { type: "image/png" });
+const edit = await sdk.images.edit({ model, prompt: "a door", image: [await picture(), await picture()], n: 2 });
+const edits = { model, prompt: "a door", image: await picture(), stream: true };
+const editStream = await collect(await sdk.images.edit(edits));
 const speech = Buffer.from(await (await sdk.audio.speech.create({ model: "tts-1", voice: "alloy", input: "Hi" })).arrayBuffer());
 const file = await toFile(Buffer.from("not really audio"), "a.mp3");
 const transcription = await sdk.audio.transcriptions.create({ model, file });
@@ -33,6 +39,10 @@ console.log(JSON.stringify({
   moderation: moderation.results[0].flagged,
   image: image.data[0].b64_json,
   imageStream: imageStream.at(-1).b64_json.length,
+  counted: counted.input_tokens,
+  compacted: compacted.output.map((item) => item.type),
+  edit: edit.data[0].b64_json,
+  editStream: editStream.map((event) => event.type),
   speech: speech.length,
   transcription: transcription.text,
   models,
