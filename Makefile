@@ -4,7 +4,7 @@
 #: URL      the endpoint for proxy and smoke
 #: PORT     of local (9000; 0 picks a free one)
 #: PROMPT   of demo
-#: YES      1: deploy, destroy and deploy-roles ask nothing
+#: YES      1: deploy, destroy, leftovers and deploy-roles ask nothing
 #: AGAINST  the revision that template-diff compares with (main)
 #: CHECK    1: prices fails when a listed model has ended or the list is old
 #: QUICK    1: bench in under two minutes
@@ -44,7 +44,7 @@ endif
 export PYTHONUTF8 := 1
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
 
-.PHONY: help demo local proxy operate test bundle synth snapshots bootstrap deploy deploy-local deploy-roles destroy diff template-diff smoke bench cost prices lock clean has-node
+.PHONY: help demo local proxy operate test bundle synth snapshots bootstrap deploy deploy-local deploy-roles destroy leftovers diff template-diff smoke bench cost prices lock clean has-node
 help:
 	@echo "usage: make COMMAND [VARIABLE=value ...]"
 	@echo
@@ -94,6 +94,10 @@ template-diff: $(BASE) $(NODE) ## what this working copy does to every environme
 
 destroy: $(BASE) $(NODE) ## remove ENV (YES=1 asks nothing)
 	@$(CDK) destroy --no-notices $(if $(YES),--force) -c env=$(ENV) '**'
+	@$(BIN)/python -m operate.preflight.leftovers --remove $(if $(YES),--yes) --env $(ENV)
+
+leftovers: $(BASE) ## remove what ENV once built and builds no more: an edge or monitoring that was turned off (YES=1 asks nothing)
+	@$(BIN)/python -m operate.preflight.leftovers --remove $(if $(YES),--yes) --env $(ENV)
 
 deploy-local: $(BASE) $(NODE) ## deploy ENV to an AWS account that runs on this machine, check it, destroy it
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m emulator deploy --env $(ENV)

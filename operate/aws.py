@@ -64,10 +64,10 @@ class Account:
         region = region or os.environ.get("AWS_REGION") or None
         self._session = expected(lambda: boto3.Session(profile_name=profile, region_name=region))
 
-    def client(self, service: str) -> Any:
-        """Return boto3's client for `service`. Raises OperatorError."""
+    def client(self, service: str, *, region: str | None = None) -> Any:
+        """Return boto3's client for `service`, in `region` where it is another than the account's. Raises OperatorError."""
         config = Config(retries={"mode": "standard"}, connect_timeout=5, read_timeout=20)
-        client = expected(lambda: self._session.client(service, config=config))
+        client = expected(lambda: self._session.client(service, region_name=region, config=config))
         if expected(self._session.get_credentials) is None:
             raise OperatorError(
                 "no AWS credentials: run `aws sso login`, choose one with --profile, or set AWS_PROFILE"

@@ -111,7 +111,7 @@ def test_a_target_runs_its_command(
 def test_the_cdk_cli_finds_our_python_first(
     called: Callable[..., tuple[list[str], dict[str, str]]], tmp_path: Path
 ) -> None:
-    for target in ("bootstrap", "synth", "deploy", "diff", "destroy", "deploy-roles"):
+    for target in ("bootstrap", "synth", "deploy", "diff", "deploy-roles"):
         assert called(target)[1]["PATH"].split(":")[0] == str(tmp_path / ".venv" / "bin"), target
 
 
@@ -128,6 +128,19 @@ def test_a_deployment_asks_the_account_first_and_does_not_begin_where_it_cannot_
     python.write_text(f'#!/bin/sh\necho "python $*" >> {seen}\nexit 1\n')
     assert make("deploy", "ENV=prod").returncode != 0
     assert seen.read_text().splitlines() == ["python -m operate.preflight --env prod"]
+
+
+@pytest.mark.parametrize(("yes", "force", "agreed"), [((), "", ""), (("YES=1",), "--force ", "--yes ")])
+def test_what_is_destroyed_is_also_what_is_built_no_more(
+    yes: tuple[str, ...], force: str, agreed: str, make: Run, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    for path, name in ((".venv/bin/python", "python"), ("node_modules/.bin/cdk", "cdk")):
+        tmp_path.joinpath(path).write_text(f'#!/bin/sh\necho "{name} $*" >> {seen}\n')
+    assert make("destroy", "ENV=prod", *yes).returncode == 0
+    first, second = seen.read_text().splitlines()
+    assert first == f"cdk destroy --no-notices {force}-c env=prod **"
+    assert second == f"python -m operate.preflight.leftovers --remove {agreed}--env prod"
 
 
 # name -> what a shell may have set for another program; none of it is ours to follow.

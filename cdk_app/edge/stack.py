@@ -12,6 +12,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_pricingplanmanager as pricingplanmanager
 from constructs import Construct
 
+from cdk_app import removal
 from cdk_app.config import names
 from cdk_app.config.environment import Environment
 from cdk_app.edge.distribution import Edge
@@ -30,10 +31,7 @@ class EdgeStack(cdk.Stack):
             env=cdk.Environment(account=environment.account, region=names.EDGE_REGION),
             description=f"CloudFront and WAF in front of the relay ({environment.name})",
         )
-        removal_policy = {
-            "delete": cdk.RemovalPolicy.DESTROY,
-            "keep": cdk.RemovalPolicy.RETAIN,
-        }[environment.on_destroy]
+        removal_policy = removal.policy(environment)
         options = environment.edge_options
         host = cdk.Fn.select(2, cdk.Fn.split("/", function_url))
         waf = Waf(

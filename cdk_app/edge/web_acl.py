@@ -67,9 +67,11 @@ class Waf(Construct):
         if options.ai_rules != "off":
             group = f"Rules.{len(rules) - 1}.Statement.ManagedRuleGroupStatement"
             self.acl.add_property_override(f"{group}.ManagedRuleGroupConfigs", waf_rules.ai_configuration(options))
-        # The prefix is WAF's condition for a log group.
+        # The prefix is WAF's condition for a log group. The end is the stack's own, new whenever the stack is made anew: what
+        # an earlier one has left with the same name would be in its way.
+        stack_id = cdk.Fn.select(2, cdk.Fn.split("/", cdk.Stack.of(self).stack_id))
         self.log_group = logs.LogGroup(
-            self, "Logs", log_group_name=f"aws-waf-logs-{name}", removal_policy=removal_policy
+            self, "Logs", log_group_name=f"aws-waf-logs-{name}-{stack_id}", removal_policy=removal_policy
         )
         resource = self.log_group.node.default_child
         assert isinstance(resource, logs.CfnLogGroup)

@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from cdk_app import removal
 from cdk_app.api.door import ApiDoor
 from cdk_app.bundle import target_python
 from cdk_app.bundle.build import digest
@@ -30,10 +31,7 @@ class RelayStack(cdk.Stack):
             stack_name=names.relay_stack(environment.name),
             description=f"Streams OpenAI responses to IAM callers ({environment.name})",
         )
-        removal_policy = {
-            "delete": cdk.RemovalPolicy.DESTROY,
-            "keep": cdk.RemovalPolicy.RETAIN,
-        }[environment.on_destroy]
+        removal_policy = removal.policy(environment)
 
         key = OpenAIKey(
             self,
@@ -42,7 +40,7 @@ class RelayStack(cdk.Stack):
             existing_kms_key=environment.openai_secret_kms_key,
             removal_policy=removal_policy,
         )
-        limits = Limits(self, "Limits", removal_policy=removal_policy)
+        limits = Limits(self, "Limits", removal_policy=removal.of_the_table(environment))
         self.origin_secret = None
         if environment.edge != "off":
             self.origin_secret = OriginSecret(

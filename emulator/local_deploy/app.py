@@ -1,4 +1,4 @@
-"""What `cdk` runs in a local deployment: the environment's own stage, in the one region there is, with the edge in front.
+"""What `cdk` runs in a local deployment: the environment's own stage in each of its variants, in the one region there is.
 
 Run by the CDK's CLI with the environment's name as its context; see `deployment`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -15,10 +14,8 @@ from constructs import Construct
 
 from cdk_app import environments
 from cdk_app.bundle import build
-from cdk_app.config.environment import Environment
 from cdk_app.stage import RelayStage
-from emulator.local_deploy.ministack_account import REGION
-from emulator.signing.identities import ACCOUNT
+from emulator.local_deploy.variants import Variant, localised
 
 # What this version of MiniStack cannot make: deployments with them would fail as a whole.
 NOT_IN_THE_CLOUD = frozenset(
@@ -35,27 +32,28 @@ NOT_IN_THE_CLOUD = frozenset(
 
 def main() -> int:
     app = cdk.App(performance_reporting=False)
-    environment = localised(environments.find(app.node.get_context("env")), update=app.node.try_get_context("update"))
+    environment = environments.find(app.node.get_context("env"))
+    left_out: set[str] = set()
     with tempfile.TemporaryDirectory() as scratch:
         code = build.write(Path(scratch, "lambda"), interpreter=build.compiler())
-        RelayStage(app, environment.name, environment=environment, bundle=code)
-    left_out = sorted(_leave_out(app))
-    print(f"left out, as MiniStack has none: {', '.join(left_out)}", file=sys.stderr)
+        for variant in Variant:
+            stage = RelayStage(app, variant, environment=localised(environment, variant), bundle=code)
+            left_out |= _leave_out(stage)
+            if variant is Variant.BROKEN:
+                _break(stage.relay)
+    print(f"left out, as MiniStack has none: {', '.join(sorted(left_out))}", file=sys.stderr)
     app.synth()
     return 0
 
 
-def localised(environment: Environment, *, update: str | None) -> Environment:
-    """The environment as it is but for its place and what only its owner has; `update` is what a change looks like."""
-    options = replace(environment.edge_options, domain=None, certificate=None, networks=(), countries=())
-    changed = replace(environment, account=ACCOUNT, region=REGION, edge="required", edge_options=options)
-    # It has to be possible to destroy what was deployed here.
-    changed = replace(changed, on_destroy="delete", monitoring="on")
-    changed = replace(changed, alarms=replace(changed.alarms, emails=(), stop_at_usd_per_day=100))
-    if not update:
-        return changed
-    options = replace(options, origin_secret_version=options.origin_secret_version + 1)
-    return replace(changed, edge_options=options, log_level="DEBUG")
+def _break(stack: cdk.Stack) -> None:
+    """Adds something that cannot be created, after everything else: a signal that nobody gives. On AWS it would be a quota, a
+    policy of the organisation, a name that is taken."""
+    resources = [each for each in stack.node.find_all() if isinstance(each, cdk.CfnResource)]
+    handle = cdk.CfnWaitConditionHandle(stack, "Handle")
+    signal = cdk.CfnWaitCondition(stack, "Broken", count=1, handle=handle.ref, timeout="1")
+    for resource in resources:
+        signal.add_resource_dependency(resource)
 
 
 def _leave_out(scope: Construct) -> set[str]:

@@ -18,27 +18,25 @@ class LocalDeployError(EmulatorError):
 
 
 class CdkCli:
-    """The commands for one environment. Templates are written into `folder`."""
+    """The commands for one environment. Templates are written below `folder`."""
 
     def __init__(self, environment: str, account: MiniStackAccount, folder: Path) -> None:
         self._environment = environment
         self._account = account
-        self._folder = folder
+        self._assembly = folder / "assembly"
 
-    def synthesise(self, name: str, *more: str) -> Path:
-        """The folder with the templates, called `name`. Raises LocalDeployError."""
-        assembly = self._folder / name
+    def synthesise(self) -> None:
+        """Writes the templates of all variants at once: the CDK takes seconds to start. Raises LocalDeployError."""
         app = f'"{sys.executable}" -m emulator.local_deploy.app'
-        self._check(self._start("synth", "**", "--quiet", "--app", app, "--output", str(assembly), *more))
-        return assembly
+        self._check(self._start("synth", "**", "--quiet", "--app", app, "--output", str(self._assembly)))
 
-    def run(self, assembly: Path, *arguments: str) -> None:
+    def run(self, *arguments: str) -> None:
         """Raises LocalDeployError when it fails."""
-        self._check(self.attempt(assembly, *arguments))
+        self._check(self.attempt(*arguments))
 
-    def attempt(self, assembly: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command that may fail."""
-        return self._start(*arguments, "--app", str(assembly))
+        return self._start(*arguments, "--app", str(self._assembly))
 
     def _start(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(ROOT / "node_modules" / ".bin" / "cdk"), *arguments]

@@ -15,6 +15,7 @@ from clients import EXAMPLE_MODEL
 from emulator.fakes.raw_upstream import RawUpstream, chat_stream
 from emulator.local_deploy.deployment import LocalDeployment
 from emulator.local_deploy.permissions import Attempt
+from emulator.local_deploy.variants import CALLERS
 from emulator.local_lambda import LocalLambda
 
 PATH = "/v1/chat/completions"
@@ -51,10 +52,16 @@ def run(environment: str, out: TextIO) -> bool:
         upstream.answer(*chat_stream("It ", "works."))
         with report.step("synth, and an AWS account of MiniStack's"):
             deployment = started.enter_context(LocalDeployment(environment))
+        with report.step("cdk bootstrap"):
+            deployment.bootstrap()
+        deployment.create_callers()
+        _fail_first(report, deployment)
         _deploy(report, deployment)
         _check_permissions(report, deployment)
         _call(report, deployment, upstream)
+        _deploy_beside(report, deployment)
         _update(report, deployment)
+        _turn_the_edge_off(report, deployment)
         with report.step("cdk destroy"):
             left = deployment.destroy()
         report.expect("nothing is left but the bootstrap", left == ["CDKToolkit"], ", ".join(left))
@@ -62,11 +69,34 @@ def run(environment: str, out: TextIO) -> bool:
     return report.is_good
 
 
+def _fail_first(report: Report, deployment: LocalDeployment) -> None:
+    with report.step("a first cdk deploy, which fails at its end"):
+        left = deployment.changes.fail_first()
+    in_the_way = [name for name in left if not name.startswith("table ")]
+    report.expect("nothing is in the way of the next", not in_the_way, ", ".join(left) or "nothing is left")
+
+
+def _deploy_beside(report: Report, deployment: LocalDeployment) -> None:
+    with report.step("the same under a second name, and without it again"):
+        both, after = deployment.changes.deploy_beside()
+    report.expect("both were there", len(both) == 2 * len(after) - 1, f"{len(both)} stacks with the bootstrap")
+    report.expect("the first has stayed as it was", not deployment.differences(), f"{len(after)} stacks")
+
+
+def _turn_the_edge_off(report: Report, deployment: LocalDeployment) -> None:
+    with report.step("edge='off', and make leftovers"):
+        found, removed = deployment.turn_the_edge_off()
+    report.expect("the edge that is built no more is known", len(found) == 1, ", ".join(found))
+    report.expect("it is removed", removed[-1:] == ["removed"])
+
+
 def _deploy(report: Report, deployment: LocalDeployment) -> None:
-    with report.step("cdk bootstrap"):
-        deployment.bootstrap()
     with report.step("cdk deploy"):
         deployment.deploy()
+    callers = deployment.callers()
+    report.expect(f"{len(CALLERS)} callers have the policy", callers == sorted(CALLERS), f"{len(callers)} roles")
+    statements = deployment.function_statements()
+    report.expect("they take no room in the function's own", not statements, f"{statements} statements")
     for name, value in sorted(deployment.outputs().items()):
         if name in ("EdgeUrl", "FunctionUrl", "LimitsTable", "SignHost"):
             report.say(f"  {name} = {value}")

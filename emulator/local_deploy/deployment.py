@@ -27,9 +27,12 @@ import httpx
 from cdk_app.bundle import target_python
 from emulator.assembly.deployment import ROOT
 from emulator.front.cloudfront import Edge
+from emulator.local_deploy import callers
 from emulator.local_deploy.cdk_cli import CdkCli
+from emulator.local_deploy.changes import Changes
 from emulator.local_deploy.ministack_account import REGION, MiniStackAccount
 from emulator.local_deploy.permissions import Attempt, Deployed, attempts
+from emulator.local_deploy.variants import Variant
 from emulator.local_lambda import LocalLambda
 from emulator.runtime.function import Function
 from emulator.signing.identities import ACCOUNT
@@ -49,7 +52,9 @@ class LocalDeployment:
             place.mkdir(exist_ok=True)
             self._folder = Path(started.enter_context(TemporaryDirectory(dir=place, prefix="local-deploy-")))
             self._cdk = CdkCli(self._environment, self.cloud, self._folder)
-            self._assembly = self._cdk.synthesise("first")
+            self._cdk.synthesise()
+            self._variant = Variant.FIRST
+            self.changes = Changes(self._environment, self.cloud, self._cdk)
             self._stack = started.pop_all()
         return self
 
@@ -61,26 +66,43 @@ class LocalDeployment:
     # -- the CDK's CLI -----------------------------------------------------------------------------------------
 
     def bootstrap(self) -> None:
-        self._cdk.run(self._assembly, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
+        self._cdk.run("bootstrap", f"aws://{ACCOUNT}/{REGION}")
 
     def deploy(self) -> None:
-        self._cdk.run(self._assembly, "deploy", "**", "--require-approval", "never")
+        self._cdk.run("deploy", f"{self._variant}/**", "--require-approval", "never")
 
     def differences(self) -> str:
         """Empty when what is deployed is what the app says."""
-        diff = self._cdk.attempt(self._assembly, "diff", "**", "--fail")
+        diff = self._cdk.attempt("diff", f"{self._variant}/**", "--fail")
         return "" if diff.returncode == 0 else diff.stdout + diff.stderr
 
     def update(self) -> None:
         """Deploys a changed environment: another log level, and the origin secret learnt anew."""
-        self._assembly = self._cdk.synthesise("second", "-c", "update=yes")
+        self._variant = Variant.UPDATED
         self.deploy()
+
+    def turn_the_edge_off(self) -> tuple[list[str], list[str]]:
+        """What is left over of the edge, and what is said when that is removed."""
+        self._variant = Variant.WITHOUT_EDGE
+        return self.changes.turn_the_edge_off()
 
     def destroy(self) -> list[str]:
         """What is left of the environment's stacks afterwards."""
-        self._cdk.run(self._assembly, "destroy", "**", "--force")
-        listed = self.cloud.client("cloudformation").list_stacks()["StackSummaries"]
-        return [stack["StackName"] for stack in listed if stack["StackStatus"] != "DELETE_COMPLETE"]
+        self._cdk.run("destroy", f"{self._variant}/**", "--force")
+        return sorted(self.cloud.stacks())
+
+    # -- callers -----------------------------------------------------------------------------------------------
+
+    def create_callers(self) -> None:
+        callers.create(self.cloud)
+
+    def callers(self) -> list[str]:
+        """Names of the roles to which the policy of the output CallerPolicyArn is attached."""
+        return callers.with_policy(self.cloud, self.outputs()["CallerPolicyArn"])
+
+    def function_statements(self) -> int:
+        """How many statements the function's own policy has."""
+        return callers.statements(self.cloud, self.outputs()["FunctionName"])
 
     # -- an operator -------------------------------------------------------------------------------------------
 

@@ -105,6 +105,11 @@ class MiniStackAccount:
             aws_session_token=used.get("AWS_SESSION_TOKEN"),
         )
 
+    def stacks(self) -> set[str]:
+        """Names of the stacks that are there, in whatever state."""
+        listed = self.client("cloudformation").list_stacks()["StackSummaries"]
+        return {stack["StackName"] for stack in listed if stack["StackStatus"] != "DELETE_COMPLETE"}
+
     def assume(self, role_arn: str) -> dict[str, str]:
         """Credentials of a role, as variables. Its trust policy has to name the account."""
         assumed = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="local-deploy")["Credentials"]

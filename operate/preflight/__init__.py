@@ -1,1 +1,2 @@
-"""What `make deploy` asks the account before it starts. Asks Lambda and CloudFormation, and changes nothing."""
+"""What `make deploy` asks the account before it starts, and what an environment has left behind there. Asks Lambda and
+CloudFormation; removes stacks only on request, and only an environment's own."""

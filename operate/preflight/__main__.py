@@ -18,6 +18,7 @@ from cdk_app import environments
 from cdk_app.config import names
 from cdk_app.config.environment import ConfigurationError, Environment
 from operate.aws import EXPECTED, Account, OperatorError, told
+from operate.preflight import leftovers
 
 KEPT_UNRESERVED = 100
 """Concurrent executions that an account keeps for functions without a reservation; an account with fewer keeps all.
@@ -99,6 +100,14 @@ def _enough(wanted: int, found: Concurrency) -> int:
     return max(1000, found.quota, wanted + found.quota - found.unreserved - found.ours + KEPT_UNRESERVED)
 
 
+def _left(account: Account, environment: Environment) -> list[leftovers.Stack]:
+    """Nothing where nobody may say: a deployment does not depend on it."""
+    try:
+        return list(leftovers.leftovers(account, environment))
+    except OperatorError:
+        return []
+
+
 def main(arguments: list[str]) -> int:
     """Exit code 1 when the environment cannot be deployed, with one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m operate.preflight", description=__doc__)
@@ -115,6 +124,12 @@ def main(arguments: list[str]) -> int:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 1
+    for name, client in _left(account, environment):
+        print(
+            f"note: {name} in {client.meta.region_name} is deployed, and {environment.name} builds it no more: "
+            f"make leftovers ENV={environment.name} removes it",
+            file=sys.stderr,
+        )
     line = problem(environment, found, account.client("lambda").meta.region_name)
     if line:
         print(f"error: {line}", file=sys.stderr)

@@ -131,14 +131,38 @@ def test_the_key_is_an_empty_secret_until_a_person_sets_it(name: str, templates:
 
 
 def test_what_is_destroyed_with_the_stack_is_the_environments_choice(templates: dict[str, Synthesised]) -> None:
+    """What is kept goes all the same when the first deployment fails; but for the table, which nobody can delete."""
     for name in ALL:
         made = templates[name]
-        expected = {"delete": "Delete", "keep": "Retain"}[made.environment.on_destroy]
-        # API Gateway's role for logs is the whole account's: other APIs of it may write by it meanwhile.
-        own = [
-            r for n, r in made.stacks["relay"]["Resources"].items() if not re.match(r"Api(Account|CloudWatchRole)", n)
-        ]
-        assert {r["DeletionPolicy"] for r in own if "DeletionPolicy" in r} == {expected}
+        kept = made.environment.on_destroy == "keep"
+        for stack in ("relay", "edge"):
+            for resource in made.stacks.get(stack, {"Resources": {}})["Resources"].values():
+                if resource["Type"] in (TABLE, "AWS::Logs::LogGroup", "AWS::SecretsManager::Secret"):
+                    expected = (
+                        "Delete" if not kept else "Retain" if resource["Type"] == TABLE else "RetainExceptOnCreate"
+                    )
+                    assert resource["DeletionPolicy"] == expected
+                    assert resource["UpdateReplacePolicy"] == ("Retain" if kept else "Delete")
+
+
+NAMED = {
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::SecretsManager::Secret": "Name",
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
+    "AWS::Lambda::Function": "FunctionName",
+    "AWS::StepFunctions::StateMachine": "StateMachineName",
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_can_be_left_behind_has_a_name_that_nobody_else_gets(name: str, templates: dict[str, Synthesised]) -> None:
+    """Neither a second environment, nor the next attempt after one that failed or was destroyed."""
+    for template in templates[name].stacks.values():
+        for resource in template["Resources"].values():
+            given = resource.get("Properties", {}).get(NAMED.get(resource["Type"], ""))
+            assert given is None or '{"Ref": "AWS::StackId"}' in json.dumps(given)
 
 
 def test_outputs_are_what_a_person_needs_next(templates: dict[str, Synthesised]) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,56 +15,8 @@ import pytest
 
 from cdk_app import environments
 from operate.preflight.__main__ import Concurrency, problem
+from tests.support.doubles.aws_account import Aws
 from tests.support.synthesis import ROOT
-
-PROD = environments.find("prod")
-STACK = """<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><DescribeStacksResult><Stacks>
-<member><StackName>s</StackName><StackStatus>CREATE_COMPLETE</StackStatus><CreationTime>2026-11-27T00:00:00Z</CreationTime>
-<Outputs><member><OutputKey>FunctionName</OutputKey><OutputValue>relay</OutputValue></member></Outputs></member>
-</Stacks></DescribeStacksResult></DescribeStacksResponse>"""
-ABSENT = "<ErrorResponse><Error><Code>ValidationError</Code><Message>does not exist</Message></Error></ErrorResponse>"
-
-
-class Aws:
-    """Lambda and CloudFormation as far as they are asked. `limits` is the answer of GetAccountSettings, or an error."""
-
-    def __init__(self) -> None:
-        self.limits: dict[str, int] | tuple[int, str] = {}
-        self.reserved: int | None = None
-        self.asked: list[str] = []
-        aws = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                aws.asked.append(self.path)
-                if "account-settings" in self.path:
-                    self.answer(*aws.settings())
-                else:
-                    self.answer(200, json.dumps({"ReservedConcurrentExecutions": aws.reserved}))
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
-                self.answer(*((200, STACK) if aws.reserved is not None else (400, ABSENT)))
-
-            def answer(self, status: int, text: str) -> None:
-                self.send_response(status)
-                if status == 403:
-                    self.send_header("x-amzn-ErrorType", text)
-                    text = json.dumps({"Message": "no"})
-                self.send_header("content-length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *_: object) -> None:
-                """Nothing on the tests' output."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def settings(self) -> tuple[int, str]:
-        if isinstance(self.limits, tuple):
-            return self.limits
-        return 200, json.dumps({"AccountLimit": self.limits, "AccountUsage": {}})
 
 
 @pytest.fixture
@@ -124,9 +74,66 @@ def test_what_the_deployment_has_already_reserved_is_its_own(
 ) -> None:
     aws.limits = {"ConcurrentExecutions": 150, "UnreservedConcurrentExecutions": 100}
     assert check("prod", tmp_path, **credentials).returncode == 1
-    aws.reserved = 50
+    aws.stacks, aws.reserved = {"openai-lambda-relay-prod": "CREATE_COMPLETE"}, 50
     done = check("prod", tmp_path, **credentials)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_built_no_more_is_said_before_a_deployment(
+    aws: Aws, credentials: dict[str, str], tmp_path: Path
+) -> None:
+    aws.limits = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
+    aws.stacks = {"openai-lambda-relay-dev-edge": "UPDATE_COMPLETE"}
+    done = check("dev", tmp_path, **credentials)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "note: openai-lambda-relay-dev-edge in us-east-1 is deployed, and dev builds it no more: "
+        "make leftovers ENV=dev removes it\n"
+    )
+
+
+def leftovers(
+    home: Path, credentials: dict[str, str], *arguments: str, answer: str = ""
+) -> subprocess.CompletedProcess[str]:
+    given = {"PATH": os.environ["PATH"], "HOME": str(home), **credentials}
+    command = [sys.executable, "-m", "operate.preflight.leftovers", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=given, input=answer, capture_output=True, text=True, check=False)
+
+
+BOTH = {"openai-lambda-relay-dev-edge": "CREATE_COMPLETE", "openai-lambda-relay-dev-monitoring": "CREATE_COMPLETE"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "code", "gone"),
+    [
+        (("--remove", "--yes"), "", 0, True),
+        (("--remove",), "y\n", 0, True),
+        (("--remove",), "n\n", 1, False),
+        (("--remove",), "", 1, False),
+        ((), "", 0, False),
+    ],
+)
+def test_leftovers_are_removed_when_somebody_agrees(
+    arguments: tuple[str, ...],
+    answer: str,
+    code: int,
+    gone: bool,
+    aws: Aws,
+    credentials: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    aws.stacks = {**BOTH, "openai-lambda-relay-dev": "CREATE_COMPLETE", "somebody-elses": "CREATE_COMPLETE"}
+    done = leftovers(tmp_path, credentials, *arguments, "--env", "dev", answer=answer)
+    assert (done.returncode, done.stderr) == (code, "")
+    left = {"openai-lambda-relay-dev", "somebody-elses"}
+    assert aws.stacks.keys() == (left if gone else left | BOTH.keys())
+    assert "openai-lambda-relay-dev-edge in us-east-1: deployed, and not part of dev any more" in done.stdout
+
+
+def test_what_an_environment_builds_is_no_leftover(aws: Aws, credentials: dict[str, str], tmp_path: Path) -> None:
+    aws.stacks = {"openai-lambda-relay-prod-edge": "CREATE_COMPLETE", "openai-lambda-relay-prod-monitoring": "X"}
+    done = leftovers(tmp_path, credentials, "--remove", "--yes", "--env", "prod")
+    assert (done.returncode, done.stdout, len(aws.stacks)) == (0, "", 2)
 
 
 def test_without_credentials_it_says_so_in_a_second(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_refusals_and_nothing_else_are_logged_to_the_acls_own_group(template: Te
     (destination,) = logging["LogDestinationConfigs"]
     *_, group = destination["Fn::Join"][1]
     named = of(template, "AWS::Logs::LogGroup")[group["Ref"]]["LogGroupName"]
-    assert named.startswith("aws-waf-logs-"), "WAF takes no other name"
+    assert named["Fn::Join"][1][0].startswith("aws-waf-logs-"), "WAF takes no other name"
     assert ":*" not in json.dumps(destination), "WAF refuses the ARN that log_group_arn gives"
 
 

@@ -15,6 +15,7 @@ from emulator.fakes.raw_upstream import RawUpstream, chat_events, chat_stream
 from emulator.local_deploy.command import ask
 from emulator.local_deploy.deployment import LocalDeployment
 from emulator.local_deploy.permissions import Attempt
+from emulator.local_deploy.variants import CALLERS
 
 pytestmark = pytest.mark.timeout(600)  # the CLI takes seconds for each step on a quiet machine
 
@@ -37,6 +38,13 @@ class Life:
     after_update: str
     log_level: str
     left: list[str]
+    after_a_failure: list[str]
+    callers: list[str]
+    statements: int
+    beside: set[str]
+    after_beside: set[str]
+    edge_left_over: list[str]
+    edge_removed: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,10 @@ def life() -> Iterator[Life]:
     with LocalDeployment("dev") as it, RawUpstream() as upstream:
         upstream.answer(*chat_stream("one ", "two"))
         it.bootstrap()
+        it.create_callers()
+        after_a_failure = it.changes.fail_first()
         it.deploy()
+        callers, statements = it.callers(), it.function_statements()
         differences = it.differences()
         key = it.set_key()
         permissions = list(it.attempts())
@@ -56,9 +67,12 @@ def life() -> Iterator[Life]:
         with it.running(upstream.url) as relay:
             direct, through_edge = ask(relay, relay.url), ask(relay, relay.edge_url)
         (header_before,) = it.sent_by_the_distribution().values()
+        beside, after_beside = it.changes.deploy_beside()
         rotated_to = it.rotate_origin_secret()
         it.update()
         (header_after,) = it.sent_by_the_distribution().values()
+        after_update, log_level = it.differences(), it.log_level()
+        edge_left_over, edge_removed = it.turn_the_edge_off()
         yield Life(
             differences=differences,
             key=key,
@@ -71,9 +85,16 @@ def life() -> Iterator[Life]:
             header_before=header_before,
             header_after=header_after,
             rotated_to=rotated_to,
-            after_update=it.differences(),
-            log_level=it.log_level(),
+            after_update=after_update,
+            log_level=log_level,
             left=it.destroy(),
+            after_a_failure=after_a_failure,
+            callers=callers,
+            statements=statements,
+            beside=beside,
+            after_beside=after_beside,
+            edge_left_over=edge_left_over,
+            edge_removed=edge_removed,
         )
 
 
@@ -122,3 +143,27 @@ def test_an_update_arrives(life: Life) -> None:
 
 def test_nothing_is_left_after_destroy_but_the_bootstrap(life: Life) -> None:
     assert life.left == ["CDKToolkit"]
+
+
+def test_a_first_deployment_that_fails_leaves_nothing_in_the_way_of_the_next(life: Life) -> None:
+    """The next one, in the same account, is all the rest of this file. Only a protected table cannot be taken back."""
+    (table,) = life.after_a_failure
+    assert table.startswith("table openai-lambda-relay-dev-LimitsTable")
+
+
+def test_sixty_callers_get_the_policy_and_take_no_room_in_the_functions_own(life: Life) -> None:
+    assert life.callers == sorted(CALLERS)
+    assert len(CALLERS) == 60
+    assert life.statements == 0
+
+
+def test_a_second_name_lives_beside_the_first_and_goes_alone(life: Life) -> None:
+    parts = ("", "-edge", "-monitoring")
+    first, second = ({f"openai-lambda-relay-{name}{part}" for part in parts} for name in ("dev", "dev-b"))
+    assert life.beside == {"CDKToolkit"} | first | second
+    assert life.after_beside == {"CDKToolkit"} | first
+
+
+def test_an_edge_that_was_turned_off_is_known_and_removed(life: Life) -> None:
+    assert life.edge_left_over == ["openai-lambda-relay-dev-edge in us-east-1: deployed, and not part of dev any more"]
+    assert life.edge_removed[-1] == "removed"
