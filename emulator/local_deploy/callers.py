@@ -1,4 +1,4 @@
-"""The roles of those who call a local deployment: sixty, made by their owners before it. Knows IAM and the function's policy."""
+"""The roles of those who call a local deployment: sixty, made by their owners. Knows IAM and the function's policy."""
 
 from __future__ import annotations
 
