@@ -12,6 +12,7 @@ from collections.abc import Callable
 from relay.formats.strict_json import Number
 from relay.limits.cost_bound import CHAT, RESPONSES
 from relay.models import Json
+from relay.request.known_fields import PICTURE_FIELDS
 from relay.request.policy import NOTHING_IS_STORED, RequestPolicy, invalid, not_allowed
 
 Body = dict[str, Json]
@@ -75,6 +76,11 @@ def images(body: Body, policy: RequestPolicy) -> None:
 def image_edits(body: Body, policy: RequestPolicy) -> None:
     """POST /v1/images/edits: JSON, or the text fields of a form, in which numbers and flags come as words."""
     model(body, policy)
+    for name in PICTURE_FIELDS:
+        value = body.get(name)
+        # A form's file is an empty text here.
+        if any(isinstance(each, str) and each for each in (value if isinstance(value, list) else [value])):
+            raise invalid(name, "it has to be an object with an image_url, or a file of a form")
     if body.get("stream") not in ("true", "false"):
         stream_flag(body)
     for name in ("n", "partial_images"):

@@ -315,3 +315,9 @@ def test_numbers_of_a_form_are_numbers() -> None:
 )
 def test_numbers_and_flags_of_a_form_have_one_reading(field: str, value: Any) -> None:
     assert refused(body_rules.image_edits, prompt="x", **{field: value}) == field
+
+
+@pytest.mark.parametrize("field", ["image", "images", "mask", "markup"])
+@pytest.mark.parametrize("value", ["https://example.com/a.png", "file-1", ["file-1"], [{"image_url": "x"}, "file-1"]])
+def test_a_picture_of_an_edit_is_no_bare_text(field: str, value: Any) -> None:
+    assert refused(body_rules.image_edits, prompt="x", **{field: value}) == field
