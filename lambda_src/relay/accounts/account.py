@@ -98,7 +98,11 @@ class Reservation(Frozen):
 
     def amount(self, unit: Unit) -> int:
         """What it books of a unit."""
-        return 1 if unit is Unit.REQUESTS else self.tokens if unit is Unit.TOKENS else self.usd
+        return self.amounts()[unit]
+
+    def amounts(self) -> dict[Unit, int]:
+        """What it books, by unit."""
+        return {Unit.REQUESTS: 1, Unit.TOKENS: self.tokens, Unit.USD: self.usd}
 
 
 class UsageRecord(Frozen):
@@ -214,7 +218,7 @@ def account_of(item: Item | None) -> Account:
     """The account in a DynamoDB item; an empty one when there is no item."""
     if not item:
         return Account()
-    fields = {name: decode(value) for name, value in item.items()}
+    fields = decode({"M": item})
     return Account(
         exists=True,
         counters={name: value for name, value in fields.items() if name[:2] in _WINDOWS},

@@ -10,7 +10,7 @@ and neither the other's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from types import MappingProxyType
@@ -63,6 +63,10 @@ class Windows(Frozen):
             return self.minute if unit is Unit.REQUESTS else f"{self.minute}:{unit.value}"
         return f"{self.day if window is Window.DAY else self.month}:{unit.value}"
 
+    def counters(self, pairs: Iterable[tuple[Window, Unit]]) -> list[tuple[str, Unit]]:
+        """The attributes of several windows and units, each with its unit."""
+        return [(self.counter(window, unit), unit) for window, unit in pairs]
+
 
 def utc_date(milliseconds: int) -> str:
     """ "2026-11-23", the UTC date of an epoch time. strftime would take five times as long."""
@@ -109,6 +113,10 @@ class Limits(Frozen):
         """The figure of one kind."""
         figure: int | None = getattr(self, kind.name)
         return figure
+
+    def figures(self) -> list[tuple[LimitKind, int]]:
+        """Each kind that has a figure, in the order in which they are judged."""
+        return [(kind, figure) for kind in LIMIT_KINDS if (figure := self.of(kind)) is not None]
 
     @property
     def in_tokens(self) -> bool:

@@ -7,6 +7,7 @@ Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.htm
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 Body: TypeAlias = dict[str, Any]
@@ -80,9 +81,11 @@ class Update:
         """Put `value` at `path`."""
         self._sets.append(f"{path} = {self.value(value)}")
 
-    def add(self, path: str, amount: int, *, start: int = 0) -> None:
-        """Add `amount` to the number at `path`, or to `start` when there is none yet."""
-        self._sets.append(f"{path} = if_not_exists({path}, {self.value(start)}) + {self.value(amount)}")
+    def add(self, amounts: Mapping[str, int], starts: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Add each amount to the number of that name, or to its start (0) when there is none yet."""
+        for name, amount in amounts.items():
+            path, start = self.path(name), self.value(starts.get(name, 0))
+            self._sets.append(f"{path} = if_not_exists({path}, {start}) + {self.value(amount)}")
 
     def ensure(self, path: str, value: Any) -> None:
         """Put `value` at `path` unless something is there."""
@@ -96,9 +99,11 @@ class Update:
         """Apply the update only if `condition` holds, beside all others."""
         self._conditions.append(condition)
 
-    def require_at_most(self, path: str, bound: int) -> None:
-        """Apply the update only if the number at `path` is at most `bound`, or is not there (counting as 0)."""
-        self.require(f"(attribute_not_exists({path}) OR {path} <= {self.value(bound)})")
+    def require_at_most(self, bounds: Mapping[str, int]) -> None:
+        """Apply the update only if the number of each name is at most its bound, or is not there (counting as 0)."""
+        for name, bound in bounds.items():
+            path = self.path(name)
+            self.require(f"(attribute_not_exists({path}) OR {path} <= {self.value(bound)})")
 
     def request(self) -> Body:
         """The body of the UpdateItem call, which returns the whole new item, or the item that failed the condition."""

@@ -6,16 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 
 from relay.accounts.account import OPEN, Reservation
-from relay.accounts.limit_kinds import LASTING, LIMIT_KINDS, PASSING, Limits, Unit, Window, Windows
+from relay.accounts.limit_kinds import LASTING, PASSING, Limits, Unit, Window, Windows
 from relay.aws.update_expression import Update
 
 
 def fits(entry: Reservation, limits: Limits) -> bool:
     """Whether there is room for `entry` in an account that is empty."""
-    figures = [(limits.of(kind), kind.unit) for kind in LIMIT_KINDS]
-    return all(
-        limit is None or (unit not in entry.unbounded and entry.amount(unit) <= limit) for limit, unit in figures
-    )
+    amounts = entry.amounts()
+    return all(kind.unit not in entry.unbounded and amounts[kind.unit] <= limit for kind, limit in limits.figures())
 
 
 def require_room(update: Update, entry: Reservation, limits: Limits, windows: Windows, expired: int) -> None:
@@ -23,22 +21,21 @@ def require_room(update: Update, entry: Reservation, limits: Limits, windows: Wi
 
     What costs nothing needs no room. `expired` reservations leave `open` in the same write.
     """
-    for kind in LIMIT_KINDS:
-        limit, need = limits.of(kind), entry.amount(kind.unit)
-        if limit is None or not need:
-            continue
-        if kind.window is Window.NOW:
-            update.require(f"size({update.path(OPEN)}) < {update.value(limit + expired)}")
-        else:
-            update.require_at_most(update.path(windows.counter(kind.window, kind.unit)), limit - need)
+    amounts = entry.amounts()
+    needed = [(kind, limit) for kind, limit in limits.figures() if amounts[kind.unit]]
+    counted = [(kind, limit) for kind, limit in needed if kind.window is not Window.NOW]
+    names = windows.counters((kind.window, kind.unit) for kind, _ in counted)
+    update.require_at_most(
+        {name: limit - amounts[unit] for (name, unit), (_, limit) in zip(names, counted, strict=True)}
+    )
+    for _, limit in [each for each in needed if each not in counted]:
+        update.require(f"size({update.path(OPEN)}) < {update.value(limit + expired)}")
 
 
 def book(update: Update, entry: Reservation, windows: Windows) -> None:
     """Books a new reservation in every counter that it counts in."""
-    for window, unit in (*LASTING, *PASSING):
-        amount = entry.amount(unit)
-        if amount:
-            update.add(update.path(windows.counter(window, unit)), amount)
+    amounts = entry.amounts()
+    update.add({name: amounts[unit] for name, unit in windows.counters((*LASTING, *PASSING)) if amounts[unit]})
 
 
 class Corrections:
@@ -58,18 +55,15 @@ class Corrections:
 
     def take_back(self, entry: Reservation) -> None:
         """Books as if the entry had never been."""
-        self._change(entry, {unit: -entry.amount(unit) for unit in Unit})
+        self._change(entry, {unit: -amount for unit, amount in entry.amounts().items()})
 
     def apply(self, update: Update) -> None:
         """Adds the changes to `update`."""
-        for name, amount in self._changes.items():
-            if amount:
-                update.add(update.path(name), amount, start=self._starts[name])
+        update.add({name: amount for name, amount in self._changes.items() if amount}, self._starts)
 
     def _change(self, entry: Reservation, amounts: Mapping[Unit, int]) -> None:
-        windows = Windows.at(entry.at)
-        for window, unit in LASTING:
-            name = windows.counter(window, unit)
+        booked = entry.amounts()
+        for name, unit in Windows.at(entry.at).counters(LASTING):
             self.names.add(name)
             self._changes[name] += amounts[unit]
-            self._starts[name] += entry.amount(unit)
+            self._starts[name] += booked[unit]

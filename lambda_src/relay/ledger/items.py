@@ -95,4 +95,5 @@ def record_in(id: str, item: Item) -> UsageRecord:
 
 def in_json(key: Item) -> Body:
     """A key or a whole item as the wire has it."""
-    return {name: encode(part) for name, part in key.items()}
+    item: Body = encode(key)["M"]
+    return item

@@ -50,7 +50,7 @@ class CallerWrites(Writes):
     def refusal(self, windows: Windows, reason: str, model: str, expires: int) -> Body:
         """Counts a refusal. `reason` is from a fixed set, `model` from the operator's lists; see items.refusals_key."""
         update = Update(self._table, refusals_key(self._caller, windows, reason))
-        update.add(update.path(refusals_attribute(model)), 1)
+        update.add({refusals_attribute(model): 1})
         update.set(update.path("expires"), expires)
         return update.request()
 

@@ -166,7 +166,7 @@ class Writes:
         """Puts an operator's `fields` ("stop", "halt", "over:...") into the account, existing or not, and takes `lifted`
         out. The version changes, so that every process has to take notice at its next admission."""
         update = self._update()
-        update.add(update.path(VERSION), 1)
+        update.add({VERSION: 1})
         update.ensure(update.path(OPEN), {})
         update.ensure(update.path(DONE), {})
         for name, value in fields.items():

@@ -103,11 +103,13 @@ class Admission:
             raise RelayError(ErrorKind.STORE_UNAVAILABLE, log=str(error)) from None
         killed_at = time.monotonic() + request.seconds
         held = Held(caller=request.caller.key, admitted=admitted, policy=policy, tier=bound.tier, until=killed_at)
-        now, booked_in = self._clock(), booking.parts(admitted, policy)
-        left = report.headers([(part.account, part.limits) for part in booked_in], now)
-        return Settlement(
-            bound, price, limits=left, over=watch.over_observed(booked_in, now), book=partial(self._booking.book, held)
-        )
+        now, views, over = self._clock(), [(admitted.account, admitted.limits)], list[str]()
+        if admitted.group is not None:
+            views.append((admitted.group.account, admitted.group.limits))
+        if policy.watched:
+            over = watch.over_observed(booking.parts(admitted, policy), now)
+        left = report.headers(views, now)
+        return Settlement(bound, price, limits=left, over=over, book=partial(self._booking.book, held))
 
     def policy_of(self, caller: Caller) -> Policy | None:
         """The policy of `caller`; None when there is none, which `admit` refuses."""

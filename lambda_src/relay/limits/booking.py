@@ -78,6 +78,8 @@ class Booking:
             kept = {**record.fields(), "id": record.id}
             self._log.error("settle_failed", requestId=record.id, caller=held.caller, cause=str(error), record=kept)
             return None
+        if not held.policy.watched:
+            return 0
         booked_in = parts(held.admitted, held.policy)
         settled = zip(booked_in, [account, shared], strict=False)
         return sum(self._warn(part.changed(account=now), held, until) for part, now in settled if part.terms.warn_at)

@@ -35,23 +35,20 @@ def headers(views: Sequence[View], now: int) -> dict[str, str]:
     Of several limits of a kind the one that leaves least is shown. OpenAI's own token limit is per minute, the caller's per
     day: `-reset-` tells them apart. Source: platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers.
     """
-    shown, dollars_left = {}, []
-    for kind in LIMIT_KINDS:
-        if not kind.header and kind.unit is not Unit.USD:
-            continue
-        left = [
-            (max(0, limit - used(kind, account, now)), limit)
-            for account, limits in views
-            if (limit := limits.of(kind)) is not None
-        ]
-        if left and kind.header:
-            remaining, limit = min(left)
-            shown[f"{HEADER}limit-{kind.header}"] = str(limit)
-            shown[f"{HEADER}remaining-{kind.header}"] = str(remaining)
-            shown[f"{HEADER}reset-{kind.header}"] = _duration(math.ceil(_seconds_left(kind.window, now)))
-        elif left:
-            dollars_left.append(min(left)[0])
-    return {**shown, DOLLARS_LEFT: dollars(min(dollars_left))} if dollars_left else shown
+    left: dict[str, list[tuple[int, int]]] = {}
+    for account, limits in views:
+        figures = [(kind, limit) for kind, limit in limits.figures() if kind.window is not Window.NOW]
+        names = Windows.at(now).counters((kind.window, kind.unit) for kind, _ in figures)
+        for (kind, limit), (name, _) in zip(figures, names, strict=True):
+            left.setdefault(kind.name, []).append((max(0, limit - account.counters.get(name, 0)), limit))
+    shown = {}
+    for kind in [kind for kind in LIMIT_KINDS if kind.header and kind.name in left]:
+        remaining, limit = min(left[kind.name])
+        shown[f"{HEADER}limit-{kind.header}"] = str(limit)
+        shown[f"{HEADER}remaining-{kind.header}"] = str(remaining)
+        shown[f"{HEADER}reset-{kind.header}"] = _duration(math.ceil(_seconds_left(kind.window, now)))
+    in_usd = [min(left[kind.name])[0] for kind in LIMIT_KINDS if kind.unit is Unit.USD and kind.name in left]
+    return {**shown, DOLLARS_LEFT: dollars(min(in_usd))} if in_usd else shown
 
 
 def figure_of(kind: LimitKind, limits: Limits, observed: Mapping[str, int]) -> tuple[int | None, bool]:

@@ -57,6 +57,11 @@ class Policy(Terms):
         return self.models is None or model in self.models
 
     @property
+    def watched(self) -> bool:
+        """Whether the caller or its group has limits that are observed or warned of."""
+        return any(terms.observed or terms.warn_at for terms in (self, self.group) if terms)
+
+    @property
     def in_tokens(self) -> bool:
         """Whether a bound in tokens has to be known: of the caller's limits, or of its group's, needs it."""
         return self.limits.in_tokens or (self.group is not None and self.group.limits.in_tokens)

@@ -34,14 +34,14 @@ def test_an_update_names_nothing_in_its_text() -> None:
     update = Update("table", {"pk": "a", "sk": "b"})
     hostile = "x = :y, REMOVE open.id"
     update.set(update.path("open", hostile), {"name": hostile})
-    update.add(update.path("open", "other"), -5, start=7)
+    update.add({"other": -5}, {"other": 7})
     update.ensure(update.path("done"), {})
     update.remove(update.path(hostile))
-    update.require_at_most(update.path(hostile), 3)
+    update.require_at_most({hostile: 3})
     update.require(f"attribute_exists({update.path('open')})")
     body = update.request()
     assert body["UpdateExpression"] == (
-        "SET #0.#1 = :0, #0.#2 = if_not_exists(#0.#2, :1) + :2, #3 = if_not_exists(#3, :3) REMOVE #1"
+        "SET #0.#1 = :0, #2 = if_not_exists(#2, :1) + :2, #3 = if_not_exists(#3, :3) REMOVE #1"
     )
     assert body["ConditionExpression"] == "(attribute_not_exists(#1) OR #1 <= :4) AND attribute_exists(#0)"
     assert body["ExpressionAttributeNames"] == {"#0": "open", "#1": hostile, "#2": "other", "#3": "done"}
