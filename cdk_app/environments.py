@@ -46,6 +46,17 @@ ENVIRONMENTS = (
         # For developers, whose coding agents bring tools of their own.
         requests=RequestPolicy(tools=(*AGENT_TOOLS, "namespace")),
         callers=CallerPolicies(default=CallerPolicy(requests_per_minute=60, concurrent=5, usd_per_day=2)),
+        # Without figures of one's own a budget refuses pictures: OpenAI publishes none for current models. These are three
+        # times the dearest that others have published (docs/prices.md).
+        prices={
+            "gpt-image-2": {
+                "input": 5,
+                "image_input": 8,
+                "output": 30,
+                "image_tokens": 10_000,
+                "output_per_image": 50_000,
+            }
+        },
         on_destroy="delete",
     ),
     Environment(

@@ -16,6 +16,9 @@ import pytest
 from botocore.credentials import Credentials
 from relay.request import endpoints
 
+from cdk_app import environments
+from cdk_app.config.environment import Environment
+from cdk_app.relay import settings
 from clients import EXAMPLE_MODEL
 from clients.signed_openai import NO_KEY, LambdaAuth
 from clients.signing import Signer
@@ -24,6 +27,7 @@ from emulator.local_lambda import LocalLambda
 from emulator.openai import media
 from emulator.openai.stand_in import OpenAIStandIn
 from emulator.runtime.function import Function
+from tests.support.dynamo import SHAPE
 
 KEY = "sk-" + "x" * 40
 IMAGE_MODEL = "gpt-image-2"
@@ -78,10 +82,14 @@ def client(local: LocalLambda) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{local.url}/v1", api_key=NO_KEY, http_client=http, max_retries=0)
 
 
-def served(bundle: Path, python: Path, fixtures: Path | None = None) -> Iterator[openai.OpenAI]:
+def served(
+    bundle: Path, python: Path, fixtures: Path | None = None, of: Environment | None = None
+) -> Iterator[openai.OpenAI]:
+    """Without limits, or with the settings and the table of an environment."""
     with AwsStandIn() as aws, OpenAIStandIn(key=KEY, fixtures=fixtures) as stand_in:
         environment = {
             **aws.environment(),
+            **({**settings.of(of), "TABLE_NAME": aws.create_table(SHAPE)} if of else {}),
             "OPENAI_BASE_URL": stand_in.url,
             "OPENAI_SECRET_ARN": aws.put_secret(KEY),
         }
@@ -320,6 +328,30 @@ def test_every_endpoint_is_called() -> None:
 @pytest.mark.parametrize("call", [call for calls in CALLS.values() for call in calls], ids=lambda call: call.__name__)
 def test_the_sdk_is_answered(sdk: openai.OpenAI, call: Callable[[openai.OpenAI], None]) -> None:
     call(sdk)
+
+
+DEV_CALLS: Mapping[str, Callable[[openai.OpenAI], object]] = {
+    "/v1/chat/completions": chat_tool_streamed,
+    "/v1/responses": responses_tool_streamed,
+    "/v1/responses/input_tokens": input_tokens,
+    "/v1/responses/compact": compaction,
+    "/v1/embeddings": embeddings,
+    "/v1/moderations": moderations,
+    "/v1/images/generations": lambda sdk: sdk.images.generate(model=IMAGE_MODEL, prompt="a cat"),
+    "/v1/images/edits": lambda sdk: sdk.images.edit(model=IMAGE_MODEL, image=picture(), mask=picture(), prompt="a hat"),
+    "/v1/audio/speech": lambda sdk: sdk.audio.speech.create(model="tts-1", voice="alloy", input="hi"),
+    "/v1/audio/transcriptions": transcriptions_by_the_second,
+    "/v1/models": models,
+    "/v1/models/{id}": model,
+    "/v1/usage": lambda sdk: sdk.get("/usage", cast_to=object),
+}
+
+
+def test_every_endpoint_works_under_the_budget_of_make_local(bundle: Path, lambda_python: Path) -> None:
+    assert DEV_CALLS.keys() == {endpoint.path for endpoint in endpoints.TABLE}
+    for sdk in served(bundle, lambda_python, of=environments.find("dev")):
+        for call in DEV_CALLS.values():
+            call(sdk)
 
 
 def test_a_users_own_fixtures_come_first(bundle: Path, lambda_python: Path, tmp_path: Path) -> None:
