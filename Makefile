@@ -3,6 +3,7 @@
 #: ARGS     further arguments: of operate, proxy, smoke, bench, bootstrap
 #: URL      the endpoint for proxy and smoke
 #: PORT     of local (9000; 0 picks a free one)
+#: API      1: local opens the door for keys and tokens, too
 #: PROMPT   of demo
 #: YES      1: deploy, destroy, leftovers and deploy-roles ask nothing
 #: AGAINST  the revision that template-diff compares with (main)
@@ -56,7 +57,7 @@ demo: $(BASE) $(NODE) ## one signed request through the local Lambda, streamed t
 	@$(BIN)/python -m emulator demo --env $(ENV) --prompt '$(subst ','\'',$(PROMPT))'
 
 local: $(BASE) $(NODE) ## the local endpoint, kept running (PORT=9000, 0 picks a free one)
-	@$(BIN)/python -m emulator local --env $(ENV) --port $(PORT)
+	@$(BIN)/python -m emulator local --env $(ENV) --port $(PORT) $(if $(API),--api)
 
 proxy: $(BASE) ## a local door for clients that cannot sign: make proxy URL=https://... [ARGS="--port 9100"]
 	@$(if $(URL),,echo 'error: URL is missing: make proxy URL=https://... (output FunctionUrl)' >&2; exit 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -22,11 +23,12 @@ from cdk_app.config.environment import ConfigurationError, Environment
 from cdk_app.stage import RelayStage
 
 
-def main(today: date) -> int:
+def main(today: date, change: Callable[[Environment], Environment] = lambda environment: environment) -> int:
+    """Synthesise the chosen environment, `change`d where a local tool asks for it. Returns the exit code."""
     # A slow synth would leave its timings beside the templates, and no two runs would be alike.
     app = cdk.App(performance_reporting=False)
     try:
-        environment = environments.find(app.node.try_get_context("env") or "dev")
+        environment = change(environments.find(app.node.try_get_context("env") or "dev"))
         with tempfile.TemporaryDirectory() as scratch:
             code = build.write(Path(scratch, "lambda"), interpreter=build.compiler())
             RelayStage(app, environment.name, environment=environment, bundle=code)

@@ -18,7 +18,7 @@ from clients import EXAMPLE_MODEL
 from emulator import demo, local_env
 from emulator.assembly.deployment import ROOT
 from emulator.errors import EmulatorError
-from emulator.front.function_url import Disconnects
+from emulator.front.delivery import Disconnects
 from emulator.local_stack import LocalStack
 from emulator.processes import machine
 from emulator.processes.log import LogSink
@@ -107,6 +107,9 @@ def add_common(command: argparse.ArgumentParser) -> None:
         "--tell-disconnects", action="store_true", help="let the function notice that its caller left; Lambda does not"
     )
     command.add_argument("--timeout", type=float, metavar="SECONDS", help="instead of the template's")
+    command.add_argument(
+        "--api", action="store_true", help="the door for keys and tokens, also where the environment has none"
+    )
     command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the function")
     command.add_argument("--identities", type=pathlib.Path, metavar="FILE", help="JSON list of who may call")
     command.add_argument(
@@ -135,6 +138,7 @@ def local_stack(options: argparse.Namespace, logs: LogSink) -> LocalStack:
         identities=read_identities(options.identities) if options.identities else (),
         command=tuple(shlex.split(options.relay_command)),
         logs=logs,
+        with_api=options.api,
     )
 
 

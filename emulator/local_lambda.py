@@ -7,6 +7,7 @@
 
 `LocalLambda(function)` runs any `Function`: another command, other limits, `idle=Idle.AWAKE`. Inside the block:
   url, port           where the Function URL listens
+  api_url             where the REST API listens, when LocalLambda got an Api; api_counters() what it counted
   edge_url            where the distribution listens, when LocalLambda got an Edge; requests are signed for `url`
   identities, sign()  who may call; an IAM user and a role session unless others are given; the first one signs
   invoke_url          Lambda's Invoke and InvokeWithResponseStream, for the identities in `direct_invokers=`
@@ -31,8 +32,10 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from emulator.front.cloudfront import Edge, EdgeDoor
-from emulator.front.function_url import Disconnects, FunctionUrl
+from emulator.front.delivery import Disconnects
+from emulator.front.function_url import FunctionUrl
 from emulator.front.invoke_api import InvokeApi
+from emulator.front.rest_api import Api, RestApi
 from emulator.processes.log import LogSink
 from emulator.processes.loop_thread import LoopThread
 from emulator.runtime.environment_pool import EnvironmentPool
@@ -54,6 +57,7 @@ class LocalLambda:
         direct_invokers: Sequence[Identity] = (),
         disconnects: Disconnects = Disconnects.HIDDEN,
         edge: Edge | None = None,
+        api: Api | None = None,
         logs: LogSink | None = None,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
@@ -64,6 +68,9 @@ class LocalLambda:
         self._direct_invokers = tuple(direct_invokers)
         self._disconnects = disconnects
         self._edge = edge
+        self._api = api
+        self._rest_api: RestApi | None = None
+        self._keys_pool: EnvironmentPool | None = None
         self._edge_door: EdgeDoor | None = None
         self._invoke_api: InvokeApi | None = None
         self._clock = clock
@@ -105,6 +112,11 @@ class LocalLambda:
         return f"http://127.0.0.1:{self._edge_door.port}" if self._edge_door else ""
 
     @property
+    def api_url(self) -> str:
+        """Where the REST API listens, "" without one: OPENAI_BASE_URL is this and /v1 for keys, /sso/v1 for tokens."""
+        return f"http://127.0.0.1:{self._rest_api.port}" if self._rest_api else ""
+
+    @property
     def region(self) -> str:
         return self.function.region
 
@@ -128,6 +140,11 @@ class LocalLambda:
 
     def counters(self) -> dict[str, int]:
         return self._loop.call(lambda: {**self._door.counters, "cold starts": self._pool.cold_starts})
+
+    def api_counters(self) -> dict[str, int]:
+        """What the REST API counted: invocations, refusals by type, what the authorizer was asked."""
+        api = self._rest_api
+        return self._loop.call(lambda: dict(api.counters)) if api else {}
 
     def init_seconds(self) -> list[float]:
         """Process start to first `/next`, for each process that got there."""
@@ -153,15 +170,29 @@ class LocalLambda:
         if self._direct_invokers:
             self._invoke_api = InvokeApi(self._pool, verifier, invokers=self._direct_invokers, clock=self._clock)
             await self._invoke_api.start()
+        if self._api is not None:
+            await self._start_api(self._api)
         if self._edge is not None:
             self._edge_door = EdgeDoor(self._edge, self.url)
             await self._edge_door.start(0)
+
+    async def _start_api(self, api: Api) -> None:
+        if api.key_function is not None:
+            self._keys_pool = EnvironmentPool(api.key_function, self.logs, pathlib.Path(self._home.name))
+        self._rest_api = RestApi(
+            api, self._pool, self._keys_pool, self.logs, disconnects=self._disconnects, clock=self._clock
+        )
+        await self._rest_api.start()
 
     async def _stop(self) -> None:
         if self._edge_door is not None:
             await self._edge_door.close()
         await self._pool.close()
         await self._door.close()
+        if self._rest_api is not None:
+            await self._rest_api.close()
+        if self._keys_pool is not None:
+            await self._keys_pool.close()
         if self._invoke_api is not None:
             await self._invoke_api.close()
 

@@ -15,11 +15,13 @@ from typing import Self
 
 from cdk_app.bundle import target_python
 from clients import EXAMPLE_MODEL
+from emulator.assembly import api as api_template
 from emulator.assembly.deployment import ROOT, deploy, synthesise
 from emulator.assembly.template import Distribution, distribution, read
 from emulator.fakes.aws import AwsStandIn
 from emulator.front.cloudfront import Edge
-from emulator.front.function_url import Disconnects
+from emulator.front.delivery import Disconnects
+from emulator.local_api import LocalApi
 from emulator.local_lambda import LocalLambda
 from emulator.openai.stand_in import OpenAIStandIn
 from emulator.processes.log import LogSink
@@ -52,6 +54,7 @@ class LocalStack:
         identities: Sequence[Identity],
         command: Sequence[str],
         logs: LogSink,
+        with_api: bool = False,
     ) -> None:
         self._environment = environment
         self._region = region
@@ -66,6 +69,8 @@ class LocalStack:
         self._identities = identities
         self._command = command
         self._logs = logs
+        self._with_api = with_api
+        self._api = LocalApi()
         self._stack = contextlib.ExitStack()
         self._distribution: Distribution | None = None
         self.upstream_name = upstream
@@ -80,9 +85,11 @@ class LocalStack:
                 identities=self._identities,
                 disconnects=self._disconnects,
                 edge=self._edge(function),
+                api=self._api.read(self._read_from, self._aws, function),
                 logs=self._logs,
             )
             self.relay = started.enter_context(local)
+            self._api.open(self.relay.api_url, self._aws, function)
             self._stack = started.pop_all()
         return self
 
@@ -95,7 +102,7 @@ class LocalStack:
         who = self.relay.identities[0]
         keys = f"access-key={who.access_key} secret-key={who.secret_key}"
         edge = f" edge={self.relay.edge_url}" if self.relay.edge_url else ""
-        return f"ready {self.relay.url} region={self._region} {keys}{edge}"
+        return f"ready {self.relay.url} region={self._region} {keys}{edge}{self._api.ready()}"
 
     def variables(self) -> dict[str, str]:
         """What a shell needs to call it."""
@@ -107,6 +114,7 @@ class LocalStack:
             "SECRET_KEY": who.secret_key,
             "SESSION_TOKEN": who.session_token,
             "EDGE_URL": self.relay.edge_url,
+            **self._api.variables(),
         }
         return {name: text for name, text in variables.items() if text}
 
@@ -124,6 +132,7 @@ class LocalStack:
             *token,
             "    -H 'content-type: application/json' \"$URL/v1/chat/completions\" \\",
             f"    -d '{json.dumps(body)}'",
+            *self._api.hints(local_env),
             *self._operator_hints(),
         ]
 
@@ -144,6 +153,7 @@ class LocalStack:
         openai = self._stand_in(started)
         aws = self._aws = started.enter_context(AwsStandIn(region=self._region))
         assembly = self._assembly or self._synthesise(started)
+        self._read_from = assembly
         deployed = read(assembly)
         self._distribution = distribution(assembly)
         python = target_python.find()
@@ -165,13 +175,16 @@ class LocalStack:
             overrides=self._overrides,
             command=self._command,
             timeout=self._timeout,
+            others=api_template.attributes(assembly),
         )
 
     def _synthesise(self, started: contextlib.ExitStack) -> Path:
         PLACE.mkdir(exist_ok=True)
         out = started.enter_context(tempfile.TemporaryDirectory(dir=PLACE, prefix="local-"))
         print(f"synthesising {self._environment} ...", file=sys.stderr, flush=True)
-        return synthesise(self._environment, Path(out))
+        if self._with_api:
+            self._api.issue(started)
+        return synthesise(self._environment, Path(out), with_api=self._with_api)
 
     def _edge(self, function: Function) -> Edge | None:
         """The distribution as the template has it, with the secret as it is at each request."""

@@ -31,8 +31,9 @@ class SynthesisError(EmulatorError):
     """`app.py` failed; it has said why on stderr."""
 
 
-def synthesise(environment: str, out: Path) -> Path:
-    """Runs app.py as the CDK CLI would, into `out`. Needs node on PATH; takes some seconds."""
+def synthesise(environment: str, out: Path, *, with_api: bool = False) -> Path:
+    """Runs app.py as the CDK CLI would, into `out`. Needs node on PATH; takes some seconds. `with_api`: also an environment
+    without one gets an API, for keys and for a local issuer's tokens."""
     context = json.loads((ROOT / "cdk.json").read_text()).get("context", {})
     if shutil.which("node") is None:
         raise SynthesisError("node is not on PATH: Node >= 20 runs the CDK")
@@ -45,7 +46,8 @@ def synthesise(environment: str, out: Path) -> Path:
         ),
     }
 
-    status = child_process.run([sys.executable, "app.py"], env=variables, cwd=ROOT, stdout=STDERR)
+    program = ["-m", "emulator.assembly.api_app"] if with_api else ["app.py"]
+    status = child_process.run([sys.executable, *program], env=variables, cwd=ROOT, stdout=STDERR)
     if status != 0:
         raise SynthesisError(f"`python app.py` for the environment {environment!r} failed (see above)")
     return out
@@ -61,9 +63,12 @@ def deploy(
     overrides: Mapping[str, str],
     command: Sequence[str] = (),
     timeout: float | None = None,
+    others: Mapping[str, Attributes] | None = None,
 ) -> Function:
-    """`overrides` replace settings of the template, `command` the bundle's exec wrapper."""
+    """`others` are resources that exist already. `overrides` replace settings of the template, `command` the bundle's
+    exec wrapper."""
     attributes, key_arn = create_resources(deployed, aws, openai_key, region)
+    attributes |= others or {}
     environment = {**aws.environment(), **settings(deployed, attributes, overrides, region)}
     if not key_arn:  # the template names a secret that exists elsewhere
         existing = environment.get(KEY_SETTING, "")

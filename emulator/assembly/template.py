@@ -108,6 +108,12 @@ def _reference(name: str, attribute: str, attributes: Mapping[str, Attributes], 
     return attributes[name][attribute]
 
 
+def resources_of(assembly: Path) -> Iterator[tuple[Path, Mapping[str, Mapping[str, Any]]]]:
+    """Each template of an assembly with its resources."""
+    for path in sorted(assembly.rglob("*.template.json")):
+        yield path, json.loads(path.read_text()).get("Resources", {})
+
+
 def _functions(path: Path) -> Iterator[Deployed]:
     resources: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text()).get("Resources", {})
     for url in _of_type(resources, "AWS::Lambda::Url").values():
@@ -122,7 +128,7 @@ def _functions(path: Path) -> Iterator[Deployed]:
             name=path.name.split(".")[0],
             properties=properties,
             environment=properties.get("Environment", {}).get("Variables", {}),
-            code=_code(path, properties),
+            code=code_of(path, properties),
             secrets=_of_type(resources, "AWS::SecretsManager::Secret"),
             tables=_of_type(resources, "AWS::DynamoDB::Table") | _of_type(resources, "AWS::DynamoDB::GlobalTable"),
         )
@@ -132,7 +138,7 @@ def _of_type(resources: Mapping[str, Mapping[str, Any]], kind: str) -> dict[str,
     return {name: one.get("Properties", {}) for name, one in resources.items() if one["Type"] == kind}
 
 
-def _code(template: Path, properties: Mapping[str, Any]) -> Path:
+def code_of(template: Path, properties: Mapping[str, Any]) -> Path:
     """The asset's directory, which the CDK CLI would zip and upload."""
     key = str(properties["Code"]["S3Key"]).removesuffix(".zip")
     manifest = template.with_name(template.name.replace(".template.json", ".assets.json"))

@@ -16,6 +16,7 @@ import re
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -82,7 +83,11 @@ class InvokeApi:
         named = streaming or buffered
         if request.method != "POST" or named is None:
             return _refuse(404, "UnknownOperationException", "only Invoke and InvokeWithResponseStream are served")
-        if named["name"] not in (self._pool.function.name, self._pool.function.arn):
+        name, alias = _unqualified(unquote(named["name"]), self._pool.function.arn)
+        if alias:
+            message = f"not authorized to perform: lambda:InvokeFunction on resource: {self._pool.function.arn}:{alias}"
+            return _refuse(403, "AccessDeniedException", message)  # a permission on the function is none on an alias
+        if name not in (self._pool.function.name, self._pool.function.arn):
             return _refuse(404, "ResourceNotFoundException", f"Function not found: {named['name']}")
         try:
             _, answer = await self._pool.invoke(event, str(uuid.uuid4()), new_trace_id())
@@ -92,6 +97,14 @@ class InvokeApi:
             answer = InvocationResponse()
             answer.end(failed.outcome)
         return await (_stream(request, answer) if streaming else _whole(answer))
+
+
+def _unqualified(name: str, arn: str) -> tuple[str, str]:
+    """A function's name or ARN, and the alias behind it: "relay:api"."""
+    if name.startswith(arn):
+        return arn, name.removeprefix(arn).removeprefix(":")
+    own, _, alias = name.partition(":")
+    return own, alias
 
 
 async def _whole(answer: InvocationResponse) -> web.Response:

@@ -44,11 +44,13 @@ class EnvironmentPool:
     def environments(self) -> Sequence[Environment]:
         return tuple(self._environments)
 
-    async def invoke(self, event: bytes, request_id: str, trace_id: str) -> tuple[Environment, InvocationResponse]:
-        """Raises ThrottledError and InitFailedError."""
+    async def invoke(
+        self, event: bytes, request_id: str, trace_id: str, alias: str = ""
+    ) -> tuple[Environment, InvocationResponse]:
+        """Invokes the function by one of its aliases, or by its own name. Raises ThrottledError and InitFailedError."""
         environment = await self._acquire()
         try:
-            return environment, environment.invoke(event, request_id, trace_id)
+            return environment, environment.invoke(event, request_id, trace_id, alias)
         finally:
             self._reserved.discard(environment)
 

@@ -100,14 +100,14 @@ class Environment:
             return self.api.init_error
         return self._exit
 
-    def invoke(self, event: bytes, request_id: str, trace_id: str) -> InvocationResponse:
+    def invoke(self, event: bytes, request_id: str, trace_id: str, alias: str = "") -> InvocationResponse:
         """Only when idle."""
         timeout = self._function.timeout
         invocation = Invocation(
             request_id=request_id,
             event=event,
             deadline_ms=int((time.time() + timeout) * 1000),
-            function_arn=self._function.arn,
+            function_arn=f"{self._function.arn}:{alias}" if alias else self._function.arn,
             trace_id=trace_id,
             invocation_id=uuid.uuid4().hex,
         )

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.front.function_url import Disconnects
+from emulator.front.delivery import Disconnects
 from emulator.local_lambda import LocalLambda
 from emulator.runtime.function import Function, Idle
 from emulator.runtime.response_body import EarlyRefusal
