@@ -15,6 +15,12 @@ from clients.report import Finding, Result, judged, skipped
 from clients.signing import FUNCTION_URL_HOST, advice, is_loopback, openai_error
 from clients.smoke.endpoint import CHAT, Endpoint, error_code, short
 
+HANDSHAKE = {
+    "connection": "Upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-key": "eA==",
+    "sec-websocket-version": "13",
+}
 URL_ACTION, FUNCTION_ACTION = "lambda:InvokeFunctionUrl", "lambda:InvokeFunction"
 
 
@@ -41,6 +47,9 @@ def errors(at: Endpoint) -> Iterator[Finding]:
             yield _refused_by_aws(at, response)
             return
         yield judged(promise, response.status_code == status and bool(error_code(response)), short(response))
+    response = at.send(at.request(b"", at.signer, "/v1/responses", method="GET", headers=HANDSHAKE))
+    refused = (response.status_code, error_code(response)) == (426, "websockets_not_supported")
+    yield judged("a WebSocket is refused with 426, on which Codex uses HTTP at once", refused, short(response))
 
 
 def _refused_by_aws(at: Endpoint, response: httpx.Response) -> Finding:

@@ -105,6 +105,8 @@ class Door:
         why = refusal(request, body, self.host or request.host)
         if why:
             return web.json_response({"Message": f"Forbidden: {why}"}, status=403)
+        if request.headers.get("upgrade") == "websocket":
+            return self._error(426, "websockets_not_supported")
         if request.path != CHAT:
             return self._error(404)
         try:
@@ -131,8 +133,8 @@ class Door:
         return response
 
     @staticmethod
-    def _error(status: int) -> web.Response:
-        error = {"message": "no", "type": "invalid_request_error", "param": None, "code": None}
+    def _error(status: int, code: str | None = None) -> web.Response:
+        error = {"message": "no", "type": "invalid_request_error", "param": None, "code": code}
         return web.json_response({"error": error}, status=status)
 
 

@@ -28,10 +28,10 @@ def test_all_is_well(door: Door, capsys: pytest.CaptureFixture[str], tmp_path: P
     pacing.start()
     status = main([door.url, *CHEAP, "--json", str(tmp_path / "report.json")])
     pacing.join()
-    assert capsys.readouterr().out.splitlines()[-1] == f"all 7 promises are kept by {door.url}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"all 8 promises are kept by {door.url}"
     assert status == 0
     written = (tmp_path / "report.json").read_text()
-    assert json.loads(written)["counts"]["kept"] == 7
+    assert json.loads(written)["counts"]["kept"] == 8
     assert json.loads(written)["url"] == door.url
     assert SECRET not in written
     assert "AKIAEXAMPLE" not in written
