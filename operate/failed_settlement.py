@@ -15,6 +15,7 @@ EVENT = "settle_failed"
 MOST = 10**30
 """Pico-USD, tokens and milliseconds beyond are in no log; DynamoDB's numbers have 38 digits."""
 _TEXTS, _NUMBERS = ("id", "m", "e", "o", "v"), ("a", "u", "t", "bu", "bt", "s", "k")
+_BELONGING = ("g", "lb")  # only in records that have a group, labels
 MOST_CHARACTERS = 256
 """Of a request's id and a caller's key, which become parts of keys in the table (1,024 bytes there)."""
 
@@ -47,6 +48,9 @@ def settlement_of(line: Mapping[str, Any]) -> tuple[str, UsageRecord]:
     for field in _NUMBERS:
         if not _is_count(record.get(field)):
             raise UnusableLineError(f"`record.{field}` has to be a whole number")
+    for field in _BELONGING:
+        if field in record and not _is_key(record[field]):
+            raise UnusableLineError(f"`record.{field}` has to be a name")
     counts = record.get("c")
     if not isinstance(counts, dict) or not all(map(_is_count, counts.values())):
         raise UnusableLineError("`record.c` has to be an object of whole numbers")

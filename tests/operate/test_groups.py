@@ -91,6 +91,15 @@ def test_a_failed_settlement_whose_lease_is_over_is_corrected_in_both_accounts(
     assert (kept.group, kept.labels) == ("atlas", "project=x")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("g", 7), ("g", ""), ("g", "x" * 300), ("lb", {"a": "b"}), ("lb", "\x1b[2J")]
+)
+def test_a_line_with_a_group_or_labels_that_are_none_is_named(desk: Desk, field: str, value: object) -> None:
+    line = json.loads(failed(as_record(desk.reserve(group="atlas")).changed(group="atlas")))
+    line["record"][field] = value
+    assert f"`record.{field}` has to be a name" in desk.run("replay", given=json.dumps(line), ok=False)
+
+
 def test_a_line_from_before_there_were_groups_is_booked(desk: Desk) -> None:
     record = as_record(desk.reserve())
     line = json.loads(failed(record))
