@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.assembly.template import TemplateError, read, resolve
+from emulator.assembly.template import Distribution, TemplateError, distribution, read, resolve
 
 NAMES = {"Key": {"Ref": "arn:key"}, "Table": {"Ref": "table-1", "Arn": "arn:table"}}
 
@@ -84,3 +84,24 @@ def test_references_become_local_names(value: Any, expected: str) -> None:
 def test_what_cannot_be_known_here_is_named(value: Any) -> None:
     with pytest.raises(TemplateError):
         resolve(value, NAMES, region="eu-west-1")
+
+
+def edge(folder: Path, *, origin: dict[str, Any], behaviour: dict[str, Any]) -> Path:
+    config = {"Origins": [{"CustomOriginConfig": {}, **origin}], "DefaultCacheBehavior": behaviour}
+    resources = {"D": {"Type": "AWS::CloudFront::Distribution", "Properties": {"DistributionConfig": config}}}
+    folder.joinpath("Edge.template.json").write_text(json.dumps({"Resources": resources}))
+    return folder
+
+
+@pytest.mark.parametrize("functions", [[], [{"EventType": "viewer-request", "FunctionARN": "arn"}]])
+def test_an_edge_refuses_websockets_where_its_template_has_the_function(
+    tmp_path: Path, functions: list[dict[str, str]]
+) -> None:
+    header = {"OriginCustomHeaders": [{"HeaderName": "x-origin", "HeaderValue": "s"}]}
+    asked = edge(tmp_path, origin=header, behaviour={"FunctionAssociations": functions})
+    assert distribution(asked) == Distribution(header="x-origin", read_timeout=30.0, refuses_websockets=bool(functions))
+
+
+def test_an_edge_without_a_header_of_its_own_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match="adds no header"):
+        distribution(edge(tmp_path, origin={}, behaviour={}))
