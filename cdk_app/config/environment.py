@@ -83,7 +83,7 @@ class Environment(mistakes.Noted):
     direct_invokers: tuple[str, ...] = ()
 
     # The function. Memory in MB buys CPU, 1,769 MB being one full vCPU, and is most of what a response costs while it
-    # waits for OpenAI. 256 streams as fast as more does; 128 is half of that, and 20 ms later: docs/performance.md.
+    # waits for OpenAI. 256 streams as more does; 128 is half of that, and 10 to 20 ms later: docs/performance.md.
     memory_mb: int = 256
     # Seconds that one invocation may take.
     timeout_seconds: int = 300
