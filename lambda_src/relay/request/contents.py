@@ -117,7 +117,8 @@ def _refuse_reference(place: Place, part: Part) -> None:
     if isinstance(part.get("container"), str):
         raise not_allowed(path((place, "container")), NOTHING_IS_STORED)
     if place is not None and _stands_for_another(part):
-        raise not_allowed(path(place), f"it refers to something stored, and {NOTHING_IS_STORED}; {_SEND_THE_ITEM}")
+        cure = f"; {_SEND_THE_ITEM}" if isinstance(place[1], int) else ""
+        raise not_allowed(path(place), f"it refers to something stored, and {NOTHING_IS_STORED}{cure}")
 
 
 def _stands_for_another(part: Part) -> bool:

@@ -245,6 +245,10 @@ def test_a_refusal_names_what_is_refused_the_cure_and_the_setting() -> None:
         "`stateful`",
     ):
         assert word in item
+    voice = message_of(body_rules.speech, input="x", voice={"id": "voice_1"})
+    assert "'voice'" in voice
+    assert "`stateful`" in voice
+    assert "item" not in voice
     assert "`stateful`" in message_of(body_rules.responses, input=[{"type": "input_file", "file_id": "f"}])
     assert "`max_choices`" in message_of(body_rules.chat, n=3)
     assert "`service_tiers`" in message_of(body_rules.chat, service_tier="priority")
