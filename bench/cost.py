@@ -34,6 +34,15 @@ NOTHING_WHILE_IDLE = {
     "AWS::Logs::DeliveryDestination",
     "AWS::Logs::Delivery",
     "AWS::Logs::QueryDefinition",
+    "AWS::Lambda::Alias",
+    *(
+        f"AWS::ApiGateway::{kind}"
+        for kind in (
+            *("RestApi", "Resource", "Method", "Deployment", "Stage", "Account", "Authorizer", "GatewayResponse"),
+            *("DomainName", "BasePathMapping"),
+        )
+    ),
+    "AWS::WAFv2::WebACLAssociation",
     "AWS::IAM::Role",
     "AWS::IAM::Policy",
     "AWS::IAM::ManagedPolicy",
@@ -101,7 +110,7 @@ def thousand(memory_mb: int, site: Site) -> dict[str, float]:
 
 def figures(environments: list[str], site: Site) -> str:
     """The page's tables."""
-    tables = [_idle_table(environments, site), _answers_table(site)]
+    tables = [_idle_table(environments, site), _answers_table(site), _api_table(site)]
     if SIZES.exists():
         tables.append(_peers_table(json.loads(SIZES.read_text()), site))
     return "\n\n".join("\n".join(table) for table in tables) + "\n"
@@ -147,6 +156,19 @@ def _answers_table(site: Site) -> Iterator[str]:
         money = [f"{cell:.3f}" for cell in cells]
         money[3], money[5] = f"**{money[3]}**", f"**{money[5]}**"
         yield f"| {memory} MB | " + " | ".join(money) + f" | {cpu:.0%} |"
+
+
+def _api_table(site: Site) -> Iterator[str]:
+    """What an API adds to an environment: counted in the template of the one that has all that an API may have."""
+    counted = idle("api")
+    rules, authorizer = counted["web_acl_rule"], site.request + site.authorizer_seconds * 0.25 * site.gb_second
+    yield "| an API beside the Function URL, $ | |"
+    yield "|---|---:|"
+    yield f"| web ACL and its {rules} rules, a month | {site.web_acl + rules * site.web_acl_rule:.2f} |"
+    yield f"| a million requests, up to 10 MB of response each: API Gateway | {site.api_request * 1e6:.2f} |"
+    yield f"| WAF for them | {site.waf_request * 1e6:.2f} |"
+    yield f"| a million keys that API Gateway does not remember: the authorizer | {authorizer * 1e6:.2f} |"
+    yield f"| a GB of responses to the internet | {site.internet_gb:.2f} |"
 
 
 def _peers_table(results: dict[str, Any], site: Site) -> Iterator[str]:

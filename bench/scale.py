@@ -77,6 +77,8 @@ class Site:
     alarm_metric: float = 0.10
     dashboard: float = 3.0
     custom_metric: float = 0.30
+    api_request: float = 3.50e-6  # of a REST API; a streamed response counts again for each further 10 MB
+    authorizer_seconds: float = 0.05  # of a key that is not remembered, at 256 MB; an estimate
     internet_gb: float = 0.09  # from the function to a caller without CloudFront between
     edge_log_bytes: float = 2500  # of one request: WAF's record and CloudFront's, an estimate
     prompt_token: float = 0.15e-6  # gpt-4o-mini
