@@ -14,6 +14,8 @@ import jsonata
 Call = Callable[[str, Mapping[str, Any]], Any]
 """(service:action, arguments) -> result."""
 
+MOST_STATES = 1000
+
 
 class StateMachine:
     def __init__(self, definition: Mapping[str, Any], call: Call) -> None:
@@ -26,7 +28,8 @@ class StateMachine:
         variables: dict[str, Any] = {}
         name, value = self._definition["StartAt"], dict(given)
         context = {"Execution": {"StartTime": started}}
-        while True:
+        # Time does not pass here: what goes round in circles would end by its TimeoutSeconds.
+        for _ in range(MOST_STATES):
             state = self._definition["States"][name]
             states: dict[str, Any] = {"input": value, "context": context}
             if state["Type"] == "Choice":
@@ -43,6 +46,7 @@ class StateMachine:
             if state.get("End"):
                 return value
             name = state["Next"]
+        raise TimeoutError("States.Timeout")
 
     def _attempts(self, state: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         most = sum(retry.get("MaxAttempts", 3) for retry in state.get("Retry", []))
