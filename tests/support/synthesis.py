@@ -104,6 +104,7 @@ EVERYTHING = Environment(
 FREE_PLAN = replace(
     EVERYTHING,
     name="free-plan",
+    alarms=AlarmOptions(usd_per_day=50),
     edge_options=replace(EVERYTHING.edge_options, plan="free", ai_rules="off", ai_guardrails_role=None),
 )
 # An API beside the Function URL, with all that it may have; the smallest one that there is.

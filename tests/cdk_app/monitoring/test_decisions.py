@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
 import pytest
 
+from cdk_app.checks import guards
 from cdk_app.monitoring import spend_states
 from cdk_app.monitoring.spend_states import Watched
-from tests.support.synthesis import EVERYTHING, Synthesised
+from tests.support.synthesis import EVERYTHING, FREE_PLAN, Synthesised
 
 Template = dict[str, Any]
 LAMBDA, OWN = "AWS/Lambda", "OpenAILambdaRelay"
@@ -146,6 +148,34 @@ def test_the_watch_may_do_what_it_does_and_nothing_else(template: Template, temp
     assert allowed["dynamodb:PutItem"]["Condition"] == {
         "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["switch"]}
     }
+
+
+def test_a_watch_that_only_tells_may_stop_nothing(templates: dict[str, Synthesised]) -> None:
+    alone = templates[FREE_PLAN.name].stacks["monitoring"]
+    assert FREE_PLAN.alarms.stop_at_usd_per_day is None
+    assert "Judge" in definition(alone, [])["States"]
+    text = json.dumps(alone)
+    assert "SpendToday" in text
+    assert "FunctionConcurrency" not in text
+    assert "dynamodb:PutItem" not in text
+    assert "SpendCommand" in alone["Outputs"]
+    assert "ResumeCommand" not in alone["Outputs"]
+
+
+def test_metrics_may_be_put_under_the_relays_name_only(template: Template) -> None:
+    broken = copy.deepcopy(template)
+    assert guards.problems(broken, EVERYTHING) == []
+    for policy in of(broken, "AWS::IAM::Policy").values():
+        for one in policy["PolicyDocument"]["Statement"]:
+            if one["Action"] == "cloudwatch:PutMetricData":
+                del one["Condition"]
+    (line,) = guards.problems(broken, EVERYTHING)
+    assert "cloudwatch:PutMetricData is allowed on every resource" in line
+
+
+def test_a_resume_is_read_as_it_is_now(template: Template) -> None:
+    """An answer of a moment ago would stop again what somebody has just let go on."""
+    assert definition(template, [])["States"]["Resumed"]["Arguments"]["ConsistentRead"] is True
 
 
 def test_the_watchs_own_alarm_rings_when_nothing_is_counted(template: Template) -> None:
