@@ -31,6 +31,7 @@ class ApiDoor(Construct):
         options: ApiOptions,
         table_name: str,
         python: str,
+        reserves_concurrency: bool,
         log_retention_days: int,
         removal_policy: cdk.RemovalPolicy,
     ) -> None:
@@ -66,7 +67,7 @@ class ApiDoor(Construct):
                 "Keys",
                 table_name=table_name,
                 python=python,
-                concurrency=options.authorizer_concurrency,
+                concurrency=options.authorizer_concurrency if reserves_concurrency else None,
                 log_retention_days=log_retention_days,
                 removal_policy=removal_policy,
             )
@@ -95,6 +96,7 @@ class ApiDoor(Construct):
     def outputs(self, stack: cdk.Stack) -> None:
         """The base URLs, ready for OPENAI_BASE_URL."""
         if self._keys:
+            cdk.CfnOutput(stack, "KeyAuthorizer", value=self._keys.function.function_name)
             cdk.CfnOutput(stack, "ApiBaseUrl", description="OPENAI_BASE_URL with a key", value=f"{self._api.url}/v1")
         if self._options.tokens:
             cdk.CfnOutput(

@@ -24,7 +24,7 @@ class KeyAuthorizer(Construct):
         *,
         table_name: str,
         python: str,
-        concurrency: int,
+        concurrency: int | None,
         log_retention_days: int,
         removal_policy: cdk.RemovalPolicy,
     ) -> None:

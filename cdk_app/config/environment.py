@@ -136,3 +136,11 @@ class Environment(mistakes.Noted):
     on_destroy: Literal["delete", "keep"] = "keep"
 
     waivers: tuple[Waiver, ...] = ()
+
+    @property
+    def reserved_in_all(self) -> int | None:
+        """What its functions reserve of the account's concurrency together; None where none is reserved."""
+        if self.reserved_concurrency is None:
+            return None
+        has_keys = self.api is not None and self.api.keys
+        return self.reserved_concurrency + (self.api.authorizer_concurrency if self.api and has_keys else 0)

@@ -47,7 +47,8 @@ class ApiOptions(mistakes.Noted):
     scopes: tuple[str, ...] = ()
     # Seconds for which API Gateway remembers what the authorizer said of a key. A revocation does not wait for it.
     cache_seconds: int = 300
-    # How many keys that are not remembered may be judged at once; taken from the account's concurrency.
+    # How many keys that are not remembered may be judged at once; taken from the account's concurrency, unless the
+    # environment reserves none.
     authorizer_concurrency: int = 5
     # A name of your own instead of ID.execute-api.REGION.amazonaws.com, which is then closed, with its certificate in the
     # environment's region.

@@ -58,6 +58,7 @@ class RelayStack(cdk.Stack):
                 options=environment.api,
                 table_name=limits.table_name,
                 python=target_python.VERSION,
+                reserves_concurrency=environment.reserved_concurrency is not None,
                 log_retention_days=environment.log_retention_days,
                 removal_policy=removal_policy,
             )

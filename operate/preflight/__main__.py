@@ -48,18 +48,25 @@ class NotAskedError(Exception):
 
 def problem(environment: Environment, found: Concurrency, region: str) -> str:
     """One line that says what to change; "" when the environment can be deployed."""
-    wanted = environment.reserved_concurrency
+    wanted = environment.reserved_in_all
     if not wanted or wanted <= found.reservable:
         return ""
     less = f"set reserved_concurrency to {found.reservable} at most" if found.reservable else (
         "set reserved_concurrency=None and give Waiver(rule='no-concurrency-cap', reason=...)"
     )  # fmt: skip
+    own = _words(environment)
     return (
-        f"{environment.name}: reserved_concurrency is {wanted}, and this account can reserve {found.reservable} in {region} "
+        f"{environment.name}: reserved_concurrency is {own}, and this account can reserve {found.reservable} in {region} "
         f"(its quota is {found.quota}, and {min(KEPT_UNRESERVED, found.quota)} stay unreserved): {less} in "
         "cdk_app/environments.py, or ask for a higher quota: aws service-quotas request-service-quota-increase "
         f"--region {region} --service-code lambda --quota-code {_QUOTA} --desired-value {_enough(wanted, found)}"
     )
+
+
+def _words(environment: Environment) -> str:
+    """ "5", or "5, with the API's authorizer 10"."""
+    own, in_all = environment.reserved_concurrency, environment.reserved_in_all
+    return str(own) if own == in_all else f"{own}, with the API's authorizer {in_all}"
 
 
 def ask(account: Account, environment: Environment) -> Concurrency:
@@ -79,8 +86,9 @@ def _reserved(account: Account, client: Any, environment: Environment) -> int:
     try:
         described = account.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
         outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])}
-        answer = client.get_function_concurrency(FunctionName=outputs["FunctionName"])
-        return int(answer.get("ReservedConcurrentExecutions", 0))
+        functions = [outputs[name] for name in ("FunctionName", "KeyAuthorizer") if name in outputs]
+        answers = [client.get_function_concurrency(FunctionName=name) for name in functions]
+        return sum(int(answer.get("ReservedConcurrentExecutions", 0)) for answer in answers)
     except (ClientError, KeyError, IndexError, *EXPECTED):
         return 0
 

@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdk_app import environments
+from cdk_app.options.api_options import ApiOptions
 from operate.preflight.__main__ import Concurrency, problem
 from tests.support.doubles.aws_account import Aws
 from tests.support.synthesis import ROOT
@@ -193,3 +195,17 @@ def test_what_can_be_reserved(quota: int, unreserved: int, ours: int, most: int)
         line = problem(environment, found, "eu-west-1")
         assert (line == "") == fits
         assert fits or ("at most" in line) == (most > 0)
+
+
+@pytest.mark.parametrize(
+    ("free", "says"), [(112, "reserved_concurrency is 10, with the API's authorizer 15"), (115, "")]
+)
+def test_what_the_authorizer_of_keys_reserves_is_counted(free: int, says: str) -> None:
+    environment = replace(
+        environments.find("staging"), reserved_concurrency=10, api=ApiOptions(authorizer_concurrency=5)
+    )
+    found = Concurrency(quota=1000, unreserved=free, ours=0)
+    text = problem(environment, found, "eu-central-1")
+    assert says in text
+    assert bool(text) == bool(says)
+    assert problem(replace(environment, api=None), found, "eu-central-1") == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -351,3 +352,9 @@ def test_the_smallest_api_is_complete_too(templates: dict[str, Synthesised]) -> 
     assert guards.problems(made, KEYS_ONLY) == []
     assert not list(of(made, "AWS::ApiGateway::Account")), "the account has a role for logs already"
     assert "ApiTokenBaseUrl" not in made["Outputs"]
+
+
+def test_an_environment_that_reserves_nothing_reserves_nothing_for_the_authorizer() -> None:
+    """A new account has ten concurrent executions, of which none can be reserved."""
+    assert replace(API, reserved_concurrency=None).reserved_in_all is None
+    assert (API.reserved_in_all, EVERYTHING.reserved_in_all) == (8, 7)
