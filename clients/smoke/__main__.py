@@ -23,6 +23,7 @@ from clients.deployed.account import Account, UnavailableError
 from clients.deployed.deployment import Deployment
 from clients.report import Finding, Redaction
 from clients.signing import CREDENTIAL_ERRORS, Signer, endpoint, explained, is_loopback, signer
+from clients.smoke.bearers import KEY_VARIABLE
 from clients.smoke.checks import CHECKS, SLOW, Walk, check
 from clients.smoke.endpoint import Endpoint
 
@@ -72,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--deadline", type=float, metavar="SECONDS", help="wait for a stream that the time-out cuts")
     parser.add_argument("--role", default="", metavar="ARN", help="one that may call, to try each permission alone")
     parser.add_argument("--edge", default="", choices=("optional", "required"), help="the environment's edge")
+    parser.add_argument(
+        "--api", default="", metavar="BASE_URL", help=f"the API's, to check it, too, with the key in {KEY_VARIABLE}"
+    )
     parser.add_argument("--drill", action="store_true", help="let the spend watch stop the relay, and take it back")
     parser.add_argument("--quick", action="store_true", help=f"without {', '.join(SLOW)}")
     parser.add_argument("--only", nargs="+", choices=list(CHECKS), metavar="CHECK", help=f"of: {', '.join(CHECKS)}")
@@ -99,6 +103,8 @@ def _reported(
             silence_seconds=given.silence,
             deadline_seconds=given.deadline,
             drill=given.drill,
+            api=given.api,
+            api_bearer=os.environ.get(KEY_VARIABLE, ""),
         )
         for finding in check(walk, names):
             print(report.lines(finding, redaction), flush=True)
@@ -118,7 +124,8 @@ def _redaction(url: str, signs: Signer, *, identify: bool) -> Redaction:
     # What AWS names by itself is cut to its kind, so that the region stays readable.
     own = [host for host in hosts if not host.endswith((".on.aws", ".cloudfront.net"))]
     identity = [] if identify else [known.access_key]
-    return Redaction(secrets=[known.secret_key, known.token or "", *identity], hosts=own, identify=identify)
+    bearer = os.environ.get(KEY_VARIABLE, "")
+    return Redaction(secrets=[known.secret_key, known.token or "", bearer, *identity], hosts=own, identify=identify)
 
 
 if __name__ == "__main__":

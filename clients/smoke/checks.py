@@ -14,7 +14,7 @@ from clients.deployed import alarms, records, state
 from clients.deployed.account import UnavailableError
 from clients.deployed.deployment import Deployment
 from clients.report import Finding, Result, skipped
-from clients.smoke import edge, locks, streams
+from clients.smoke import bearers, edge, locks, streams
 from clients.smoke.endpoint import Endpoint, Stream
 
 
@@ -33,6 +33,8 @@ class Walk:
     heartbeat_seconds: float = streams.HEARTBEAT_SECONDS
     deadline_seconds: float | None = None
     drill: bool = False
+    api: str = ""
+    api_bearer: str = field(default="", repr=False)
 
     def noting(self, what: str) -> Endpoint:
         """The endpoint; the next stream's request is noted under `what`, so that its record can be looked for."""
@@ -97,6 +99,7 @@ CHECKS: Mapping[str, Callable[[Walk], Iterator[Finding]]] = {
     ),
     "deadline": _deadline,
     "edge": lambda walk: edge.edge(walk.at),
+    "api": lambda walk: bearers.api(walk.at, walk.api, walk.api_bearer),
     "references": lambda walk: state.references(walk.deployment()),
     "grants": lambda walk: state.grants(walk.deployment()),
     "concurrency": lambda walk: state.concurrency(walk.deployment()),
