@@ -72,12 +72,9 @@ def _is_past_url(statement: Mapping[str, Any]) -> bool:
 
 def concurrency(deployed: Deployment) -> Iterator[Finding]:
     """What is reserved now is what the template says, also after a stop and an update."""
-    (function,) = (
-        resource["Properties"]
-        for resource in deployed.account.template(deployed.relay).values()
-        if resource["Type"] == "AWS::Lambda::Function"
-    )
-    wanted = function.get("ReservedConcurrentExecutions")
+    functions = {name: id for id, name in deployed.account.resources(deployed.relay, "AWS::Lambda::Function")}
+    function = deployed.account.template(deployed.relay)[functions[deployed.function]]
+    wanted = function["Properties"].get("ReservedConcurrentExecutions")
     reserved = deployed.reserved()
     yield judged(
         "the reserved concurrency is the template's",

@@ -98,6 +98,6 @@ class KeysTable:
 
     def _change(self, key: Key, field: str, value: int) -> None:
         update = Update(self._limits.name, {"pk": api_key.PARTITION, "sk": key.id})
-        update.require(f"attribute_exists({update.path('pk')})")
-        update.set(update.path(field), value)
+        update.require_present("pk")
+        update.set(field, value)
         self._limits.store.call("UpdateItem", update.request())

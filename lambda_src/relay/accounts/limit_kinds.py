@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 
 from relay.frozen import Frozen
@@ -51,11 +52,10 @@ class Windows(Frozen):
     day: str
     month: str
 
-    @classmethod
-    def at(cls, milliseconds: int) -> Windows:
+    @staticmethod
+    def at(milliseconds: int) -> Windows:
         """The windows of an epoch time."""
-        date = utc_date(milliseconds)
-        return cls(minute=f"m:{milliseconds // 60_000}", day=f"d:{date}", month=f"M:{date[:7]}")
+        return _windows(milliseconds // 60_000)
 
     def counter(self, window: Window, unit: Unit) -> str:
         """The attribute in which `unit` is counted during `window`."""
@@ -66,6 +66,13 @@ class Windows(Frozen):
     def counters(self, pairs: Iterable[tuple[Window, Unit]]) -> list[tuple[str, Unit]]:
         """The attributes of several windows and units, each with its unit."""
         return [(self.counter(window, unit), unit) for window, unit in pairs]
+
+
+# A request asks for those of its minute some ten times.
+@lru_cache(maxsize=8)
+def _windows(minute: int) -> Windows:
+    date = utc_date(minute * 60_000)
+    return Windows(minute=f"m:{minute}", day=f"d:{date}", month=f"M:{date[:7]}")
 
 
 def utc_date(milliseconds: int) -> str:

@@ -7,8 +7,9 @@ Source: docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.htm
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, TypeAlias
+
+from relay.frozen import EMPTY
 
 Body: TypeAlias = dict[str, Any]
 """A request to DynamoDB, or the fields of something stored: its JSON is too varied for a closer type to help."""
@@ -45,8 +46,12 @@ def decode(value: Item) -> Any:
     raise TypeError(f"no value of type {kind} is ever stored")
 
 
+Path: TypeAlias = str | tuple[str, ...]
+"""The name of an attribute, or the names from the item down to what is meant: "a.b" is one name, ("a", "b") are two."""
+
+
 class Update:
-    """One UpdateItem request in the making. A path is a tuple of names, so that "a.b" is never taken for two."""
+    """One UpdateItem request in the making: what it does, and on which conditions, all of which have to hold."""
 
     def __init__(self, table: str, key: Mapping[str, str]) -> None:
         self.table = table
@@ -58,15 +63,61 @@ class Update:
         self._removes: list[str] = []
         self._conditions: list[str] = []
 
-    def path(self, *names: str) -> str:
-        """The placeholder of a document path."""
+    def set(self, path: Path, value: Any) -> None:
+        """Puts `value` at `path`."""
+        self._sets.append(f"{self._place(path)} = {self._value(value)}")
+
+    def add(self, amounts: Mapping[str, int], starts: Mapping[str, int] = EMPTY) -> None:
+        """Adds each amount to the number of that name, or to its start (0) when there is none yet."""
+        for name, amount in amounts.items():
+            place, start = self._place(name), self._value(starts.get(name, 0))
+            self._sets.append(f"{place} = if_not_exists({place}, {start}) + {self._value(amount)}")
+
+    def ensure(self, path: Path, value: Any) -> None:
+        """Puts `value` at `path` unless something is there."""
+        place = self._place(path)
+        self._sets.append(f"{place} = if_not_exists({place}, {self._value(value)})")
+
+    def remove(self, *paths: Path) -> None:
+        """Removes what is there, if anything."""
+        self._removes += map(self._place, paths)
+
+    def require_absent(self, *paths: Path) -> None:
+        """Nothing is at any of `paths`."""
+        self._conditions += [f"attribute_not_exists({self._place(path)})" for path in paths]
+
+    def require_present(self, path: Path) -> None:
+        """Something is at `path`."""
+        self._conditions.append(f"attribute_exists({self._place(path)})")
+
+    def require_equal(self, path: Path, value: Any) -> None:
+        """`value` is at `path`."""
+        self._conditions.append(f"{self._place(path)} = {self._value(value)}")
+
+    def require_at_most(self, bounds: Mapping[str, int]) -> None:
+        """The number of each name is at most its bound, or is not there, which counts as 0."""
+        for name, bound in bounds.items():
+            place = self._place(name)
+            self._conditions.append(f"(attribute_not_exists({place}) OR {place} <= {self._value(bound)})")
+
+    def require_before(self, path: Path, text: str) -> None:
+        """The text at `path` comes before `text` in the order of bytes, or is not there."""
+        place = self._place(path)
+        self._conditions.append(f"(attribute_not_exists({place}) OR {place} < {self._value(text)})")
+
+    def require_fewer(self, path: Path, count: int) -> None:
+        """The map at `path` has fewer than `count` entries."""
+        self._conditions.append(f"size({self._place(path)}) < {self._value(count)}")
+
+    def _place(self, path: Path) -> str:
+        names = (path,) if isinstance(path, str) else path
         return ".".join([self._names.get(name) or self._name(name) for name in names])
 
     def _name(self, name: str) -> str:
         placeholder = self._names[name] = f"#{len(self._names)}"
         return placeholder
 
-    def value(self, value: Any) -> str:
+    def _value(self, value: Any) -> str:
         """The placeholder of a value; a number that comes again has the same."""
         is_number = type(value) is int
         if is_number and value in self._numbers:
@@ -76,34 +127,6 @@ class Update:
         if is_number:
             self._numbers[value] = placeholder
         return placeholder
-
-    def set(self, path: str, value: Any) -> None:
-        """Put `value` at `path`."""
-        self._sets.append(f"{path} = {self.value(value)}")
-
-    def add(self, amounts: Mapping[str, int], starts: Mapping[str, int] = MappingProxyType({})) -> None:
-        """Add each amount to the number of that name, or to its start (0) when there is none yet."""
-        for name, amount in amounts.items():
-            path, start = self.path(name), self.value(starts.get(name, 0))
-            self._sets.append(f"{path} = if_not_exists({path}, {start}) + {self.value(amount)}")
-
-    def ensure(self, path: str, value: Any) -> None:
-        """Put `value` at `path` unless something is there."""
-        self._sets.append(f"{path} = if_not_exists({path}, {self.value(value)})")
-
-    def remove(self, path: str) -> None:
-        """Remove what is at `path`, if anything."""
-        self._removes.append(path)
-
-    def require(self, condition: str) -> None:
-        """Apply the update only if `condition` holds, beside all others."""
-        self._conditions.append(condition)
-
-    def require_at_most(self, bounds: Mapping[str, int]) -> None:
-        """Apply the update only if the number of each name is at most its bound, or is not there (counting as 0)."""
-        for name, bound in bounds.items():
-            path = self.path(name)
-            self.require(f"(attribute_not_exists({path}) OR {path} <= {self.value(bound)})")
 
     def request(self) -> Body:
         """The body of the UpdateItem call, which returns the whole new item, or the item that failed the condition."""

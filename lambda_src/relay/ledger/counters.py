@@ -21,15 +21,14 @@ def require_room(update: Update, entry: Reservation, limits: Limits, windows: Wi
 
     What costs nothing needs no room. `expired` reservations leave `open` in the same write.
     """
-    amounts = entry.amounts()
-    needed = [(kind, limit) for kind, limit in limits.figures() if amounts[kind.unit]]
-    counted = [(kind, limit) for kind, limit in needed if kind.window is not Window.NOW]
-    names = windows.counters((kind.window, kind.unit) for kind, _ in counted)
-    update.require_at_most(
-        {name: limit - amounts[unit] for (name, unit), (_, limit) in zip(names, counted, strict=True)}
-    )
-    for _, limit in [each for each in needed if each not in counted]:
-        update.require(f"size({update.path(OPEN)}) < {update.value(limit + expired)}")
+    amounts, bounds = entry.amounts(), dict[str, int]()
+    for kind, limit in limits.figures():
+        need = amounts[kind.unit]
+        if need and kind.window is Window.NOW:
+            update.require_fewer(OPEN, limit + expired)
+        elif need:
+            bounds[windows.counter(kind.window, kind.unit)] = limit - need
+    update.require_at_most(bounds)
 
 
 def book(update: Update, entry: Reservation, windows: Windows) -> None:

@@ -19,7 +19,7 @@ from relay.ledger.items import (
     refusals_attribute,
     refusals_key,
 )
-from relay.ledger.writes import Writes, remove_open, require_absent, settle_open
+from relay.ledger.writes import Writes, remove_open, settle_open
 
 
 class CallerWrites(Writes):
@@ -51,7 +51,7 @@ class CallerWrites(Writes):
         """Counts a refusal. `reason` is from a fixed set, `model` from the operator's lists; see items.refusals_key."""
         update = Update(self._table, refusals_key(self._caller, windows, reason))
         update.add({refusals_attribute(model): 1})
-        update.set(update.path("expires"), expires)
+        update.set("expires", expires)
         return update.request()
 
     def correct(self, booked: UsageRecord, right: UsageRecord, expires: int) -> Body:
@@ -68,7 +68,7 @@ class CallerWrites(Writes):
         if booked.group:
             update = Update(self._table, group_account_key(booked.group))
             # What the group's account still holds of it is settled by this record.
-            require_absent(update, booked.id)
+            update.require_absent((OPEN, booked.id), (DONE, booked.id))
             updates.append(_corrected(update, booked, right))
         return {"TransactItems": [{"Put": put}, *({"Update": changed} for changed in updates)]}
 
@@ -85,7 +85,7 @@ class GroupWrites(Writes):
         update = self._update()
         remove_open(update, entry.id)
         if record.keep:
-            update.set(update.path(DONE, entry.id), record.fields())
+            update.set((DONE, entry.id), record.fields())
         _rebook(update, entry, record, known, now)
         return update.request()
 
@@ -95,14 +95,12 @@ def _rebook(update: Update, entry: Reservation, record: UsageRecord, known: Acco
     booked = Corrections()
     booked.replace(entry, usd=record.usd, tokens=record.tokens)
     booked.apply(update)
-    for name in known.stale(now):
-        if name not in booked.names:
-            update.remove(update.path(name))
+    update.remove(*(name for name in known.stale(now) if name not in booked.names))
 
 
 def _corrected(update: Update, booked: UsageRecord, right: UsageRecord) -> Body:
     corrections = Corrections()
     corrections.replace(booked.reservation, usd=right.usd, tokens=right.tokens)
     corrections.apply(update)
-    update.ensure(update.path(OPEN), {})
+    update.ensure(OPEN, {})
     return {name: value for name, value in update.request().items() if not name.startswith("ReturnValues")}

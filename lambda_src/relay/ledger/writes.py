@@ -56,26 +56,25 @@ class Writes:
         update = self._update()
         windows = Windows.at(entry.at)
         require_room(update, entry, limits, windows, len(expired))
-        path = update.path(VERSION)
-        update.require(f"attribute_not_exists({path})" if version is None else f"{path} = {update.value(version)}")
-        for name in (STOPPED, HALTED):
-            update.require(f"attribute_not_exists({update.path(name)})")
-        require_absent(update, entry.id)
+        if version is None:
+            update.require_absent(VERSION)
+        else:
+            update.require_equal(VERSION, version)
+        update.require_absent(STOPPED, HALTED, (OPEN, entry.id), (DONE, entry.id))
         book(update, entry, windows)
-        update.set(update.path(OPEN, entry.id), entry.fields())
+        update.set((OPEN, entry.id), entry.fields())
         for record in expired:
             settle_open(update, record)
-        for id in written:
-            update.remove(update.path(DONE, id))
+        update.remove(*((DONE, id) for id in written))
         return update.request()
 
     def create(self, entry: Reservation) -> Body:
         """Books the first request in an account that is not there yet, once `counters.fits` has judged it."""
         update = self._update()
-        update.require(f"attribute_not_exists({update.path('pk')})")
+        update.require_absent("pk")
         book(update, entry, Windows.at(entry.at))
-        update.set(update.path(OPEN), {entry.id: entry.fields()})
-        update.set(update.path(DONE), {})
+        update.set(OPEN, {entry.id: entry.fields()})
+        update.set(DONE, {})
         return update.request()
 
     def withdraw(self, entry: Reservation) -> Body:
@@ -106,18 +105,17 @@ class Writes:
             corrections.take_back(entry)
         kept = {tombstone.id for tombstone in tombstones}
         for record in expired:
-            update.require(f"{update.path(DONE, record.id, 'o')} = {update.value(EXPIRED)}")
+            update.require_equal((DONE, record.id, "o"), EXPIRED)
             corrections.take_back(record.reservation)
             if record.id not in kept:
-                update.remove(update.path(DONE, record.id))
+                update.remove((DONE, record.id))
         corrections.apply(update)
-        update.require(f"attribute_exists({update.path(DONE)})")
+        update.require_present(DONE)
         for tombstone in tombstones:
             if tombstone.id not in present:
-                require_absent(update, tombstone.id)
-            update.set(update.path(DONE, tombstone.id), tombstone.fields())
-        for id in past:
-            update.remove(update.path(DONE, id))
+                update.require_absent((OPEN, tombstone.id), (DONE, tombstone.id))
+            update.set((DONE, tombstone.id), tombstone.fields())
+        update.remove(*((DONE, id) for id in past))
         return update.request()
 
     def expire(self, expired: Sequence[UsageRecord]) -> Body:
@@ -131,22 +129,21 @@ class Writes:
         """Takes back an expired reservation that was a late copy of a request that has a record already, or, in a group's
         account, books what the record of its caller says it came to (`right`)."""
         update = self._update()
-        update.require(f"{update.path(DONE, expired.id, 'o')} = {update.value(EXPIRED)}")
+        update.require_equal((DONE, expired.id, "o"), EXPIRED)
         corrections = Corrections()
         if right is None:
             corrections.take_back(expired.reservation)
         else:
             corrections.replace(expired.reservation, usd=right.usd, tokens=right.tokens)
         corrections.apply(update)
-        update.remove(update.path(DONE, expired.id))
+        update.remove((DONE, expired.id))
         return update.request()
 
     def forget(self, ids: Iterable[str]) -> Body:
         """Removes from `done` what has a record of its own."""
         update = self._update()
-        update.require(f"attribute_exists({update.path(DONE)})")
-        for id in ids:
-            update.remove(update.path(DONE, id))
+        update.require_present(DONE)
+        update.remove(*((DONE, id) for id in ids))
         return update.request()
 
     def listing(self, subject: str) -> Body:
@@ -157,9 +154,8 @@ class Writes:
     def warn(self, limit: str, window: str, token: str) -> Body:
         """Notes who warns of a limit in a window, as `token` ("d:2026-11-23 ID"): one does, the others fail the condition."""
         update = self._update()
-        path = update.path(f"{WARNED}{limit}")
-        update.require(f"attribute_not_exists({path}) OR {path} < {update.value(window)}")
-        update.set(path, token)
+        update.require_before(f"{WARNED}{limit}", window)
+        update.set(f"{WARNED}{limit}", token)
         return update.request()
 
     def set_overrides(self, fields: Mapping[str, str | int], lifted: Iterable[str] = ()) -> Body:
@@ -167,30 +163,23 @@ class Writes:
         out. The version changes, so that every process has to take notice at its next admission."""
         update = self._update()
         update.add({VERSION: 1})
-        update.ensure(update.path(OPEN), {})
-        update.ensure(update.path(DONE), {})
+        update.ensure(OPEN, {})
+        update.ensure(DONE, {})
         for name, value in fields.items():
-            update.set(update.path(name), stored_text(value, REASON_LENGTH) if isinstance(value, str) else value)
-        for name in lifted:
-            update.remove(update.path(name))
+            update.set(name, stored_text(value, REASON_LENGTH) if isinstance(value, str) else value)
+        update.remove(*lifted)
         return update.request()
 
     def _update(self) -> Update:
         return Update(self._table, self._account)
 
 
-def require_absent(update: Update, id: str) -> None:
-    for place in (OPEN, DONE):
-        update.require(f"attribute_not_exists({update.path(place, id)})")
-
-
 def remove_open(update: Update, id: str) -> None:
-    path = update.path(OPEN, id)
-    update.require(f"attribute_exists({path})")
-    update.remove(path)
+    update.require_present((OPEN, id))
+    update.remove((OPEN, id))
 
 
 def settle_open(update: Update, record: UsageRecord) -> None:
     """Moves an open reservation to `done`, as `record`."""
     remove_open(update, record.id)
-    update.set(update.path(DONE, record.id), record.fields())
+    update.set((DONE, record.id), record.fields())

@@ -119,7 +119,7 @@ class CostBound(Frozen):
             )
             # Where no tier is pinned OpenAI's project decides, which the relay cannot see.
             is_open = tier in ("", "auto") and self.takes_tier and not policy.in_usd
-            usd = max(map(most, price.tiers if is_open else (tier, "")))
+            usd = max(map(most, price.tiers if is_open else {tier or "default", "default"}))
         return Bound(
             tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, tier=tier, characters=characters, seconds=seconds,
             long_cache=long_cache, unbounded=missing,

@@ -38,7 +38,7 @@ def headers(views: Sequence[View], now: int) -> dict[str, str]:
     left: dict[str, list[tuple[int, int]]] = {}
     for account, limits in views:
         figures = [(kind, limit) for kind, limit in limits.figures() if kind.window is not Window.NOW]
-        names = Windows.at(now).counters((kind.window, kind.unit) for kind, _ in figures)
+        names = Windows.at(now).counters([(kind.window, kind.unit) for kind, _ in figures])
         for (kind, limit), (name, _) in zip(figures, names, strict=True):
             left.setdefault(kind.name, []).append((max(0, limit - account.counters.get(name, 0)), limit))
     shown = {}
