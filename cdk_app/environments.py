@@ -46,8 +46,8 @@ ENVIRONMENTS = (
         # For developers, whose coding agents bring tools of their own.
         requests=RequestPolicy(tools=(*AGENT_TOOLS, "namespace")),
         callers=CallerPolicies(default=CallerPolicy(requests_per_minute=60, concurrent=5, usd_per_day=2)),
-        # Without figures of one's own a budget refuses pictures: OpenAI publishes none for current models. These are three
-        # times the dearest that others have published (docs/prices.md).
+        # A budget refuses pictures of current models, because OpenAI publishes no largest one. These are assumptions: the
+        # output is nearly four times the dearest that others have published (docs/prices.md), the input is a guess.
         prices={
             "gpt-image-2": {
                 "input": 5,
