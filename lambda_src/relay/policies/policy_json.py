@@ -50,11 +50,15 @@ def parse(text: str) -> Policies:
         raise PolicyError(f"policies: not JSON: {error}") from None
     _only(root, {"default", "rules", "groups"}, "policies")
     groups = {_group_name(name): _group(name, value) for name, value in _mapping(root, "groups").items()}
-    default = _policy(root.get("default", {}), Policy(), "default", groups)
+    written = root.get("default", {})
+    default = _policy(written, Policy(), "default", groups)
+    # A rule starts from the default's own labels: those of the default's group belong to its members.
+    own = EMPTY if default is None else _labels(written.get("labels"), "policies['default'].labels")
+    base = (default or Policy()).changed(labels=own)
     return Policies(
         default=default,
         rules=tuple(
-            (_pattern(pattern), _policy(value, default or Policy(), pattern, groups))
+            (_pattern(pattern), _policy(value, base, pattern, groups))
             for pattern, value in _mapping(root, "rules").items()
         ),
     )

@@ -116,6 +116,19 @@ def test_labels_are_the_groups_unless_the_rule_says_others_in_the_order_of_their
     assert policy_of(GROUPS, "alone").label_text == ""
 
 
+def test_labels_of_the_defaults_group_stay_with_its_members() -> None:
+    """The default's own labels are inherited; a team's requests are never booked under another team's."""
+    text = """{"groups": {"a": {"labels": {"team": "a", "cost_center": "1"}}, "b": {"labels": {"team": "b"}}},
+               "default": {"group": "a", "labels": {"stage": "prod"}},
+               "rules": {"*:role/b": {"group": "b"}, "*:role/none": {"group": null}, "*:role/a": {"rpm": 5}}}"""
+    assert [policy_of(text, role).label_text for role in ("app", "a", "b", "none")] == [
+        "cost_center=1,stage=prod,team=a",
+        "cost_center=1,stage=prod,team=a",
+        "stage=prod,team=b",
+        "stage=prod",
+    ]
+
+
 def test_a_bound_is_needed_where_the_group_alone_has_a_budget() -> None:
     text = """{"groups": {"g": {"tokens_day": 5}, "h": {"usd_day": 5}},
                "rules": {"*:role/g": {"group": "g"}, "*:*": {"group": "h"}}}"""
