@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from relay.accounts.account import EXPIRED, Account, Reservation, UsageRecord
+from relay.accounts.account import EXPIRED, VOIDED, Account, Reservation, UsageRecord, account_of
 from relay.accounts.limit_kinds import Limits
 from relay.aws.errors import ConditionFailedError
 from relay.aws.update_expression import Body
 from relay.frozen import Frozen
-from relay.ledger.items import group_account_key, record_in, record_key
+from relay.ledger.items import account_key, group_account_key, record_in, record_key
 from relay.ledger.owner_writes import GroupWrites
 from relay.ledger.recovery import KEPT
 from relay.ledger.stored_account import Admitted, Judge, StoredAccount
@@ -48,16 +48,26 @@ class GroupAccount(StoredAccount):
     def _write_down(self, record: UsageRecord, budget: RetryBudget) -> bool:
         """Of a reservation that nobody settled here: books what its caller's record says in place of the bound.
 
-        Its caller may not have come back yet, and so have no record of it; after a while the bound stays, which is what
-        that record will say.
+        Its caller may not have come back yet, and so have no record of it. After a while its account tells: what is open
+        there stays booked at the bound, which is what its record will say; what left no trace was taken back.
         """
         if record.outcome != EXPIRED:
             return True
-        item = self._table.read(record_key(record.caller, record.id, record.at), budget)
-        if item is None:
-            return record.settled + KEPT < self._clock()
-        right = record_in(record.id, item)
-        if right.outcome != EXPIRED:
+        right = self._callers(record, budget)
+        if right is None:
+            if record.settled + KEPT >= self._clock():
+                return False
+            account = account_of(self._table.read(account_key(record.caller), budget))
+            if record.id in account.open:
+                return True
+            # It may have been moved on since it was looked for.
+            right = account.done.get(record.id) or self._callers(record, budget)
+        if right is None or right.outcome != EXPIRED:
+            booked = None if right is None or right.outcome == VOIDED else right
             with suppress(ConditionFailedError):  # another process was quicker
-                self._table.update(self._writes.refund(record, right), budget)
+                self._table.update(self._writes.refund(record, booked), budget)
         return True
+
+    def _callers(self, record: UsageRecord, budget: RetryBudget) -> UsageRecord | None:
+        item = self._table.read(record_key(record.caller, record.id, record.at), budget)
+        return record_in(record.id, item) if item else None

@@ -126,8 +126,8 @@ class Writes:
         return update.request()
 
     def refund(self, expired: UsageRecord, right: UsageRecord | None = None) -> Body:
-        """Takes back an expired reservation that was a late copy of a request that has a record already, or, in a group's
-        account, books what the record of its caller says it came to (`right`)."""
+        """Takes back an expired reservation: a late copy of a request that has a record already, or, in a group's account,
+        one that its caller took back. Or books there what its caller's record says it came to (`right`)."""
         update = self._update()
         update.require_equal((DONE, expired.id, "o"), EXPIRED)
         corrections = Corrections()

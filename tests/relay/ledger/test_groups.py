@@ -219,6 +219,56 @@ def test_an_admission_that_gives_up_leaves_nothing_in_either_account(bench: Benc
     assert not bench.group_account(TEAM).open
 
 
+@pytest.mark.parametrize("record", ["moved on late", "moved on before"])
+def test_a_group_is_corrected_by_a_settlement_whose_record_is_not_written_down_yet(bench: Bench, record: str) -> None:
+    """Killed between its caller's settlement and the record; its caller comes back long after the group was looked at."""
+    warm = bench.ledger()
+    settle(warm, reserve(warm, bench.entry()))
+    dying = bench.ledger(Dying(bench.store(), 3))
+    with contextlib.suppress(KeyboardInterrupt):
+        settle(dying, reserve(dying, bench.entry(usd=1000)))
+    bench.now += 61_000
+    bench.ledger().sweep_group(TEAM)
+    if record == "moved on before":
+        bench.ledger().sweep(ANN)
+    bench.now += 61_000
+    bench.ledger().sweep_group(TEAM)
+    bench.ledger().sweep(ANN)
+    assert used(bench) == sums(bench, ANN) == (2, 8, 80)
+    assert not bench.group_account(TEAM).done
+
+
+def test_what_its_caller_took_back_does_not_stay_booked_for_the_group(bench: Bench) -> None:
+    """The group's write is applied, its reply lost, and the process is killed before it can take that back, too."""
+
+    def once_armed(_: int, operation: str, body: Mapping[str, Any]) -> str | None:
+        is_group = body.get("Key", {}).get("pk", {}).get("S") == f"group#{TEAM}"
+        return "after" if armed and is_group and "size(" in body.get("ConditionExpression", "") else None
+
+    armed: list[int] = []
+    ledger = bench.ledger(dynamo.Lossy(bench.store(), once_armed))
+    settle(ledger, reserve(ledger, bench.entry()))
+    armed.append(1)
+    with pytest.raises(StoreError):
+        reserve(ledger, bench.entry())
+    for _ in range(3):
+        bench.now += 61_000
+        bench.ledger().sweep_group(TEAM)
+    assert used(bench) == sums(bench, ANN) == (1, 4, 40)
+    assert not bench.group_account(TEAM).done
+
+
+def test_an_open_request_of_a_caller_who_never_comes_back_stays_booked_for_the_group(bench: Bench) -> None:
+    killed = bench.ledger()
+    reserve(killed, bench.entry())
+    for _ in range(3):
+        bench.now += 61_000
+        bench.ledger().sweep_group(TEAM)
+    assert bench.account(ANN).open
+    assert used(bench) == (1, 10, 100)
+    assert not bench.group_account(TEAM).done
+
+
 class Recorder:
     """Keeps the bodies of what it passes on."""
 
