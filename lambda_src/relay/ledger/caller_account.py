@@ -45,7 +45,7 @@ class CallerAccount(StoredAccount):
         self._table.put(self._writes.listing(subject), budget)
         switch = self._table.read(SWITCH, budget)
         if switch and HALTED in switch:
-            judge(Account(overrides=Overrides(halted=decode(switch[HALTED]))), limits, entry, self._clock())
+            judge(Account(overrides=Overrides(halted=decode(switch[HALTED]))), limits, entry, entry.at)
 
     def _settlement(self, admitted: Admitted, record: UsageRecord, now: int) -> Body:
         return self._bodies.settle(admitted.entry, record, admitted.account, now)

@@ -24,7 +24,7 @@ from relay.ledger.table import RetryBudget, Table
 from relay.ledger.writes import AT_ONCE, Writes
 
 Judge = Callable[[Account, Limits, Reservation, int], None]
-"""Raises when a reservation has no place in an account, under these limits, at this time (epoch milliseconds)."""
+"""Raises when a reservation has no place in an account, under these limits, at this time (epoch milliseconds): its own."""
 
 
 class Admitted(Frozen):
@@ -157,7 +157,8 @@ class StoredAccount(ABC):
                 # What was known to be written down has left `done` with this write.
                 self._written.intersection_update(account.done)
                 return Admitted(entry=entry, account=account, limits=holding, in_doubt=budget.failures > 0)
-            judge(account, self._overrides.over(limits, windows), entry, self._clock())
+            # At the moment for which it is booked: a window that has begun since would have room, and the write would not.
+            judge(account, self._overrides.over(limits, windows), entry, entry.at)
             if budget.is_over():
                 raise StoreError("Contended", "other requests of the same caller came first each time")
 
@@ -172,7 +173,7 @@ class StoredAccount(ABC):
     ) -> Account:
         """Makes the write that fits what is `known` of the account: nothing yet (None), or all of it."""
         # The write holds only under the overrides that are known here, the caller's keys among them.
-        if not fits(entry, limits) or not self._overrides.lets_in(entry.key_id, self._clock()):
+        if not fits(entry, limits) or not self._overrides.lets_in(entry.key_id, entry.at):
             return self.read(budget)
         if known is not None and not known.exists:
             self._introduce(subject, entry, limits, judge, budget)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from relay.accounts.account import EXPIRED, Reservation, UsageRecord
 from relay.accounts.limit_kinds import Limits, Unit
+from relay.aws.dynamodb import Store
 from relay.aws.errors import StoreError
 from relay.errors import ErrorKind, RelayError
 from relay.ledger import items
@@ -79,6 +80,40 @@ def test_admission_is_one_round_trip_and_settling_two(bench: Bench) -> None:
     bench.now += DAY
     reserve(ledger, bench.entry(), requests_per_minute=60)
     assert db.calls[3:] == ["UpdateItem", "UpdateItem"]
+
+
+@pytest.mark.parametrize(
+    ("at", "limits", "kind"),
+    [
+        (NOON, {"requests_per_minute": 1}, "requests_per_minute"),
+        (NOON + DAY // 2, {"usd_per_day": 100}, "usd_per_day"),
+        (NOON + 7 * DAY + DAY // 2, {"usd_per_month": 100}, "usd_per_month"),
+    ],
+)
+def test_a_window_that_ends_during_an_admission_is_judged_as_it_was_written(
+    bench: Bench, at: int, limits: dict[str, int], kind: str
+) -> None:
+    """The write books at the moment of the request; by the time its refusal is judged, the next window has begun."""
+
+    class Turning:
+        """A store that takes so long that the window is over when it replies."""
+
+        def __init__(self, inner: Store) -> None:
+            self.inner = inner
+            self.calls = 0
+
+        def call(self, operation: str, body: Mapping[str, Any], **given: Any) -> Mapping[str, Any]:
+            self.calls += 1
+            bench.now = max(bench.now, at)
+            return self.inner.call(operation, body, **given)
+
+    bench.now = at - 1
+    reserve(bench.ledger(), bench.entry(), **limits)
+    turning = Turning(bench.store())
+    entry = bench.entry()
+    assert refusal(bench.ledger(turning), entry, **limits) == kind
+    assert turning.calls <= 2, "the write, and a look at the account where the store does not say"
+    assert reserve(bench.ledger(), bench.entry(), **limits), "in the new window there is room"
 
 
 def test_settled_records_leave_the_account_with_the_next_admission(bench: Bench) -> None:
