@@ -29,7 +29,9 @@ CHAT = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "max_
 
 @pytest.fixture(scope="module")
 def door(templates: dict[str, Synthesised], bundle: Path) -> Iterator[ApiDoor]:
-    with api_door(templates[API.name].directory, bundle) as running:
+    # Nobody comes past the edge but through the API, which has a web ACL of its own.
+    edge = {"EDGE": "required", "EDGE_SECRET_ARN": "origin"}
+    with api_door(templates[API.name].directory, bundle, overrides=edge) as running:
         yield running
 
 
@@ -68,6 +70,14 @@ def test_the_same_without_a_flaw_lets_in(door: ApiDoor, http: httpx.Client) -> N
     for path, bearer in (("/sso/v1", door.issuer.sign(own(sub="honest"))), ("/v1", door.key("ci-honest"))):
         response = http.post(f"{path}/chat/completions", json=CHAT, headers={"authorization": f"Bearer {bearer}"})
         assert response.status_code == 200, response.text
+
+
+def test_the_api_is_no_way_past_the_edge_for_others(door: ApiDoor) -> None:
+    before = len(door.upstream.requests)
+    headers = door.local.sign("GET", "/v1/models")
+    response = httpx.get(f"{door.local.url}/v1/models", headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "edge_required")
+    assert len(door.upstream.requests) == before
 
 
 def wrong_claims() -> list[dict[str, Any]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 from authorizer import api_key
+from relay.frozen import EMPTY
 
 from cdk_app.bundle import target_python
 from emulator.assembly import api as api_template
@@ -58,8 +59,9 @@ class ApiDoor:
 
 
 @contextlib.contextmanager
-def api_door(assembly: Path, bundle: Path, **more: Any) -> Iterator[ApiDoor]:
-    """`assembly` has an environment with an API; `more` are further fields of the relay's function."""
+def api_door(assembly: Path, bundle: Path, *, overrides: Mapping[str, str] = EMPTY, **more: Any) -> Iterator[ApiDoor]:
+    """`assembly` has an environment with an API; `overrides` are other settings of the relay, `more` further fields of its
+    function."""
     with contextlib.ExitStack() as started:
         upstream = started.enter_context(RawUpstream())
         upstream.answer_with(openai_api.answer)
@@ -70,7 +72,7 @@ def api_door(assembly: Path, bundle: Path, **more: Any) -> Iterator[ApiDoor]:
         attributes |= api_template.attributes(assembly)
         environment = {
             **aws.environment(),
-            **settings(deployed, attributes, {"OPENAI_BASE_URL": upstream.url}, aws.region),
+            **settings(deployed, attributes, {"OPENAI_BASE_URL": upstream.url, **overrides}, aws.region),
         }
         table = environment["TABLE_NAME"]
         function = Function.of_bundle(
