@@ -154,6 +154,8 @@ class LimitsTable:
         if right.id in account.open:
             entry = account.open[right.id]
             held = Admitted(entry=entry, account=account, limits=Limits(), in_doubt=False)
+            # Whose it is says the table, not a line that passed through many hands.
+            right = right.changed(group=entry.group, labels=entry.labels)
             self.ledger.settle(caller.key, held.changed(group=self._held_by_group(entry)), right)
             return "settled"
         if right.id in account.done:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
-from relay.accounts.account import UsageRecord
+from relay.accounts.account import Reservation, UsageRecord
 from rich.console import Console
 
 from operate.aws import OperatorError
 from operate.foreign_text import prose
 from operate.limits_table import Caller, LimitsTable, Period
 from operate.usage import output
-from operate.usage.sums import Used, dimensions, in_period, sums
+from operate.usage.sums import Used, dimensions, has_refusals, in_period, sums
 
 T = TypeVar("T")
 Tracked = Callable[[Sequence[T] | Iterable[T], str], Iterator[T]]
@@ -41,16 +42,17 @@ def show(table: LimitsTable, options: argparse.Namespace, console: Console, trac
     if options.plot:
         by = ("day",) if options.month else ("hour",)
     callers, group = _chosen(table, options.caller)
+    with_refusals = not group and has_refusals(by)
     used = (_used(table, caller, period, group) for caller in tracked(callers, f"reading {period.name}"))
     rows = sums(used, by)
     if options.plot:
         console.print(output.plot(period, rows, console.width), soft_wrap=True)
     elif options.format == "json":
-        print(output.as_json(period, by, rows))
+        print(output.as_json(period, by, rows, with_refusals=with_refusals))
     elif options.format == "csv":
-        output.as_csv(by, rows, sys.stdout)
+        output.as_csv(by, rows, sys.stdout, with_refusals=with_refusals)
     else:
-        console.print(output.table(period, by, rows))
+        console.print(output.table(period, by, rows, with_refusals=with_refusals))
     return 0
 
 
@@ -78,13 +80,13 @@ def write(table: LimitsTable, options: argparse.Namespace, console: Console, tra
 
 
 def _chosen(table: LimitsTable, pattern: str) -> tuple[list[Caller], str]:
-    """The callers whose records are read, and the group whose requests count; "" for all requests."""
+    """The callers whose records are read, and the group, or a pattern of groups, whose requests count; "" for all requests."""
     group = pattern.removeprefix("group:") if pattern.startswith("group:") else ""
     return table.callers("*" if group else pattern), group
 
 
 def _used(table: LimitsTable, caller: Caller, period: Period, group: str) -> Used:
-    entries = [entry for entry in table.account(caller).open.values() if group in ("", entry.group)]
+    entries = [entry for entry in table.account(caller).open.values() if _belongs(entry, group)]
     return Used(
         caller=caller,
         records=_of_group(table.records(caller, period), group),
@@ -94,7 +96,11 @@ def _used(table: LimitsTable, caller: Caller, period: Period, group: str) -> Use
 
 
 def _of_group(records: Iterable[UsageRecord], group: str) -> Iterator[UsageRecord]:
-    return (record for record in records if group in ("", record.group))
+    return (record for record in records if _belongs(record, group))
+
+
+def _belongs(held: UsageRecord | Reservation, group: str) -> bool:
+    return not group or (bool(held.group) and fnmatchcase(held.group, group))
 
 
 def _period(table: LimitsTable, options: argparse.Namespace) -> Period:

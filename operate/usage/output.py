@@ -15,7 +15,7 @@ from operate.foreign_text import cell, name
 from operate.limits_table import Caller, Period
 from operate.sheet import FIGURE, WORDS, Sheet
 from operate.tables import money
-from operate.usage.sums import DEFAULT, Sum, total
+from operate.usage.sums import Sum, total
 
 COUNTS = (
     *("input", "cached_input", "cache_write", "audio_input", "image_input"),
@@ -25,8 +25,8 @@ AMOUNTS = ("billed_usd", "at_bound_usd", "reserved_usd")
 _BARS = " ▏▎▍▌▋▊▉█"
 
 
-def table(period: Period, by: tuple[str, ...], rows: Mapping[tuple[str, ...], Sum]) -> Sheet:
-    """Show requests, tokens, dollars and refusals of each row."""
+def table(period: Period, by: tuple[str, ...], rows: Mapping[tuple[str, ...], Sum], *, with_refusals: bool) -> Sheet:
+    """Show requests, tokens, dollars and, where they are known, refusals of each row."""
     figures = (
         "requests",
         "tokens\nin",
@@ -37,7 +37,6 @@ def table(period: Period, by: tuple[str, ...], rows: Mapping[tuple[str, ...], Su
         "USD\nreserved",
         "at\nbound",
     )
-    with_refusals = set(by) <= set(DEFAULT)
     columns = {
         **dict.fromkeys(by, WORDS),
         **dict.fromkeys(figures, FIGURE),
@@ -60,25 +59,27 @@ def _figures(used: Sum, with_refusals: bool) -> list[str]:
     return [*(f"{count:,}" for count in counts), *map(money, amounts), f"{used.bounds:,}", *refused]
 
 
-def as_json(period: Period, by: tuple[str, ...], rows: Mapping[tuple[str, ...], Sum]) -> str:
-    """Write the rows and their total as one JSON object. Amounts are strings in US dollars, because numbers are not exact."""
-    listed = [{"by": dict(zip(by, key, strict=True)), **_exact(used)} for key, used in rows.items()]
-    return json.dumps({"period": period.name, "rows": listed, "total": _exact(total(rows))}, indent=2)
+def as_json(period: Period, by: tuple[str, ...], rows: Mapping[tuple[str, ...], Sum], *, with_refusals: bool) -> str:
+    """Write the rows and their total as one JSON object. Amounts are strings in US dollars, because numbers are not exact.
+    `refused` is null where it is not known."""
+    listed = [{"by": dict(zip(by, key, strict=True)), **_exact(used, with_refusals)} for key, used in rows.items()]
+    return json.dumps({"period": period.name, "rows": listed, "total": _exact(total(rows), with_refusals)}, indent=2)
 
 
-def as_csv(by: tuple[str, ...], rows: Mapping[tuple[str, ...], Sum], file: TextIO) -> None:
-    """Write each row as a line of CSV."""
+def as_csv(by: tuple[str, ...], rows: Mapping[tuple[str, ...], Sum], file: TextIO, *, with_refusals: bool) -> None:
+    """Write each row as a line of CSV; `refused` is empty where it is not known."""
     writer = csv.writer(file)
-    writer.writerow([*by, *_exact(Sum())])
+    writer.writerow([*by, *_exact(Sum(), with_refusals)])
     for key, used in rows.items():
-        writer.writerow([*map(cell, key), *_exact(used).values()])
+        writer.writerow([*map(cell, key), *_exact(used, with_refusals).values()])
 
 
-def _exact(used: Sum) -> dict[str, int | str]:
+def _exact(used: Sum, with_refusals: bool) -> dict[str, int | str | None]:
     amounts = zip(AMOUNTS, (used.billed, used.at_bound, used.reserved), strict=True)
     return {
         "requests": used.requests, "tokens_in": used.tokens_in, "tokens_out": used.tokens_out, "tokens": used.tokens,
-        **{title: dollars(amount) for title, amount in amounts}, "requests_at_bound": used.bounds, "refused": used.refused,
+        **{title: dollars(amount) for title, amount in amounts}, "requests_at_bound": used.bounds,
+        "refused": used.refused if with_refusals else None,
     }  # fmt: skip
 
 

@@ -80,10 +80,15 @@ def dimensions(text: str | None) -> tuple[str, ...]:
     return names
 
 
+def has_refusals(by: tuple[str, ...]) -> bool:
+    """Return whether rows by `by` can tell of refusals, which are known by caller and model alone."""
+    return set(by) <= set(DEFAULT)
+
+
 def sums(used: Iterable[Used], by: tuple[str, ...]) -> dict[tuple[str, ...], Sum]:
     """Add up by `by`, in the order of the names. Refusals are known by caller and model alone, and have no other row."""
     rows: dict[tuple[str, ...], Sum] = {}
-    with_refusals = set(by) <= set(DEFAULT)
+    with_refusals = has_refusals(by)
     for each in used:
         for record in each.records:
             rows.setdefault(_row(each.caller, record, by), Sum()).add(record)

@@ -100,6 +100,15 @@ def test_a_line_with_a_group_or_labels_that_are_none_is_named(desk: Desk, field:
     assert f"`record.{field}` has to be a name" in desk.run("replay", given=json.dumps(line), ok=False)
 
 
+def test_whose_a_request_is_says_the_table_and_not_a_line_that_was_edited(desk: Desk) -> None:
+    line = json.loads(failed(as_record(desk.reserve(group="atlas", labels="project=x")).changed(group="atlas")))
+    line["record"] |= {"g": "other", "lb": "edited by hand"}
+    assert "id-1: settled" in desk.run("replay", given=json.dumps(line))
+    (kept,) = desk.limits_table.records(CI, Period.day(desk.now))
+    assert (kept.group, kept.labels) == ("atlas", "project=x")
+    assert "atlas" in desk.run("usage", "--by", "group,label.project")
+
+
 def test_a_line_from_before_there_were_groups_is_booked(desk: Desk) -> None:
     record = as_record(desk.reserve())
     line = json.loads(failed(record))

@@ -61,6 +61,34 @@ def test_groups_and_labels_are_added_up_across_callers(desk: Desk) -> None:
     assert "refused" not in desk.run("usage", "--by", "group"), "refusals are known by caller and model alone"
 
 
+def test_groups_are_chosen_by_patterns_as_callers_are(desk: Desk) -> None:
+    desk.serve(group="atlas")
+    desk.serve(ANN, group="apollo")
+    desk.serve(ANN)
+    desk.reserve(ANN, group="apollo")
+    chosen = {pattern: rows(desk, "--by", "group", pattern) for pattern in ("group:a*", "group:*", "group:ap*", "*")}
+    assert {pattern: [name for (name,) in found] for pattern, found in chosen.items()} == {
+        "group:a*": ["apollo", "atlas"],
+        "group:*": ["apollo", "atlas"],
+        "group:ap*": ["apollo"],
+        "*": ["-", "apollo", "atlas"],
+    }
+    assert chosen["group:ap*"]["apollo",]["reserved_usd"] == "1"
+    assert len(desk.run("export", "group:*").splitlines()) == 1 + 2
+
+
+def test_where_refusals_are_not_known_none_are_told(desk: Desk) -> None:
+    """They are counted by caller and model: 0 of a group whose members were refused would not be true."""
+    desk.serve(group="atlas")
+    desk.ledger.refused(CI.key, "group.usd_per_day", "gpt-5-mini")
+    for options in (["--by", "group"], ["group:atlas"]):
+        assert [row["refused"] for row in rows(desk, *options).values()] == [None]
+        (row,) = csv.DictReader(io.StringIO(desk.run("usage", "--format", "csv", *options)))
+        assert row["refused"] == ""
+        assert "refused" not in desk.run("usage", *options)
+    assert [row["refused"] for row in rows(desk).values()] == [1]
+
+
 def test_every_format_has_the_same_figures_and_the_exact_ones_are_exact(desk: Desk) -> None:
     desk.serve(usd=12_500_001)
     desk.serve(usd=1, counts={})
