@@ -179,7 +179,8 @@ def _unreachable(environment: Environment) -> Iterator[str]:
     """Rules are tried in their order: one that is wholly covered by an earlier one is never used."""
     patterns = list(environment.callers.rules)
     for index, pattern in enumerate(patterns):
-        before = (earlier for earlier in patterns[:index] if "?" not in earlier and fnmatchcase(pattern, earlier))
+        same = [each for each in patterns[:index] if caller_policies.kind_of(each) == caller_policies.kind_of(pattern)]
+        before = (earlier for earlier in same if "?" not in earlier and fnmatchcase(pattern, earlier))
         for earlier in before:
             yield f"callers.rules has {pattern!r} after {earlier!r}, which matches first; put it before"
             break
@@ -207,16 +208,20 @@ def _alarms(environment: Environment) -> Iterator[str]:
 
 def _api(environment: Environment) -> Iterator[str]:
     if environment.api is not None:
-        of_bearers = {
-            place: policy
-            for place, policy in policies(environment).items()
-            if place == "default" or place.startswith(("rules['key:", "rules['oidc:"))
-        }
-        unlimited = [place for place, policy in of_bearers.items() if not _is_limited(environment, policy)]
+        callers = environment.callers
+        of_bearers = {"default": callers.default}
+        of_bearers |= {f"rules[{each!r}]": rule for each, rule in callers.rules.items() if caller_policies.kind_of(each)}
+        unlimited = [
+            place
+            for place, policy in of_bearers.items()
+            if isinstance(policy, CallerPolicy) and not _is_limited(environment, policy)
+        ]
         yield from api_options.contradictions(environment.api, environment.region, unlimited)
 
 
 def _is_limited(environment: Environment, policy: CallerPolicy) -> bool:
+    """Whether its caller or the caller's group has a limit that refuses; one that is only observed does not."""
     names = ("usd_per_day", "usd_per_month", "tokens_per_day", "requests_per_minute")
     group = environment.callers.groups.get(policy.group) if policy.group else None
-    return any(getattr(each, name, None) is not None for each in (policy, group) for name in names)
+    limits = [(each, name) for each in (policy, group) if each for name in names]
+    return any(getattr(each, name) is not None and name not in each.observe for each, name in limits)

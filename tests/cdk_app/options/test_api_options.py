@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cdk_app.config.caller_policies import CallerPolicies, CallerPolicy
+from cdk_app.config.caller_policies import CallerGroup, CallerPolicies, CallerPolicy
 from cdk_app.config.check import check
 from cdk_app.config.environment import ConfigurationError
 from cdk_app.options import api_options
@@ -117,12 +117,34 @@ def test_issuers_are_told_apart() -> None:
         CallerPolicies(default=CallerPolicy(models=("gpt-5",), concurrent=3, output_cap=100)),
         CallerPolicies(default="refuse", rules={"key:ci-*": CallerPolicy(concurrent=1)}),
         CallerPolicies(default=CallerPolicy(usd_per_day=1), rules={"oidc:corp:*": CallerPolicy()}),
+        CallerPolicies(default="refuse", rules={"oidc:corp:o'brien@example.com": CallerPolicy()}),
+        # A limit that is only observed refuses nobody.
+        CallerPolicies(default=CallerPolicy(usd_per_day=1, observe=("usd_per_day",))),
+        CallerPolicies(
+            default="refuse",
+            rules={"key:ci-*": CallerPolicy(group="ci")},
+            groups={"ci": CallerGroup(requests_per_minute=5, observe=("requests_per_minute",))},
+        ),
     ],
 )
 def test_no_holder_of_a_bearer_is_without_a_limit(callers: CallerPolicies) -> None:
     with pytest.raises(ConfigurationError, match="has no limit on requests or money"):
         check(replace(API, callers=callers))
     check(replace(API, api=None, callers=callers))
+
+
+def test_a_limit_beside_one_that_is_observed_is_one() -> None:
+    both = CallerPolicy(usd_per_day=1, requests_per_minute=9, observe=("usd_per_day",))
+    check(replace(API, callers=CallerPolicies(default="refuse", rules={"key:ci-*": both})))
+
+
+def test_a_rule_for_iam_principals_covers_none_for_bearers() -> None:
+    """As the relay keeps their kinds apart."""
+    rules = {"*:*": CallerPolicy(usd_per_day=1), "key:ci-*": CallerPolicy(usd_per_day=2)}
+    check(replace(API, callers=CallerPolicies(default="refuse", rules=rules)))
+    rules = {"key:*": CallerPolicy(usd_per_day=1), "key:ci-*": CallerPolicy(usd_per_day=2)}
+    with pytest.raises(ConfigurationError, match="which matches first"):
+        check(replace(API, callers=CallerPolicies(default="refuse", rules=rules)))
 
 
 def test_others_may_be_without_a_limit() -> None:
