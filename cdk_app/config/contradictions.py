@@ -210,7 +210,9 @@ def _api(environment: Environment) -> Iterator[str]:
     if environment.api is not None:
         callers = environment.callers
         of_bearers = {"default": callers.default}
-        of_bearers |= {f"rules[{each!r}]": rule for each, rule in callers.rules.items() if caller_policies.kind_of(each)}
+        of_bearers |= {
+            f"rules[{each!r}]": rule for each, rule in callers.rules.items() if caller_policies.kind_of(each)
+        }
         unlimited = [
             place
             for place, policy in of_bearers.items()

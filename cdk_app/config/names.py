@@ -32,6 +32,13 @@ def monitoring_stack(environment: str) -> str:
     return f"{relay_stack(environment)}-monitoring"
 
 
+def is_anothers(environment: str) -> bool:
+    """Whether the environment's own stack would have the name of another one: of the edge or the monitoring of an environment
+    with a shorter name, or of the pipelines. To deploy it would replace that one, and `make leftovers` would delete it."""
+    shorter = environment.rpartition("-")[0]
+    return relay_stack(environment) in (edge_stack(shorter), monitoring_stack(shorter), PIPELINES_STACK)
+
+
 def deploy_role(environment: str) -> str:
     """The role with which GitHub Actions deploys the environment."""
     return f"{PROJECT}-deploy-{environment}"

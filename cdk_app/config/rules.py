@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
+from cdk_app.config import names
 from cdk_app.options.checks import Check, matches, number, one_of, optional, whole
 
 Rules = Mapping[str, tuple[str, Check]]
@@ -81,7 +82,11 @@ REQUESTS: Rules = {
 
 # Limits of Lambda: docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 ENVIRONMENT: Rules = {
-    "name": ("1-20 lower-case letters, digits and hyphens, a letter first", matches(r"[a-z](-?[a-z0-9]){0,19}")),
+    "name": (
+        "1-20 lower-case letters, digits and hyphens, a letter first; not the name of another stack: no 'pipelines', no "
+        "'-edge' or '-monitoring' at the end",
+        lambda value: matches(r"[a-z](-?[a-z0-9]){0,19}")(value) and not names.is_anothers(str(value)),
+    ),
     "account": ("12 digits in quotes, or None", optional(matches(r"\d{12}"))),
     "region": ("a region such as 'eu-central-1', or None", optional(matches(r"[a-z]{2}(-[a-z]+)+-\d"))),
     "memory_mb": ("a whole number from 128 to 10240", whole(128, 10_240)),

@@ -23,7 +23,7 @@ from clients.deployed.account import Account, UnavailableError
 from clients.deployed.deployment import Deployment
 from clients.report import Finding, Redaction
 from clients.signing import CREDENTIAL_ERRORS, Signer, endpoint, explained, is_loopback, signer
-from clients.smoke.bearers import KEY_VARIABLE
+from clients.smoke.bearers import KEY_VARIABLE, address
 from clients.smoke.checks import CHECKS, SLOW, Walk, check
 from clients.smoke.endpoint import Endpoint
 
@@ -35,8 +35,9 @@ def main(arguments: list[str]) -> int:
     try:
         url = endpoint(given.url)
         signs = signer(url, sign_host=given.sign_host, region=given.region, profile=given.profile)
+        api = address(given.api)
         session = explained(lambda: boto3.Session(profile_name=given.profile))
-        redaction = _redaction(url, signs, identify=given.identify)
+        redaction = _redaction((url, api), signs, identify=given.identify)
         findings = list(_reported(given, url, signs, session, redaction))
     except CREDENTIAL_ERRORS as failure:
         print(f"smoke: {failure}", file=sys.stderr)
@@ -117,10 +118,11 @@ def _deployment(session: boto3.Session, at: Endpoint) -> Deployment:
     return deployment.find(Account(session, at.signer.region), at.direct.url)
 
 
-def _redaction(url: str, signs: Signer, *, identify: bool) -> Redaction:
+def _redaction(urls: tuple[str, ...], signs: Signer, *, identify: bool) -> Redaction:
     """Loopback addresses tell nobody anything."""
     known = signs.credentials.get_frozen_credentials()
-    hosts = {host for host in (urlsplit(url).netloc, signs.host) if host and not is_loopback(f"http://{host}")}
+    named = [*(urlsplit(url).netloc for url in urls), signs.host]
+    hosts = {host for host in named if host and not is_loopback(f"http://{host}")}
     # What AWS names by itself is cut to its kind, so that the region stays readable.
     own = [host for host in hosts if not host.endswith((".on.aws", ".cloudfront.net"))]
     identity = [] if identify else [known.access_key]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from botocore.credentials import Credentials
 
 from clients.report import Finding, judged, skipped
-from clients.signing import Signer
+from clients.signing import Signer, endpoint, is_loopback
 from clients.smoke import streams
 from clients.smoke.endpoint import MODELS, Endpoint, error_code, short
 
@@ -34,15 +35,27 @@ class Bearer(Signer):
         return {"authorization": f"Bearer {self.bearer}"} if self.bearer else {}
 
 
+def address(base_url: str) -> str:
+    """Return the URL at which OpenAI's paths begin for what a client's OPENAI_BASE_URL is, "" for "". Raises ValueError for
+    what is none, and for http to another machine: whoever reads a bearer on the way is its holder."""
+    try:
+        url = endpoint(base_url) if base_url else ""
+    except ValueError as error:
+        raise ValueError(f"--api: {error}") from None
+    if url and urlsplit(url).scheme != "https" and not is_loopback(url):
+        raise ValueError(f"--api is {base_url!r}; allowed: a URL with https, or a bearer would travel in clear")
+    return url
+
+
 def api(at: Endpoint, base_url: str, bearer: str) -> Iterator[Finding]:
     """Nobody is let in with a bearer that was never given out; with one that was, streams come through event by event.
 
-    `base_url` is what a client's OPENAI_BASE_URL is: https://.../v1, or https://.../sso/v1 for a token.
+    `base_url` is what a client's OPENAI_BASE_URL is: https://.../v1, or https://.../sso/v1 for a token. Raises ValueError.
     """
     if not base_url:
         yield skipped("the API lets in holders of keys and tokens", "there was no --api", "Give the output ApiBaseUrl.")
         return
-    door = dataclasses.replace(at, url=base_url.rstrip("/").removesuffix("/v1"))
+    door = dataclasses.replace(at, url=address(base_url))
     for what, text in NOBODYS.items():
         response = door.send(door.request(b"", _bearer(text), MODELS, method="GET"))
         kept = response.status_code == 401 and error_code(response) == "invalid_api_key"

@@ -38,6 +38,8 @@ def test_an_unknown_environment_is_named_beside_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("name", "edge"),
+        ("name", "prod-edges"),
         ("account", "123456789012"),
         ("region", "eu-central-1"),
         ("region", "us-gov-west-1"),
@@ -65,6 +67,9 @@ def test_allowed(field: str, value: object) -> None:
     [
         ("name", "Prod", "lower-case"),
         ("name", "a" * 21, "1-20"),
+        ("name", "pipelines", "not the name of another stack"),
+        ("name", "prod-edge", "no '-edge' or '-monitoring' at the end"),
+        ("name", "prod-monitoring", "no '-edge' or '-monitoring' at the end"),
         ("account", 123456789012, "12 digits in quotes"),
         ("account", "1234", "12 digits"),
         ("region", "Frankfurt", "eu-central-1"),

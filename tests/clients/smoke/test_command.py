@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clients.smoke.__main__ import main
+from clients.smoke.bearers import KEY_VARIABLE
 from tests.support.signed_door import SECRET, Door
 
 CHEAP = ["--only", "locks", "errors", "stream"]
@@ -58,12 +59,26 @@ def test_quick_leaves_out_what_takes_minutes(door: Door, capsys: pytest.CaptureF
     assert "the endpoint is on this machine" in out
 
 
-@pytest.mark.parametrize("arguments", [["foo"], [""], ["https://h", "--profile", "gone"]])
+@pytest.mark.parametrize(
+    "arguments", [["foo"], [""], ["https://h", "--profile", "gone"], ["https://h", "--api", "api"]]
+)
 def test_what_cannot_begin_says_so_in_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("smoke: ")
+
+
+def test_a_key_is_never_sent_in_clear(
+    door: Door, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, f"sk-relay-{'0' * 49}")
+    assert main([door.url, "--only", "api", "--api", "http://api.example.invalid/v1"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "--api" in err
+    assert "https" in err
+    assert "sk-relay" not in err
 
 
 def test_a_report_that_cannot_be_written_is_told(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
