@@ -215,12 +215,6 @@ def _entry(model: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, A
     return known.get(name) or (family if family and day in family.get("snapshots", ()) else None)
 
 
-def kind_of(pattern: str) -> str:
-    """Whom a pattern is for: "key", "oidc", or "" for IAM principals. The relay keeps these apart, too."""
-    kind = pattern.partition(":")[0]
-    return kind if kind in ("key", "oidc") else ""
-
-
 def _has_budget(policy: CallerPolicy | Literal["refuse"], policies: CallerPolicies) -> bool:
     """Whether the caller or its group has a limit in dollars that refuses."""
     if policy == "refuse":

@@ -179,7 +179,7 @@ def _unreachable(environment: Environment) -> Iterator[str]:
     """Rules are tried in their order: one that is wholly covered by an earlier one is never used."""
     patterns = list(environment.callers.rules)
     for index, pattern in enumerate(patterns):
-        same = [each for each in patterns[:index] if caller_policies.kind_of(each) == caller_policies.kind_of(pattern)]
+        same = [each for each in patterns[:index] if _kind_of(each) == _kind_of(pattern)]
         before = (earlier for earlier in same if "?" not in earlier and fnmatchcase(pattern, earlier))
         for earlier in before:
             yield f"callers.rules has {pattern!r} after {earlier!r}, which matches first; put it before"
@@ -210,15 +210,19 @@ def _api(environment: Environment) -> Iterator[str]:
     if environment.api is not None:
         callers = environment.callers
         of_bearers = {"default": callers.default}
-        of_bearers |= {
-            f"rules[{each!r}]": rule for each, rule in callers.rules.items() if caller_policies.kind_of(each)
-        }
+        of_bearers |= {f"rules[{each!r}]": rule for each, rule in callers.rules.items() if _kind_of(each)}
         unlimited = [
             place
             for place, policy in of_bearers.items()
             if isinstance(policy, CallerPolicy) and not _is_limited(environment, policy)
         ]
         yield from api_options.contradictions(environment.api, environment.region, unlimited)
+
+
+def _kind_of(pattern: str) -> str:
+    """Whom a pattern is for: "key", "oidc", or "" for IAM principals. The relay keeps these apart, too."""
+    kind = pattern.partition(":")[0]
+    return kind if kind in ("key", "oidc") else ""
 
 
 def _is_limited(environment: Environment, policy: CallerPolicy) -> bool:
