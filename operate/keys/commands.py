@@ -14,7 +14,7 @@ from rich.console import Console
 
 from operate.aws import OperatorError
 from operate.foreign_text import name, prose
-from operate.keys.table import Key, KeysTable
+from operate.keys.table import Key, KeysTable, without_key
 from operate.limits_table import LimitsTable
 from operate.sheet import FIGURE, WORDS, Sheet
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rotate.add_argument("key", metavar="NAME", help="the name that the keys let in")
     rotate.add_argument("--overlap", default="24h", help="how long the older keys stay valid (default: 24h)")
     revoke = actions.add_parser("revoke", help="let nobody in with a key from the next request on")
-    revoke.add_argument("key", metavar="NAME|ID", help="an id, or a name for all of its keys")
+    revoke.add_argument("key", metavar="NAME|ID", help="an id, a name for all of its keys, or a key itself")
     for each in (create, rotate):
         each.add_argument(
             "--expires", metavar="90d", help="for how long it is valid: 30m, 12h, 90d (default: for ever)"
@@ -59,10 +59,9 @@ def run(limits: LimitsTable, options: argparse.Namespace, output: Output) -> int
 
 
 def _create(keys: KeysTable, now: int, options: argparse.Namespace, output: Output) -> None:
-    if not api_key.NAME.fullmatch(options.name):
-        raise OperatorError(
-            f"--name is '{name(options.name)}'; allowed: up to 63 small letters, digits, '.', '_' and '-', such as ci-bot"
-        )
+    if not api_key.NAME.fullmatch(options.name) or options.name.startswith(api_key.PREFIX):
+        allowed = "up to 63 small letters, digits, '.', '_' and '-', such as ci-bot"
+        raise OperatorError(f"--name is '{without_key(options.name)}'; allowed: {allowed}")
     until, labels = _until(options.expires, now), _labels(options.label)
     if valid := keys.valid(options.name):
         raise OperatorError(
@@ -77,7 +76,7 @@ def _rotate(keys: KeysTable, now: int, options: argparse.Namespace, output: Outp
     overlap, until = _milliseconds("--overlap", options.overlap), _until(options.expires, now)
     older = [key for key in keys.find(options.key) if key.name == options.key]
     if not older:
-        raise OperatorError(f"'{name(options.key)}' is an id: `key rotate` takes the name of the key")
+        raise OperatorError(f"'{without_key(options.key)}' is no name: `key rotate` takes the name of the key")
     newest = older[-1].stored
     key = keys.create(options.key, until=until, owner=str(newest.get("owner", "")), labels=newest.get("labels", {}))
     for each in older:

@@ -38,6 +38,11 @@ class Key:
         return int(self.stored.get("until", 0))
 
 
+def without_key(text: str) -> str:
+    """`text` for a message; a key, or a part of one, that stands where a name belongs is not repeated."""
+    return f"{api_key.PREFIX}..." if text.startswith(api_key.PREFIX) else shown(text)
+
+
 def caller_of(name: str) -> Caller:
     """The caller that keys of that name let in."""
     return Caller(key=f"key/{name}", subject=f"key:{name}")
@@ -61,10 +66,12 @@ class KeysTable:
         return [key for key in self.all() if key.name == name and api_key.state(key.stored, now) == "valid"]
 
     def find(self, text: str) -> list[Key]:
-        """Return the valid keys of that name, or the one key of that id. Raises OperatorError when there is none."""
+        """Return the valid keys of that name, or the one key of that id, or the key that `text` is. Raises OperatorError when
+        there is none."""
+        text = api_key.id_of(text) if api_key.is_well_formed(text) else text
         found = [key for key in self.all() if key.id == text and not key.stored.get("off")] or self.valid(text)
         if not found:
-            raise OperatorError(f"no valid key has the name or id '{shown(text)}': see `key list`")
+            raise OperatorError(f"no valid key has the name or id '{without_key(text)}': see `key list`")
         return found
 
     def create(self, name: str, *, until: int, owner: str, labels: Mapping[str, str]) -> str:

@@ -77,12 +77,12 @@ def test_a_key_expires_for_both(desk: Desk) -> None:
     assert "expired" in run(desk, "key", "list")
 
 
-@pytest.mark.parametrize("by", ["name", "id"])
+@pytest.mark.parametrize("by", ["name", "id", "key"])
 def test_a_revoked_key_is_refused_at_the_next_admission_of_every_process(desk: Desk, by: str) -> None:
     key = create(desk)
     others = [desk.relay() for _ in range(3)]
     assert all(admitted(desk, key, ledger) for ledger in others)
-    run(desk, "key", "revoke", "ci-bot" if by == "name" else api_key.id_of(key))
+    run(desk, "key", "revoke", {"name": "ci-bot", "id": api_key.id_of(key), "key": key}[by])
     assert not any(admitted(desk, key, ledger) for ledger in [*others, desk.relay()])
     assert not authorized(desk, key)
     assert "revoked" in run(desk, "key", "list", "ci-bot")
@@ -157,6 +157,15 @@ def test_says_in_one_line_what_to_change(desk: Desk, arguments: tuple[str, ...],
     error = run(desk, "key", *arguments, ok=False)
     assert says in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("revoke",), ("rotate",), ("create", "--name")])
+@pytest.mark.parametrize("kept", [None, 30], ids=["a whole key", "a part of one"])
+def test_a_key_that_stands_where_a_name_belongs_is_not_repeated(
+    desk: Desk, arguments: tuple[str, ...], kept: int | None
+) -> None:
+    key = api_key.create()[:kept]
+    assert key[len(api_key.PREFIX) :][:8] not in run(desk, "key", *arguments, key, ok=False)
 
 
 def test_a_second_key_is_a_rotation(desk: Desk) -> None:
