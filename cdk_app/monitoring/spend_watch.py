@@ -85,7 +85,11 @@ def _statements(table_arn: str, function_arn: str, *, can_stop: bool) -> list[ia
             iam.PolicyStatement(
                 actions=["dynamodb:PutItem"],
                 resources=[table_arn],
-                conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["switch"]}},
+                # "ForAllValues" alone would let a request without the condition's key pass.
+                conditions={
+                    "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["switch"]},
+                    "Null": {"dynamodb:LeadingKeys": "false"},
+                },
             ),
         ]
     return found

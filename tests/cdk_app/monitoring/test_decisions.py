@@ -146,7 +146,8 @@ def test_the_watch_may_do_what_it_does_and_nothing_else(template: Template, temp
         assert ("RelayFunction" if action.startswith("lambda") else "LimitsTable") in resource
         assert json.loads(resource)["Fn::GetAtt"][1] == "Arn"
     assert allowed["dynamodb:PutItem"]["Condition"] == {
-        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["switch"]}
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["switch"]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
     }
 
 
