@@ -7,15 +7,17 @@ the relay allows, a budget that no request fits into, a deadline that leaves no 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from cdk_app.config import caller_policies, rules
 from cdk_app.config.caller_policies import CallerPolicy
+from cdk_app.config.edge_options import EdgeOptions
 from cdk_app.config.environment import Environment
 from cdk_app.config.terms import LABELS_LENGTH, MOST_LABELS, Terms, too_many_labels
 from cdk_app.options import api_options
 from cdk_app.options.alarm_options import AlarmOptions
+from cdk_app.options.api_options import ApiOptions
 
 # The relay counts by the clock's minutes, and six of them touch WAF's five: a caller may send six minutes' requests in
 # one window. A quarter more is for requests that the relay itself refuses, and for those it does not count.
@@ -97,24 +99,26 @@ def _edge(environment: Environment) -> Iterator[str]:
         yield f"region is {environment.region!r}; allowed: with an edge, a region such as 'eu-central-1'"
     if environment.edge == "required" and environment.direct_invokers:
         yield "direct_invokers must be empty when edge='required': direct calls bypass the edge"
-    yield from _rates(environment)
+    callers = policies(environment).values()
+    yield from _rates("edge_options", "requests_per_session", environment.edge_options, callers)
 
 
-def _rates(environment: Environment) -> Iterator[str]:
+def _rates(
+    place: str, per_caller: str, options: EdgeOptions | ApiOptions, callers: Iterable[CallerPolicy | str]
+) -> Iterator[str]:
     """WAF has to let through what the relay allows: callers get 429 with a reason from the relay, and none from WAF."""
-    options = environment.edge_options
-    fastest = max((policy.requests_per_minute or 0 for policy in policies(environment).values()), default=0)
-    session = math.ceil(fastest * RATE_WINDOWS * RATE_MARGIN)
-    if options.requests_per_session < session:
+    fastest = max((each.requests_per_minute or 0 for each in callers if isinstance(each, CallerPolicy)), default=0)
+    least, given = math.ceil(fastest * RATE_WINDOWS * RATE_MARGIN), getattr(options, per_caller)
+    if given < least:
         yield (
-            f"edge_options.requests_per_session is {options.requests_per_session}; allowed: at least {session}, "
+            f"{place}.{per_caller} is {given}; allowed: at least {least}, "
             f"because a caller may make {fastest} requests a minute (callers: requests_per_minute)"
         )
-    address = SESSIONS_PER_ADDRESS * max(session, options.requests_per_session)
+    address = SESSIONS_PER_ADDRESS * max(least, given)
     if options.requests_per_ip < address:
         yield (
-            f"edge_options.requests_per_ip is {options.requests_per_ip}; allowed: at least {address}, "
-            f"{SESSIONS_PER_ADDRESS} callers behind one address (requests_per_session)"
+            f"{place}.requests_per_ip is {options.requests_per_ip}; allowed: at least {address}, "
+            f"{SESSIONS_PER_ADDRESS} callers behind one address ({per_caller})"
         )
 
 
@@ -216,6 +220,7 @@ def _api(environment: Environment) -> Iterator[str]:
             for place, policy in of_bearers.items()
             if isinstance(policy, CallerPolicy) and not _is_limited(environment, policy)
         ]
+        yield from _rates("api", "requests_per_bearer", environment.api, of_bearers.values())
         yield from api_options.contradictions(environment.api, environment.region, unlimited)
 
 

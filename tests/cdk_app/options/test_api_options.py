@@ -147,6 +147,25 @@ def test_a_rule_for_iam_principals_covers_none_for_bearers() -> None:
         check(replace(API, callers=CallerPolicies(default="refuse", rules=rules)))
 
 
+@pytest.mark.parametrize(
+    ("bearer", "address", "says"),
+    [
+        (899, 2000, "api.requests_per_bearer is 899; allowed: at least 900"),
+        (900, 1799, "api.requests_per_ip is 1799; allowed: at least 1800"),
+        (900, 1800, ""),
+    ],
+)
+def test_waf_lets_through_what_the_relay_allows_a_holder_of_a_key(bearer: int, address: int, says: str) -> None:
+    api = replace(KEYS_ONLY.api or ApiOptions(), requests_per_bearer=bearer, requests_per_ip=address)
+    rules = {"key:ci-*": CallerPolicy(requests_per_minute=120), "1:role/x": CallerPolicy(requests_per_minute=1000)}
+    environment = replace(KEYS_ONLY, api=api, callers=CallerPolicies(default="refuse", rules=rules))
+    if not says:
+        check(environment)
+        return
+    with pytest.raises(ConfigurationError, match=says):
+        check(environment)
+
+
 def test_others_may_be_without_a_limit() -> None:
     rules = {"123456789012:role/x": CallerPolicy()}
     check(replace(API, callers=CallerPolicies(default=CallerPolicy(usd_per_day=1), rules=rules)))
