@@ -16,8 +16,9 @@ MOST = 10**30
 """Pico-USD, tokens and milliseconds beyond are in no log; DynamoDB's numbers have 38 digits."""
 _TEXTS, _NUMBERS = ("id", "m", "e", "o", "v"), ("a", "u", "t", "bu", "bt", "s", "k")
 _BELONGING = ("g", "lb")  # only in records that have a group, labels
-MOST_CHARACTERS = 256
-"""Of a request's id and a caller's key, which become parts of keys in the table (1,024 bytes there)."""
+MOST_CHARACTERS, KEY_CHARACTERS = 256, 512
+"""Of a request's id and of a caller's key, which become parts of keys in the table (1,024 bytes there). The longest key is that
+of a token's holder: "oidc/", an alias of 32, "/" and a subject of 255."""
 
 
 class UnusableLineError(ValueError):
@@ -38,7 +39,7 @@ def parse(text: str) -> Mapping[str, Any] | None:
 def settlement_of(line: Mapping[str, Any]) -> tuple[str, UsageRecord]:
     """Return the caller's key and the record of a `settle_failed` line. Raises UnusableLineError."""
     key, record = line.get("caller"), line.get("record")
-    if not _is_key(key) or not isinstance(record, dict):
+    if not _is_key(key, KEY_CHARACTERS) or not isinstance(record, dict):
         raise UnusableLineError("`caller` has to be a caller's key, and `record` an object")
     if not _is_key(record.get("id")):
         raise UnusableLineError("`record.id` has to be a request's id")
@@ -57,8 +58,8 @@ def settlement_of(line: Mapping[str, Any]) -> tuple[str, UsageRecord]:
     return str(key), record_of(record["id"], record)
 
 
-def _is_key(text: object) -> bool:
-    return isinstance(text, str) and 0 < len(text) <= MOST_CHARACTERS and text.isascii() and text.isprintable()
+def _is_key(text: object, most: int = MOST_CHARACTERS) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= most and text.isascii() and text.isprintable()
 
 
 def _is_count(number: object) -> bool:

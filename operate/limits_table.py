@@ -62,10 +62,15 @@ class LimitsTable:
         self.ledger = Ledger(self._table, clock=clock)
 
     def callers(self, pattern: str = "*") -> list[Caller]:
-        """Return the callers in the table whose key is `pattern` or whose subject matches it."""
+        """Return the callers in the table whose key or subject is `pattern` or whose subject matches it."""
         entries = (_plain(item) for item in self.store.query(self.name, items.DIRECTORY, FIRST, LAST))
         callers = (Caller(key=item["sk"], subject=item["subject"]) for item in entries)
-        return [caller for caller in callers if pattern == caller.key or fnmatchcase(caller.subject, pattern)]
+        # A token's subject may hold "[": a name that was copied from a table is that caller.
+        return [
+            caller
+            for caller in callers
+            if pattern in (caller.key, caller.subject) or fnmatchcase(caller.subject, pattern)
+        ]
 
     def groups(self, pattern: str = "*") -> list[Caller]:
         """Return the groups in the table whose "group:NAME" matches `pattern`."""

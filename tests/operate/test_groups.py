@@ -109,6 +109,21 @@ def test_whose_a_request_is_says_the_table_and_not_a_line_that_was_edited(desk: 
     assert "atlas" in desk.run("usage", "--by", "group,label.project")
 
 
+def test_a_failed_settlement_of_the_longest_caller_is_booked(desk: Desk) -> None:
+    """A token's holder: an alias of 32 characters and a subject of 255."""
+    holder = Caller(key=f"oidc/{'a' * 32}/{'s' * 255}", subject=f"oidc:{'a' * 32}:{'s' * 255}")
+    line = json.loads(failed(as_record(desk.reserve(holder, group="atlas")).changed(group="atlas")))
+    assert "id-1: settled" in desk.run("replay", given=json.dumps({**line, "caller": holder.key}))
+    assert booked(desk, ATLAS) == booked(desk, holder) == (1, 3, 7)
+
+
+def test_a_caller_is_found_by_its_name_whatever_an_issuer_calls_it(desk: Desk) -> None:
+    holder = Caller(key="oidc/corp/ann[1]", subject="oidc:corp:ann[1]")
+    desk.reserve(holder)
+    assert "is stopped" in desk.run("stop", holder.subject)
+    assert desk.refused(holder) == "stopped"
+
+
 def test_a_line_from_before_there_were_groups_is_booked(desk: Desk) -> None:
     record = as_record(desk.reserve())
     line = json.loads(failed(record))
