@@ -17,8 +17,8 @@ MOST = 10**30
 _TEXTS, _NUMBERS = ("id", "m", "e", "o", "v"), ("a", "u", "t", "bu", "bt", "s", "k")
 _BELONGING = ("g", "lb")  # only in records that have a group, labels
 MOST_CHARACTERS, KEY_CHARACTERS = 256, 512
-"""Of a request's id and of a caller's key, which become parts of keys in the table (1,024 bytes there). The longest key is that
-of a token's holder: "oidc/", an alias of 32, "/" and a subject of 255."""
+"""Of a request's id and of a caller's key, which become parts of keys in the table (1,024 bytes there). The longest key is
+that of a token's holder: "oidc/", an alias of 32, "/" and a subject of 255."""
 
 
 class UnusableLineError(ValueError):
