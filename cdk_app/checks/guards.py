@@ -149,6 +149,8 @@ def _policies(template: Template, _: Environment) -> Found:
                     yield f"{name}: the action {action} has a wildcard; list the actions"
             if "NotAction" in statement:
                 yield f"{name}: NotAction allows every action that is not named; list the actions"
+            if "ForAllValues:" in json.dumps(conditions := statement.get("Condition", {})) and "Null" not in conditions:
+                yield f"{name}: ForAllValues alone also holds for requests without the value; add Null with false"
             # With a principal it is the policy of one resource, and "*" means that resource.
             if _gives_all(statement) and "Principal" not in statement:
                 yield f"{name}: {statement.get('Action')} is allowed on every resource; name the resource"

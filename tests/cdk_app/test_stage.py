@@ -274,6 +274,10 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
     "permission for everything": (_permission(ROLE, "lambda:InvokeFunction", Action="lambda:*"), "has a wildcard"),
     "wildcard action": (_statement(Action="logs:*"), "the action logs:* has a wildcard"),
     "all but one action": (_statement(NotAction="iam:PassRole"), "NotAction"),
+    "a condition that holds where there is nothing": (
+        _statement(Condition={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["keys"]}}),
+        "ForAllValues alone",
+    ),
     "every resource": (_statement(Resource="*"), "is allowed on every resource"),
     "role for all": (
         _set("AWS::IAM::Role", "AssumeRolePolicyDocument", {"Statement": [ALLOW_ALL]}),
