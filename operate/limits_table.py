@@ -101,7 +101,8 @@ class LimitsTable:
         for item in self.store.query(self.name, items.usage_partition(caller.key), low, high):
             record = items.record_in(item["sk"]["S"].partition("#")[2], item)
             seen.add(record.id)
-            yield record
+            if record.outcome != VOIDED:
+                yield record
         for record in self.account(caller).done.values():
             if record.id not in seen and period.start <= record.at < period.end and record.outcome != VOIDED:
                 yield record

@@ -57,6 +57,13 @@ class CallerAccount(StoredAccount):
             account = account.changed(done={record.id: record, **account.done})
         self.recover(account, record.id, budget)
 
+    def _unwrite(self, record: UsageRecord, budget: RetryBudget) -> None:
+        """Replaces the record that an expired reservation may have by one that costs nothing. Before its booking is taken
+        back: who is killed between the two leaves what the next one recognises as a late copy."""
+        voided = record.changed(outcome=VOIDED, usd=0, tokens=0)
+        with suppress(ConditionFailedError):  # it has none
+            self._table.put(self._bodies.replace(voided, record.at // 1000 + self._retention), budget)
+
     def _write_down(self, record: UsageRecord, budget: RetryBudget) -> bool:
         """Gives `record` an item of its own. An expired one that has such an item already was a late copy: it is refunded."""
         if record.outcome == VOIDED:

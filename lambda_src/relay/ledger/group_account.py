@@ -45,6 +45,9 @@ class GroupAccount(StoredAccount):
     def _settled(self, account: Account, record: UsageRecord, budget: RetryBudget) -> None:
         self.recover(account, "", budget)
 
+    def _unwrite(self, record: UsageRecord, budget: RetryBudget) -> None:
+        """Does nothing: a group keeps no records."""
+
     def _write_down(self, record: UsageRecord, budget: RetryBudget) -> bool:
         """Of a reservation that nobody settled here: books what its caller's record says in place of the bound.
 

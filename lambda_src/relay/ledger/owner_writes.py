@@ -54,9 +54,8 @@ class CallerWrites(Writes):
         update.set("expires", expires)
         return update.request()
 
-    def correct(self, booked: UsageRecord, right: UsageRecord, expires: int) -> Body:
-        """Replaces the record of a request that was settled at its bound, and what was booked for it, in one
-        transaction. For an operator who has the true figures; nothing that a request waits for uses transactions."""
+    def replace(self, right: UsageRecord, expires: int) -> Body:
+        """Writes `right` in place of the record of a request that was settled at its bound."""
         put = self.record(right, expires)
         put |= {
             "ConditionExpression": "#0 = :0",
@@ -64,6 +63,12 @@ class CallerWrites(Writes):
             "ExpressionAttributeValues": {":0": encode(EXPIRED)},
         }
         del put["ReturnValuesOnConditionCheckFailure"]
+        return put
+
+    def correct(self, booked: UsageRecord, right: UsageRecord, expires: int) -> Body:
+        """Replaces the record of a request that was settled at its bound, and what was booked for it, in one
+        transaction. For an operator who has the true figures; nothing that a request waits for uses transactions."""
+        put = self.replace(right, expires)
         updates = [_corrected(self._update(), booked, right)]
         if booked.group:
             update = Update(self._table, group_account_key(booked.group))

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 
-from relay.accounts.account import Account, Reservation, UsageRecord, account_of
+from relay.accounts.account import EXPIRED, Account, Reservation, UsageRecord, account_of
 from relay.accounts.limit_kinds import Limits, Windows
 from relay.accounts.overrides import Overrides
 from relay.aws.errors import ConditionFailedError, StoreError
@@ -132,6 +132,9 @@ class StoredAccount(ABC):
                 oldest = self._clock() - KEPT
                 self.in_doubt = {id: entry for id, entry in self.in_doubt.items() if entry.at >= oldest}
                 return
+            for record in [account.done[entry.id] for entry in batch if entry.id in account.done]:
+                if record.outcome == EXPIRED:
+                    self._unwrite(record, budget)
             body = voiding(self._writes, batch, account, self._clock())
             try:
                 if body:
@@ -208,6 +211,10 @@ class StoredAccount(ABC):
     @abstractmethod
     def _settled(self, account: Account, record: UsageRecord, budget: RetryBudget) -> None:
         """Does what is left to do once `record` is settled in `account`."""
+
+    @abstractmethod
+    def _unwrite(self, record: UsageRecord, budget: RetryBudget) -> None:
+        """Takes back what `_write_down` made of an expired reservation that was never sent."""
 
     @abstractmethod
     def _write_down(self, record: UsageRecord, budget: RetryBudget) -> bool:

@@ -77,6 +77,13 @@ def test_groups_are_chosen_by_patterns_as_callers_are(desk: Desk) -> None:
     assert len(desk.run("export", "group:*").splitlines()) == 1 + 2
 
 
+def test_what_was_taken_back_is_no_request(desk: Desk) -> None:
+    desk.serve()
+    desk.serve(outcome="voided", usd=0, tokens=0, counts={})
+    assert [row["requests"] for row in rows(desk).values()] == [1]
+    assert len(desk.run("export").splitlines()) == 1 + 1
+
+
 def test_where_refusals_are_not_known_none_are_told(desk: Desk) -> None:
     """They are counted by caller and model: 0 of a group whose members were refused would not be true."""
     desk.serve(group="atlas")

@@ -635,3 +635,36 @@ def test_refusals_are_counted_by_day_and_reason(bench: Bench) -> None:
     ]
     assert [(item["m:gpt-5"], item.get("m:other")) for item in counted] == [(2, None), (1, 1)]
     assert counted[0]["expires"] == NOON // 1000 + 400 * 86_400, "epoch seconds, for the table's time to live"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_never_sent_is_taken_back_with_its_record_too(bench: Bench, killed: bool) -> None:
+    """A reservation whose reply was lost, in a process that Lambda froze: meanwhile another one has settled it at its bound
+    and written that down. `killed`: the first dies once it has taken back the record."""
+
+    def fault(_: int, operation: str, body: Mapping[str, Any]) -> str | None:
+        if killed and operation == "UpdateItem" and EXPIRED in str(body):
+            raise KeyboardInterrupt
+        return "after" if broken else None
+
+    broken: list[int] = []
+    lossy = dynamo.Lossy(bench.store(), fault)
+    frozen, other = bench.ledger(lossy), bench.ledger()
+    first = reserve(frozen, bench.entry())
+    frozen.settle(CALLER, first, record(first))
+    broken.append(1)
+    with pytest.raises(StoreError):
+        reserve(frozen, bench.entry())
+    broken.clear()
+    bench.now += 61_000
+    second = reserve(other, bench.entry())
+    other.settle(CALLER, second, record(second))
+    assert sorted(kept.outcome for kept in bench.records().values()) == [EXPIRED, "ok", "ok"]
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            reserve(frozen, bench.entry())
+        frozen = bench.ledger()
+    third = reserve(frozen, bench.entry())
+    frozen.settle(CALLER, third, record(third))
+    assert bench.used() == (3, 12, 120)
+    assert sum(kept.usd for kept in bench.records().values()) == 120, "reports say what limits count"
