@@ -87,11 +87,13 @@ def _open(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -
 
 
 def _sweep(table: LimitsTable, options: argparse.Namespace, terminal: Terminal) -> int:
-    settled = 0
-    for owner in terminal.tracked(table.owners(options.caller), "sweeping"):
+    settled, owners = 0, table.owners(options.caller)
+    # A member's request is one, in its caller's account and in its group's.
+    counted = [owner for owner in owners if not owner.group] or owners
+    for owner in terminal.tracked(owners, "sweeping"):
         while over := len(table.account(owner).expired(table.clock())):
             table.sweep(owner)
-            settled += 0 if owner.group else over - len(table.account(owner).expired(table.clock()))
+            settled += over - len(table.account(owner).expired(table.clock())) if owner in counted else 0
         table.sweep(owner)
     terminal.line(f"{settled} reservations settled at their upper bounds")
     return 0

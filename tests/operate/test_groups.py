@@ -67,6 +67,16 @@ def test_open_and_sweep_know_what_a_group_holds(desk: Desk) -> None:
     assert booked(desk, ATLAS) == booked(desk, CI)
 
 
+def test_a_group_alone_is_swept_and_says_how_many(desk: Desk) -> None:
+    desk.now -= 600_000
+    desk.reserve(group="atlas")
+    desk.reserve(ANN, group="atlas")
+    desk.now += 600_000
+    assert "2 reservations settled" in desk.run("sweep", "group:atlas")
+    assert not desk.limits_table.account(ATLAS).open
+    assert "2 reservations settled" in desk.run("sweep"), "in the accounts of their callers"
+
+
 def test_a_failed_settlement_of_a_member_is_booked_in_both_accounts(desk: Desk) -> None:
     record = as_record(desk.reserve(group="atlas"))
     assert "id-1: settled" in desk.run("replay", given=failed(record.changed(group="atlas")))
