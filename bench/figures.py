@@ -12,10 +12,13 @@ from bench.stations import QUICK
 
 def main() -> int:
     built, skipped = build([competitors.relay, competitors.relay_with_limits])
+    if not built:
+        print("error: there is nothing to measure", file=sys.stderr)
+        return 1
     plan = dataclasses.replace(QUICK, rounds=3, starts=5, tls_rounds=0, sizes=(), rates=(), processes=())
     results = run(built, skipped, plan)
     print("\n".join(report.table(results["metrics"], results["competitors"])))
-    return 0 if built else 1
+    return 0
 
 
 if __name__ == "__main__":
