@@ -19,10 +19,11 @@ from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
 from cdk_app.api import authorizers, refusals
+from cdk_app.config import names
 from cdk_app.options.api_options import ApiOptions
 
 STAGE = "relay"
-ALIAS = "api"
+ALIAS = names.API_ALIAS
 """The alias of the relay's function that this API alone invokes: how the relay knows that an event is API Gateway's."""
 _TIMEOUT = cdk.Duration.minutes(15)
 # "*" covers all but authorization, as the Fetch standard has it for requests without credentials.

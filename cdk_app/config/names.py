@@ -11,6 +11,9 @@ PIPELINES_STACK = f"{PROJECT}-pipelines"
 EDGE_REGION = "us-east-1"
 """Where CloudFront's web ACLs, certificates, metrics and log deliveries live, wherever the relay is."""
 
+API_ALIAS = "api"
+"""The alias of the function that the REST API invokes, and nobody else."""
+
 
 def relay_stack(environment: str) -> str:
     """The stack with function, key and table; also the name of the environment's dashboard and the start of its alarms'."""

@@ -40,21 +40,41 @@ def _replica(deployed: Deployment) -> Iterator[Finding]:
 
 
 def grants(deployed: Deployment) -> Iterator[Finding]:
-    """The function's own policy opens no second door."""
+    """Neither the function's own policy nor that of the API's alias opens a second door."""
     promise = "the function's policy lets in nobody but signed callers, through the URL"
-    try:
-        text = deployed.account.call("lambda", "get_policy", FunctionName=deployed.function)["Policy"]
-    except UnavailableError as error:
-        if "ResourceNotFound" not in str(error):
-            raise
-        yield judged(promise, True, "it has none")
-        return
-    statements = json.loads(text)["Statement"]
+    statements = _policy(deployed)
     open_ones = [statement["Sid"] for statement in statements if _is_open(statement)]
     past_url = [statement["Sid"] for statement in statements if _is_past_url(statement)]
     yield judged(promise, not open_ones, f"{len(statements)} statements; open to everybody: {open_ones}", "Remove it.")
     if past_url:
         yield observed("statements that let somebody invoke the function itself", f"{len(past_url)}: direct_invokers")
+
+    through_alias = _policy(deployed, Qualifier=names.API_ALIAS)
+    others = [statement["Sid"] for statement in through_alias if not _is_the_api(statement)]
+    # Who invokes the alias says who its caller is: the relay believes what comes that way.
+    yield judged(
+        "the policy of the alias `api` lets in nobody but an API of this account",
+        not others,
+        f"{len(through_alias)} statements; others: {others}",
+        "Remove it: whoever it names can pass for any holder of a key or token.",
+    )
+
+
+def _policy(deployed: Deployment, **qualifier: str) -> list[dict[str, Any]]:
+    """The statements on the function or on one of its aliases; none where there is no policy or no alias."""
+    try:
+        text = deployed.account.call("lambda", "get_policy", FunctionName=deployed.function, **qualifier)["Policy"]
+    except UnavailableError as error:
+        if "ResourceNotFound" not in str(error):
+            raise
+        return []
+    statements: list[dict[str, Any]] = json.loads(text)["Statement"]
+    return statements
+
+
+def _is_the_api(statement: Mapping[str, Any]) -> bool:
+    source = json.dumps(statement.get("Condition", {}))
+    return statement.get("Principal") == {"Service": "apigateway.amazonaws.com"} and "arn:aws:execute-api:" in source
 
 
 def _is_open(statement: Mapping[str, Any]) -> bool:

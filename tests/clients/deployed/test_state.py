@@ -15,6 +15,8 @@ from tests.clients.deployed.conftest import REGION, RELAY, Site, results
 REFERS = "the edge's stack refers to this Function URL"
 REPLICA = "the origin secret is replicated to us-east-1"
 POLICY = "the function's policy lets in nobody but signed callers, through the URL"
+ALIAS = "the policy of the alias `api` lets in nobody but an API of this account"
+API = "arn:aws:execute-api:eu-central-1:123456789012:abcde12345/relay/*"
 RESERVED = "the reserved concurrency is the template's"
 
 
@@ -47,6 +49,25 @@ def test_a_secret_without_its_replica_is_noticed(site: Site) -> None:
 def test_a_grant_to_everybody_is_noticed(site: Site, grant: dict[str, str]) -> None:
     site.client("lambda").add_permission(FunctionName=site.deployed.function, StatementId="by-hand", **grant)
     assert results(state.grants(site.deployed))[POLICY] is Result.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("grant", "result"),
+    [
+        ({"Principal": "apigateway.amazonaws.com", "SourceArn": API}, Result.KEPT),
+        ({"Principal": "apigateway.amazonaws.com"}, Result.BROKEN),
+        ({"Principal": "123456789012"}, Result.BROKEN),
+        ({"Principal": "*"}, Result.BROKEN),
+    ],
+)
+def test_who_may_invoke_the_apis_alias(site: Site, grant: dict[str, str], result: Result) -> None:
+    aws, name = site.client("lambda"), site.deployed.function
+    assert results(state.grants(site.deployed))[ALIAS] is Result.KEPT
+    aws.create_alias(FunctionName=name, Name="api", FunctionVersion="$LATEST")
+    aws.add_permission(
+        FunctionName=name, Qualifier="api", StatementId="by-hand", Action="lambda:InvokeFunction", **grant
+    )
+    assert results(state.grants(site.deployed))[ALIAS] is result
 
 
 def test_a_concurrency_that_a_person_has_set_is_noticed(site: Site) -> None:
